@@ -1,0 +1,114 @@
+"""Addresses and ports as people write them and as Stretta prints them; no look-ups here."""
+
+from __future__ import annotations
+
+import ipaddress
+from typing import Any, NamedTuple
+
+from stretta.errors import UsageError
+
+__all__ = ["ANY_PORT", "USER_PORTS", "Endpoint", "PortError", "parse_host", "parse_port"]
+
+USER_PORTS = range(1024, 65536)
+"""The ports that any user may listen on, and the only ones taken unless asked otherwise."""
+
+ANY_PORT = range(65536)
+"""Every port; 0 means "any free one" to a server."""
+
+
+class Endpoint(NamedTuple):
+    """One end of a conversation: a numeric address and a port."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"({self.host}, {self.port})"
+
+    @classmethod
+    def from_sockaddr(cls, sockaddr: Any) -> Endpoint:
+        """Make an endpoint of what ``getpeername`` or ``recvfrom`` gives, for IPv4 or IPv6.
+
+        An IPv4 peer of a dual-stack socket (``::ffff:10.0.0.1``, RFC 4291 section 2.5.5.2) is shown
+        as the IPv4 address that it is.
+        """
+        if not sockaddr:  # the peer was gone before it could be asked
+            return cls("?", 0)
+        host = sockaddr[0]
+        return cls(host[7:] if host.startswith("::ffff:") and "." in host else host, sockaddr[1])
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether the peer is this machine."""
+        return self.host.startswith("127.") or self.host == "::1"
+
+    @property
+    def authority(self) -> str:
+        """The form that a URL wants: an IPv6 address in brackets (RFC 3986 section 3.2.2)."""
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+def parse_host(text: str) -> str:
+    """Return the IPv4 address, IPv6 address (brackets removed) or name that ``text`` holds.
+
+    Raises UsageError when it holds none, or more than that (a port, a URL).
+    """
+    host = text
+    if text.startswith("[") and text.endswith("]"):
+        host = text[1:-1]
+        if ":" not in host:
+            raise _bad_host(text, "brackets belong around an IPv6 address")
+    if not host:
+        raise _bad_host(text, "it is empty")
+    if "://" in host or "/" in host:
+        raise _bad_host(text, "it looks like a URL")
+    if ":" in host:
+        return _parse_ipv6(text, host)
+    if not host.isprintable() or any(c.isspace() for c in host):
+        raise _bad_host(text, "it contains a space or a control character")
+    if len(host) > 253:  # RFC 1035 section 2.3.4, without the final dot
+        raise _bad_host(text, "a name has at most 253 characters")
+    return host
+
+
+def _parse_ipv6(text: str, host: str) -> str:
+    address, _, zone = host.partition("%")
+    try:
+        ipaddress.IPv6Address(address)
+    except ValueError:
+        name, _, port = host.strip("[").rpartition(":")
+        if port.isdecimal() and (name.endswith("]") or ":" not in name):
+            raise _bad_host(text, f"it ends in a port; give it as -p {port}") from None
+        raise _bad_host(text, "it is no IPv6 address") from None
+    if "%" in host and not zone:
+        raise _bad_host(text, "the zone after % is empty")
+    return host
+
+
+def _bad_host(text: str, why: str) -> UsageError:
+    return UsageError(
+        f"cannot use the address {text!r}",
+        why,
+        "Give an IPv4 address (127.0.0.1), an IPv6 address (::1, fe80::1%eth0) or a name"
+        " (localhost).",
+    )
+
+
+def parse_port(text: str, allowed: range = USER_PORTS) -> int:
+    """Return the port number that ``text`` holds, in decimal digits.
+
+    Raises UsageError, in the lecture's words, when it is none of those ``allowed``.
+    """
+    # isdecimal() alone would let other scripts' digits pass
+    if text.isascii() and text.isdecimal() and len(text) <= 5 and int(text) in allowed:
+        return int(text)
+    raise PortError(
+        f"-p option must be an integer in {allowed.start}..{allowed.stop - 1}",
+        hint="--any-port accepts 0..65535; a server takes any free port for 0."
+        if allowed == USER_PORTS
+        else "",
+    )
+
+
+class PortError(UsageError):
+    """A port that is none, said in the lecture's words."""

@@ -1,0 +1,124 @@
+"""From option dataclasses to flags and back; and the flags that every command has."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+from stretta.address import ANY_PORT, USER_PORTS, parse_host, parse_port
+
+__all__ = ["end_flags", "flags_of", "parse_end", "service_flag", "take", "talk_flags"]
+
+F = TypeVar("F", bound=Callable[..., Any])
+Options = TypeVar("Options")
+
+
+class Host(click.ParamType[str]):
+    """An IPv4 address, an IPv6 address or a name."""
+
+    name = "address"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> str:
+        """Return the address without brackets; raises UsageError."""
+        return parse_host(value)
+
+
+def flags_of(options: type) -> Callable[[F], F]:
+    """Give a command a flag for each field of a dataclass of options."""
+
+    def add(function: F) -> F:
+        for field in reversed(dataclasses.fields(options)):
+            facts = field.metadata
+            name = field.name.replace("_", "-")
+            unit = facts["unit"]
+            click.option(
+                f"--{name}",
+                type=facts["kind"],
+                default=field.default,
+                metavar=unit.upper() if unit else "N" if facts["kind"] is int else "TEXT",
+                envvar=f"STRETTA_{field.name.upper()}",
+                show_default=field.default is not None,
+                help=_sentence(facts["words"]),
+            )(function)
+        return function
+
+    return add
+
+
+def take(options: type[Options], values: dict[str, Any]) -> Options:
+    """Return the options object that the flags of ``flags_of`` gave, taken out of ``values``."""
+    names = [field.name for field in dataclasses.fields(options)]  # type: ignore[arg-type]
+    return options(**{name: values.pop(name) for name in names})
+
+
+def end_flags(host: str, port: int, words: str, envvar: str | None = None) -> Callable[[F], F]:
+    """Give a command ``-a``, ``-p`` and ``--any-port``."""
+
+    def add(function: F) -> F:
+        click.option(
+            "--any-port", is_flag=True, help="Allow ports 0..65535 with -p, not only 1024..65535."
+        )(function)
+        click.option(
+            "-p",
+            "--port",
+            default=str(port),
+            show_default=True,
+            metavar="N",
+            envvar=envvar,
+            help=f"Port {words}, in 1024..65535.",
+        )(function)
+        click.option(
+            "-a",
+            "--address",
+            type=Host(),
+            default=host,
+            show_default=True,
+            metavar="ADDRESS",
+            help=f"Address {words}: IPv4, IPv6 or a name.",
+        )(function)
+        return function
+
+    return add
+
+
+def parse_end(port: str, *, any_port: bool) -> int:
+    """Return the number of the port that ``-p`` gave; raises PortError."""
+    return parse_port(port, ANY_PORT if any_port else USER_PORTS)
+
+
+def service_flag(function: F) -> F:
+    """Give a command ``--service``."""
+    click.option(
+        "--service",
+        default="upper",
+        show_default=True,
+        metavar="NAME",
+        help="What answers: upper, upper-ascii, echo, discard, or your own module:function.",
+    )(function)
+    return function
+
+
+def talk_flags(function: F) -> F:
+    """Give a command ``-q``, ``--json``, ``--color`` and ``--debug``."""
+    click.option(
+        "--debug", is_flag=True, expose_value=False, help="Show the traceback of an error."
+    )(function)
+    click.option(
+        "--color",
+        type=click.Choice(["auto", "always", "never"]),
+        default="auto",
+        expose_value=False,
+        help="When to use colour; auto obeys NO_COLOR and FORCE_COLOR.",
+    )(function)
+    click.option(
+        "--json", "as_json", is_flag=True, help="Print one JSON object a line instead of text."
+    )(function)
+    click.option("-q", "--quiet", is_flag=True, help="Print data and errors only.")(function)
+    return function
+
+
+def _sentence(words: str) -> str:
+    return words[0].upper() + words[1:] + "."

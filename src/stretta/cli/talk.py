@@ -1,0 +1,80 @@
+"""What a command says: talk on stderr, data on stdout, or both as JSON lines on stdout."""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+from typing import Any
+
+from stretta.cli.terminal import is_terminal
+from stretta.errors import OutputError
+from stretta.reports import Report
+
+__all__ = ["Talk", "write_out"]
+
+
+class Talk:
+    """The voice of one command; an instance is called with each report."""
+
+    def __init__(self, *, quiet: bool, as_json: bool) -> None:
+        self.quiet, self.as_json = quiet, as_json
+
+    def __call__(self, report: Report) -> None:
+        """Say a report: its line, or its object."""
+        if self.as_json:
+            self.data(report.as_json())
+        else:
+            self.say(str(report))
+
+    def say(self, line: str) -> None:
+        """Print one line of talk."""
+        if self.quiet or self.as_json:
+            return
+        try:
+            print(line, file=sys.stderr, flush=True)  # noqa: T201 - the command's voice
+        except OSError:  # nobody listens any more; the conversation goes on
+            self.quiet = True
+
+    def data(self, fields: dict[str, Any]) -> None:
+        """Print one JSON object on stdout. Raises OutputError."""
+        import json  # noqa: PLC0415 - a client that prints text starts without it
+
+        write_out(json.dumps(fields, ensure_ascii=False).encode() + b"\n")
+
+    def piece(self, data: bytes | memoryview) -> None:
+        """Print one piece of a reply as a JSON object: ``text``, or ``base64`` if it is none."""
+        data = bytes(data)
+        fields: dict[str, Any] = {"event": "reply", "bytes": len(data)}
+        try:
+            fields["text"] = data.decode()
+        except UnicodeDecodeError:
+            import base64  # noqa: PLC0415
+
+            fields["base64"] = base64.b64encode(data).decode()
+        self.data(fields)
+
+
+def person_reads() -> bool:
+    """Return whether stdout is a terminal: a person, not a program, gets the data."""
+    return is_terminal(sys.stdout)
+
+
+def write_out(data: bytes | memoryview | str) -> None:
+    """Write all of the data to stdout, in as many calls as it takes (write(2) may take a part).
+
+    Raises BrokenPipeError when the reader has gone, OutputError for any other reason.
+    """
+    rest = memoryview(data.encode("utf-8", "backslashreplace") if isinstance(data, str) else data)
+    try:
+        while rest:
+            rest = rest[os.write(1, rest) :]
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        closed = error.errno == errno.EBADF
+        raise OutputError(
+            "cannot write the reply to standard output",
+            "it is closed" if closed else os.strerror(error.errno or 0).lower(),
+            "Part of the reply may have been written; ask again with more room for it.",
+        ) from error

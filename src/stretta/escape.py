@@ -1,0 +1,50 @@
+"""Making peers' bytes safe to show: what moves the cursor or hides text is spelled out."""
+
+from __future__ import annotations
+
+import codecs
+import re
+
+__all__ = ["TerminalText", "escape"]
+
+# C0 and C1 controls, DEL, and the marks that reorder text (Unicode UAX #9), but tab and line feed
+_UNSAFE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+
+
+def _spell(found: re.Match[str]) -> str:
+    code = ord(found[0])
+    return f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}"
+
+
+def escape(text: str) -> str:
+    r"""Return the text with control characters spelled out, tab and line feed excepted.
+
+    >>> print(escape("red: \x1b[31m"))
+    red: \x1b[31m
+    """
+    return _UNSAFE.sub(_spell, text)
+
+
+class TerminalText:
+    r"""Bytes that come in pieces, as text that a terminal can be given.
+
+    A carriage return before a line feed is dropped; bytes that are no UTF-8 are spelled out.
+
+    >>> text = TerminalText()
+    >>> text.feed(b"perch\xc3"), text.feed(b"\xa9\xff"), text.finish()
+    ('perch', 'é\\xff', '')
+    """
+
+    def __init__(self) -> None:
+        self._decoder = codecs.getincrementaldecoder("utf-8")("backslashreplace")
+        self._held = ""
+
+    def feed(self, data: bytes | memoryview) -> str:
+        """Return the text that these bytes complete."""
+        text = self._held + self._decoder.decode(data)
+        self._held = "\r" if text.endswith("\r") else ""
+        return escape(text.removesuffix("\r").replace("\r\n", "\n"))
+
+    def finish(self) -> str:
+        """Return what was waiting for more."""
+        return escape(self._held + self._decoder.decode(b"", final=True))

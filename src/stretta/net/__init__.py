@@ -1,0 +1,1 @@
+"""The only room that touches sockets, the event loop and the kernel."""

@@ -1,0 +1,46 @@
+"""The event loop: uvloop with aiofastnet's transports where they are, plain asyncio elsewhere."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import socket
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar
+
+__all__ = ["run", "serve_socket"]
+
+T = TypeVar("T")
+
+try:
+    import uvloop
+
+    new_event_loop: Callable[[], asyncio.AbstractEventLoop] | None = uvloop.new_event_loop
+except ImportError:  # no wheel for this platform
+    new_event_loop = None
+
+try:
+    from aiofastnet import create_server
+except ImportError:
+
+    async def create_server(
+        loop: asyncio.AbstractEventLoop, factory: Any, **options: Any
+    ) -> asyncio.Server:
+        """Do what aiofastnet's function of this name does, with the loop's own transports."""
+        return await loop.create_server(factory, **options)
+
+
+def run(main: Coroutine[Any, Any, T]) -> T:
+    """Run ``main`` to its end on the fastest event loop there is, and return its result."""
+    with asyncio.Runner(loop_factory=new_event_loop) as runner:
+        # what start-up made lives as long as the server: the collector need not look at it again
+        gc.collect()
+        gc.freeze()
+        return runner.run(main)
+
+
+async def serve_socket(
+    factory: Callable[[], asyncio.BaseProtocol], sock: socket.socket, *, backlog: int
+) -> asyncio.AbstractServer:
+    """Accept connections of a bound socket, each with a protocol of its own from ``factory``."""
+    return await create_server(asyncio.get_running_loop(), factory, sock=sock, backlog=backlog)

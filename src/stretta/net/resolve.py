@@ -1,0 +1,75 @@
+"""From a name or an address to socket addresses (getaddrinfo(3))."""
+
+from __future__ import annotations
+
+import queue
+import socket
+import threading
+from typing import Any, NamedTuple
+
+from stretta.errors import NetworkError, StrettaError, TimedOut
+
+__all__ = ["Target", "name_error", "resolve"]
+
+HOW_LONG = 10.0
+"""Seconds that a look-up may take; the resolver's own time-outs can be longer."""
+
+
+class Target(NamedTuple):
+    """One address that a name stands for, ready for ``socket()`` and ``connect()``."""
+
+    family: int
+    sockaddr: Any
+
+
+def resolve(
+    host: str, port: int, kind: int, *, timeout: float = HOW_LONG, passive: bool = False
+) -> list[Target]:
+    """Return the addresses of ``host``, in the resolver's order (RFC 6724), each once.
+
+    ``kind`` is SOCK_STREAM or SOCK_DGRAM; ``passive`` asks for addresses to listen on. Raises
+    NetworkError when the name has none, and TimedOut after ``timeout`` seconds.
+    """
+    flags = socket.AI_PASSIVE if passive else 0
+    try:  # a numeric address needs no look-up, so nothing can take long
+        return _look_up(host, port, kind, flags | socket.AI_NUMERICHOST)
+    except socket.gaierror:
+        pass
+    # getaddrinfo() cannot be interrupted, so a thread blocks in it while Ctrl-C stays at hand
+    answers: queue.SimpleQueue[list[Target] | StrettaError] = queue.SimpleQueue()
+
+    def look_up() -> None:
+        try:
+            answers.put(_look_up(host, port, kind, flags))
+        except (OSError, UnicodeError) as error:  # UnicodeError: a label over 63 characters
+            answers.put(name_error(host, error))
+
+    threading.Thread(target=look_up, daemon=True, name=f"look up {host}").start()
+    try:
+        answer = answers.get(timeout=timeout)
+    except queue.Empty:
+        raise TimedOut(
+            f"cannot look up {host}",
+            f"the name server did not answer in {timeout:g} s",
+            "Is this machine on the network? An address needs no look-up: -a 127.0.0.1",
+        ) from None
+    if isinstance(answer, StrettaError):
+        raise answer
+    return answer
+
+
+def _look_up(host: str, port: int, kind: int, flags: int) -> list[Target]:
+    found = socket.getaddrinfo(host, port, type=kind, flags=flags)
+    return list(dict.fromkeys(Target(family, sockaddr) for family, _, _, _, sockaddr in found))
+
+
+def name_error(host: str, error: Exception) -> NetworkError:
+    """Return the error for a name that getaddrinfo() did not find."""
+    again = isinstance(error, socket.gaierror) and error.errno == socket.EAI_AGAIN
+    return NetworkError(
+        f"cannot find {host}",
+        "no name server could be asked" if again else "no machine has this name",
+        "Is this machine on the network? An address needs no look-up: -a 127.0.0.1"
+        if again
+        else "Check the spelling. This machine is: localhost",
+    )

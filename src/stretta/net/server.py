@@ -1,0 +1,164 @@
+"""A server's life: start, run until a signal, drain, stop; the same for every protocol."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import socket
+from abc import ABC, abstractmethod
+from collections import Counter
+from types import TracebackType
+from typing import Any, Self
+
+from stretta.address import Endpoint
+from stretta.net.listen import bind
+from stretta.net.loop import run
+from stretta.reports import Dropped, Stopped, Stopping, Waiting, Watch
+
+__all__ = ["Server"]
+
+WIND_UP_EVERY = 0.25
+"""Seconds between two looks at what is still open while a server drains."""
+
+
+def _nobody_watches(report: object) -> None:
+    """Let a report pass."""
+
+
+class Server(ABC):
+    """What the TCP, UDP and HTTP servers have in common; use it as an async context manager.
+
+    ``endpoints`` are the addresses it waits on, ``counts`` what happened so far, by name.
+    """
+
+    kind = socket.SOCK_STREAM
+    command = ""
+
+    def __init__(self, host: str, port: int, *, drain_timeout: float, watch: Watch | None) -> None:
+        self.host, self.port = host, port
+        self.drain_timeout = drain_timeout
+        self.watched = watch is not None
+        self.watch: Watch = watch or _nobody_watches
+        self.endpoints: list[Endpoint] = []
+        self.counts: Counter[str] = Counter()
+        self._told: set[str] = set()
+        self._ended: asyncio.Event | None = None
+        self._stopping = False
+
+    # what each protocol does in its own way
+
+    @abstractmethod
+    async def _open(self, sockets: list[socket.socket]) -> None:
+        """Begin to serve on bound sockets."""
+
+    @abstractmethod
+    def _close(self) -> None:
+        """Take nothing new."""
+
+    @abstractmethod
+    def _wind_up(self) -> int:
+        """End what is at rest; return how many conversations are still going on."""
+
+    @abstractmethod
+    def abort(self) -> None:
+        """End every conversation at once, whatever is lost."""
+
+    # what they all do alike
+
+    async def start(self) -> None:
+        """Bind and begin to serve; returns when the server really accepts.
+
+        Raises CannotServe when the address or port cannot be had.
+        """
+        sockets = bind(self.host, self.port, self.kind, command=self.command)
+        self.endpoints = [Endpoint.from_sockaddr(sock.getsockname()) for sock in sockets]
+        self.port = self.endpoints[0].port
+        self._ended = asyncio.Event()
+        asyncio.get_running_loop().set_exception_handler(self._loop_trouble)
+        await self._open(sockets)
+        for endpoint in self.endpoints:
+            self.watch(Waiting(endpoint))
+
+    async def stop(self) -> None:
+        """Take nothing new, let open conversations end for ``drain_timeout`` seconds, stop.
+
+        Conversations that are at rest end at once; calling ``abort()`` meanwhile ends them all.
+        """
+        ended = self._ended
+        if ended is None or self._stopping:
+            return
+        self._stopping = True
+        self._close()
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + self.drain_timeout
+        still_open = self._wind_up()
+        if still_open:
+            self.watch(Stopping(still_open, self.drain_timeout))
+        while still_open and (left := deadline - loop.time()) > 0 and not ended.is_set():
+            try:
+                await asyncio.wait_for(ended.wait(), min(left, WIND_UP_EVERY))
+            except TimeoutError:
+                still_open = self._wind_up()
+        self.abort()
+        await asyncio.sleep(0)  # what was aborted says so in the loop's next turn
+        self.watch(Stopped(dict(self.counts)))
+
+    def run(self) -> None:
+        """Serve until SIGINT or SIGTERM, then stop; a second signal stops at once.
+
+        Blocks: it is the whole program of a simple server. Raises CannotServe as ``start()`` does.
+        """
+        run(self._run())
+
+    async def _run(self) -> None:
+        await self.start()
+        loop = asyncio.get_running_loop()
+        stopping = asyncio.Event()
+
+        def on_signal() -> None:
+            if stopping.is_set():
+                self.abort()
+                if self._ended is not None:
+                    self._ended.set()
+            stopping.set()
+
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, on_signal)
+        await stopping.wait()
+        await self.stop()
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.stop()
+
+    def _idle(self) -> None:
+        """Be called when nothing is going on any more: a stop that waits for it ends."""
+        if self._stopping and self._ended is not None:
+            self._ended.set()
+
+    def dropped(self, client: Endpoint, name: str, why: str) -> None:
+        """Count a refusal or a cut under ``name``; report it once a second for each name."""
+        self.counts[name] += 1
+        if name not in self._told:
+            self._told.add(name)
+            self.watch(Dropped(client, why))
+
+    def _tick(self) -> None:
+        """Be called about once a second: let the next refusal of each kind be reported."""
+        self._told.clear()
+
+    def _loop_trouble(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        """Keep the event loop's complaints to one line each, and at most one a second."""
+        error = context.get("exception")
+        why = f"{context.get('message', 'trouble')}: {error}" if error else context["message"]
+        if loop.get_debug():
+            loop.default_exception_handler(context)
+        self.dropped(self.endpoints[0], "trouble", " ".join(str(why).split()))

@@ -1,0 +1,190 @@
+"""Serving connections: admission, silence, stalled readers, the drain; for TCP and HTTP alike."""
+
+from __future__ import annotations
+
+import asyncio
+import resource
+import socket
+from collections import Counter
+from collections.abc import Callable
+from typing import cast
+
+from stretta.address import Endpoint
+from stretta.net.loop import serve_socket
+from stretta.net.server import Server
+from stretta.options import StreamLimits
+from stretta.reports import Watch
+
+__all__ = ["Connection", "StreamServer"]
+
+MOST_CONNECTIONS = 8192
+SPARE_DESCRIPTORS = 128
+MOST_PER_SOURCE = 256
+
+
+class Connection(asyncio.Protocol):
+    """One accepted connection. Subclasses answer in ``data_received`` and set ``busy`` there."""
+
+    __slots__ = ("_pending", "_stalled", "busy", "peer", "quiet", "server", "transport")
+
+    transport: asyncio.Transport
+
+    def __init__(self, server: StreamServer) -> None:
+        self.server = server
+        self.peer = Endpoint("?", 0)
+        self.busy = True  # something came since the last tick
+        self.quiet = 0.0  # seconds since something came, to a tick's precision
+        self._pending = 0  # bytes not yet taken by the kernel at the last tick
+        self._stalled = 0.0
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast("asyncio.Transport", transport)
+        self.peer = Endpoint.from_sockaddr(transport.get_extra_info("peername"))
+        self.server.admit(self)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.server.forget(self, exc)
+
+    def pause_writing(self) -> None:
+        # a peer that does not read is not read from: memory stays bounded and it feels the pressure
+        self.transport.pause_reading()
+
+    def resume_writing(self) -> None:
+        self.transport.resume_reading()
+
+    def tick(self, elapsed: float) -> None:
+        """Look at the clock, about once a second; ``elapsed`` seconds have passed since the last.
+
+        One look at all connections costs less than a timer each, and one flag less than a time
+        for every segment.
+        """
+        pending = self.transport.get_write_buffer_size()
+        if pending and pending >= self._pending and not self.busy:
+            self._stalled += elapsed
+            if self._stalled >= self.server.limits.stall_timeout:
+                self.drop("stalled", "it did not read its reply")
+        else:
+            self._stalled = 0.0
+        self._pending = pending
+        if self.busy:
+            self.busy, self.quiet = False, 0.0
+            return
+        self.quiet += elapsed
+        if not pending:
+            self.rested()
+
+    def rested(self) -> None:
+        """Be called at each tick in which nothing moves: close what is silent for too long."""
+        if self.quiet >= self.server.limits.idle_timeout and not self.transport.is_closing():
+            self.server.dropped(self.peer, "idle", f"silent for {self.quiet:.0f} s")
+            self.transport.close()
+
+    def wind_up(self) -> None:
+        """Be called again and again while the server drains: close if all is answered."""
+        if not self.busy and self.transport.get_write_buffer_size() == 0:
+            self.transport.close()
+        self.busy = False
+
+    def drop(self, name: str, why: str) -> None:
+        """Cut the connection now, count it under ``name`` and report why."""
+        self.server.dropped(self.peer, name, why)
+        self.transport.abort()
+
+
+class StreamServer(Server):
+    """A server whose every connection is a Connection from ``factory(server)``."""
+
+    kind = socket.SOCK_STREAM
+
+    def __init__(
+        self,
+        factory: Callable[[], Connection],
+        host: str,
+        port: int,
+        *,
+        limits: StreamLimits,
+        watch: Watch | None = None,
+    ) -> None:
+        super().__init__(host, port, drain_timeout=limits.drain_timeout, watch=watch)
+        self.limits = limits
+        self.open: set[Connection] = set()
+        self._factory = factory
+        self._per_source: Counter[str] = Counter()
+        self._max_connections = 0
+        self._listeners: list[asyncio.AbstractServer] = []
+        self._timer: asyncio.TimerHandle | None = None
+        self._every = tick_length(limits)
+
+    async def _open(self, sockets: list[socket.socket]) -> None:
+        self._max_connections = self.limits.max_connections or min(
+            MOST_CONNECTIONS, max(1, descriptors() - SPARE_DESCRIPTORS)
+        )
+        for sock in sockets:
+            listener = await serve_socket(self._factory, sock, backlog=self.limits.backlog)
+            self._listeners.append(listener)
+        self._timer = asyncio.get_running_loop().call_later(self._every, self._tick)
+
+    def _close(self) -> None:
+        for listener in self._listeners:
+            listener.close()
+
+    def _wind_up(self) -> int:
+        for connection in list(self.open):
+            connection.wind_up()
+        return len(self.open)
+
+    def abort(self) -> None:
+        for connection in list(self.open):
+            connection.transport.abort()
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def admit(self, connection: Connection) -> None:
+        """Take a new connection in, or cut it at once when there are too many."""
+        self.open.add(connection)
+        self.counts["connections"] += 1
+        if len(self.open) > self._max_connections:
+            connection.drop("refused", f"{self._max_connections} connections are open already")
+        peer = connection.peer
+        self._per_source[peer.host] += 1
+        most = self.limits.max_per_source or (None if peer.is_loopback else MOST_PER_SOURCE)
+        if most is not None and self._per_source[peer.host] > most:
+            connection.drop("refused", f"{most} connections from its address are open already")
+
+    def forget(self, connection: Connection, error: Exception | None) -> None:
+        """Let a connection go that has ended, well or not."""
+        self.open.discard(connection)
+        host = connection.peer.host
+        self._per_source[host] -= 1
+        if not self._per_source[host]:
+            del self._per_source[host]
+        if isinstance(error, OSError):
+            self.counts["resets"] += 1
+        if not self.open:
+            self._idle()
+
+    def _tick(self) -> None:
+        super()._tick()
+        for connection in list(self.open):
+            connection.tick(self._every)
+        self._timer = asyncio.get_running_loop().call_later(self._every, self._tick)
+
+
+def tick_length(limits: StreamLimits) -> float:
+    """Return the seconds between two ticks: a second, or less where a limit is short.
+
+    >>> tick_length(StreamLimits()), tick_length(StreamLimits(idle_timeout=0.4))
+    (1.0, 0.1)
+    """
+    return min(1.0, limits.idle_timeout / 4, limits.stall_timeout / 4)
+
+
+def descriptors() -> int:
+    """Return how many files this process may have open, after raising that as far as allowed."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+        return hard
+    except (OSError, ValueError):  # macOS names limits that it does not grant
+        return soft

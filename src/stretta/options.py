@@ -1,0 +1,97 @@
+"""Every option, declared once: its default, its unit, its words.
+
+A field here is the library's keyword, the command's flag, the environment variable
+(``STRETTA_`` and the flag in capitals) and the documentation's row.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+__all__ = [
+    "DatagramLimits",
+    "DatagramPatience",
+    "StreamLimits",
+    "StreamPatience",
+]
+
+
+def option(default: Any, words: str, *, unit: str = "", kind: type = float) -> Any:
+    """Declare one option: its default, what it is for, its unit, and the type of its value."""
+    return field(default=default, metadata={"words": words, "unit": unit, "kind": kind})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StreamPatience:
+    """How long a TCP client waits."""
+
+    connect_timeout: float = option(
+        10.0, "longest wait for one address to accept the connection", unit="seconds"
+    )
+    timeout: float | None = option(
+        None,
+        "longest wait for the server to take or send a byte; no limit unless given",
+        unit="seconds",
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DatagramPatience:
+    """How long a UDP client waits, and how often it repeats itself."""
+
+    timeout: float = option(1.0, "wait for a reply before sending again", unit="seconds")
+    retries: int = option(3, "how often an unanswered datagram is sent again", kind=int)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StreamLimits:
+    """What one server grants its TCP connections."""
+
+    max_connections: int | None = option(
+        None,
+        "connections at once; more are refused; the smaller of 8192 and the descriptors allowed"
+        " less 128 unless given",
+        kind=int,
+    )
+    max_per_source: int | None = option(
+        None,
+        "connections at once from one address; 256 unless given, and no limit on loopback",
+        kind=int,
+    )
+    backlog: int = option(
+        4096, "connections that may wait for accept(), as the kernel allows", kind=int
+    )
+    idle_timeout: float = option(
+        300.0, "silence after which a connection is closed", unit="seconds"
+    )
+    stall_timeout: float = option(
+        30.0,
+        "time without progress after which a peer that does not read is cut off",
+        unit="seconds",
+    )
+    drain_timeout: float = option(
+        30.0,
+        "time that open conversations get to end when the server is stopped",
+        unit="seconds",
+    )
+    max_line: int = option(65_536, "longest line that --framing line takes", unit="bytes", kind=int)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DatagramLimits:
+    """What one UDP server grants its peers."""
+
+    max_rate: int | None = option(
+        None,
+        "datagrams a second answered to one address; 10000 unless given, and no limit on loopback",
+        kind=int,
+    )
+    max_pending: int = option(
+        1024, "datagrams that may wait for an async service at once; more are dropped", kind=int
+    )
+    drain_timeout: float = option(
+        30.0,
+        "time that an async service gets to answer when the server is stopped",
+        unit="seconds",
+    )

@@ -1,0 +1,155 @@
+"""What a conversation has to say while it goes on, as values; who watches chooses the words.
+
+``str()`` of a report is the lecture's line; its fields are the JSON object's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any, ClassVar
+
+from stretta.address import Endpoint
+
+__all__ = [
+    "Closed",
+    "Connected",
+    "Dropped",
+    "Received",
+    "Report",
+    "Resending",
+    "Sent",
+    "Stopped",
+    "Stopping",
+    "Waiting",
+    "Watch",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """One thing that happened."""
+
+    event: ClassVar[str]
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the report as a JSON object: ``event`` and its fields, addresses as host, port."""
+        fields: dict[str, Any] = {"event": self.event}
+        for name, value in asdict(self).items():
+            fields[name] = list(value) if isinstance(value, Endpoint) else value
+        return fields
+
+
+Watch = Callable[[Report], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting(Report):
+    """A server accepts from now on."""
+
+    event = "waiting"
+    at: Endpoint
+
+    def __str__(self) -> str:
+        return f"Server waiting on {self.at}"
+
+
+@dataclass(frozen=True, slots=True)
+class Connected(Report):
+    """A client's connection is established: the three-way handshake is over."""
+
+    event = "connected"
+    server: Endpoint
+
+    def __str__(self) -> str:
+        return f"Connected to server at {self.server}"
+
+
+@dataclass(frozen=True, slots=True)
+class Closed(Report):
+    """A client's conversation is over."""
+
+    event = "closed"
+    server: Endpoint
+
+    def __str__(self) -> str:
+        return f"Connection closed with server at {self.server}"
+
+
+@dataclass(frozen=True, slots=True)
+class Resending(Report):
+    """No reply to a datagram came in time; it goes out again."""
+
+    event = "resending"
+    server: Endpoint
+    waited: float
+    attempt: int
+    retries: int
+
+    def __str__(self) -> str:
+        return (
+            f"No reply in {self.waited:g} s: the datagram or its reply may be lost."
+            f" Sending again ({self.attempt} of {self.retries})..."
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Received(Report):
+    """A server got a request, or the first bytes of one."""
+
+    event = "received"
+    client: Endpoint
+
+    def __str__(self) -> str:
+        return f"Received request from {self.client}"
+
+
+@dataclass(frozen=True, slots=True)
+class Sent(Report):
+    """A server has answered all that it got."""
+
+    event = "sent"
+    client: Endpoint
+
+    def __str__(self) -> str:
+        return f"Sent reply to {self.client}"
+
+
+@dataclass(frozen=True, slots=True)
+class Dropped(Report):
+    """A server ends or refuses one conversation, or leaves one datagram unanswered, and why."""
+
+    event = "dropped"
+    client: Endpoint
+    why: str
+
+    def __str__(self) -> str:
+        return f"Dropped {self.client}: {self.why}"
+
+
+@dataclass(frozen=True, slots=True)
+class Stopping(Report):
+    """A server takes nothing new and lets what it has begun come to its end."""
+
+    event = "stopping"
+    open: int
+    limit: float
+
+    def __str__(self) -> str:
+        what = "conversation" if self.open == 1 else "conversations"
+        return (
+            f"Stopping: {self.open} {what} may take {self.limit:g} s to end."
+            " Ctrl-C again stops at once."
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Stopped(Report):
+    """A server has stopped; what it did, in numbers."""
+
+    event = "stopped"
+    counts: dict[str, int]
+
+    def __str__(self) -> str:
+        counts = ", ".join(f"{n} {name.replace('_', ' ')}" for name, n in self.counts.items())
+        return f"Server stopped: {counts}"

@@ -1,0 +1,194 @@
+"""The TCP server: each connection's bytes go through a service, and back."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable
+from typing import Literal, cast
+
+from stretta.errors import UsageError
+from stretta.net.streams import Connection, StreamServer
+from stretta.options import StreamLimits
+from stretta.reports import Received, Sent, Watch
+from stretta.services import CUTS, Service, is_async, upper
+from stretta.tcp.framing import Framing, LineFraming, LineTooLong, StreamFraming
+
+__all__ = ["TcpServer", "serve"]
+
+
+def serve(
+    service: Service = upper,
+    host: str = "127.0.0.1",
+    port: int = 0,
+    *,
+    framing: Literal["stream", "line"] = "stream",
+    limits: StreamLimits | None = None,
+    watch: Watch | None = None,
+) -> TcpServer:
+    """Return a TCP server that answers every connection through ``service``.
+
+    ``service`` maps request bytes to reply bytes, plain or async. With ``framing="stream"`` it gets
+    whatever arrives, as it arrives; with ``"line"``, each line without its end. ``host`` is an
+    address or a name (``"::"`` takes IPv4 too), ``port`` 0 any free port. ``watch`` is called with
+    each report. Use the server as an async context manager, or block in its ``run()``; both raise
+    CannotServe when the address or port cannot be had.
+
+    >>> import asyncio
+    >>> from stretta import tcp
+    >>> async def main() -> bytes:
+    ...     async with tcp.serve(lambda data: data[::-1], framing="line") as server:
+    ...         return await tcp.ask_async(b"ciao\\n", port=server.port)
+    >>> asyncio.run(main())
+    b'oaic\\n'
+    """
+    return TcpServer(service, host, port, framing, limits or StreamLimits(), watch)
+
+
+class TcpServer(StreamServer):
+    """What ``serve`` returns: ``endpoints``, ``port`` and ``counts`` tell what it is and did."""
+
+    command = "stretta tcp server"
+
+    def __init__(
+        self,
+        service: Service,
+        host: str,
+        port: int,
+        framing: Literal["stream", "line"],
+        limits: StreamLimits,
+        watch: Watch | None,
+    ) -> None:
+        if framing not in ("stream", "line"):
+            raise UsageError(f"there is no framing {framing!r}", hint="Framings: stream, line.")
+        kind = AsyncAnswering if is_async(service) else Answering
+
+        def new_framing() -> Framing:
+            return (
+                LineFraming(limits.max_line)
+                if framing == "line"
+                else StreamFraming(CUTS.get(service))
+            )
+
+        super().__init__(
+            lambda: kind(self, service, new_framing()), host, port, limits=limits, watch=watch
+        )
+
+
+class Answering(Connection):
+    """One connection and a plain service: what arrives is answered before anything else."""
+
+    __slots__ = ("_framing", "_received", "_service")
+
+    def __init__(self, server: TcpServer, service: Service, framing: Framing) -> None:
+        super().__init__(server)
+        self._service = service
+        self._framing = framing
+        self._received = False  # and the reply not yet reported
+
+    def data_received(self, data: bytes) -> None:
+        if not self._received:
+            self._begin()
+        self.busy = True
+        try:
+            for request, end in self._framing.feed(data):
+                self._answer(request, end)
+        except Exception as error:  # noqa: BLE001 - a service can fail in any way, the server not
+            self._failed(error)
+
+    def eof_received(self) -> bool:
+        # the client has said all it has to say (RFC 9293 3.6): answer the rest, then close
+        try:
+            for request, end in self._framing.finish():
+                self._answer(request, end)
+        except Exception as error:  # noqa: BLE001
+            self._failed(error)
+        self._finish()
+        return True
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._received and exc is None:
+            self._end()
+        super().connection_lost(exc)
+
+    def rested(self) -> None:
+        if self._received:
+            self._end()
+        super().rested()
+
+    def _answer(self, request: bytes, end: bytes) -> None:
+        reply = cast("bytes | None", self._service(request))
+        if reply is not None:
+            self.transport.write(reply + end if end else reply)
+
+    def _finish(self) -> None:
+        self.transport.close()  # after what is still to be sent
+
+    def _begin(self) -> None:
+        self._received = True
+        self.server.watch(Received(self.peer))
+
+    def _end(self) -> None:
+        self._received = False
+        self.server.watch(Sent(self.peer))
+
+    def _failed(self, error: Exception) -> None:
+        if isinstance(error, LineTooLong):
+            self.server.dropped(self.peer, "too_long", str(error))
+            self.transport.close()  # after the replies to the lines before it
+        else:
+            self.drop("failed", f"the service failed with {type(error).__name__}: {error}")
+
+
+class AsyncAnswering(Answering):
+    """One connection and an async service: one request at a time, in order."""
+
+    __slots__ = ("_eof", "_task", "_todo")
+
+    def __init__(self, server: TcpServer, service: Service, framing: Framing) -> None:
+        super().__init__(server, service, framing)
+        self._todo: deque[tuple[bytes, bytes]] = deque()
+        self._task: asyncio.Task[None] | None = None
+        self._eof = False
+
+    def _answer(self, request: bytes, end: bytes) -> None:
+        self._todo.append((request, end))
+        if self._task is None:
+            self.transport.pause_reading()  # what is not read cannot pile up
+            self._task = asyncio.get_running_loop().create_task(self._work())
+
+    async def _work(self) -> None:
+        service = cast("Callable[[bytes], Awaitable[bytes | None]]", self._service)
+        try:
+            while self._todo:
+                request, end = self._todo.popleft()
+                reply = await service(request)
+                if reply is not None:
+                    self.transport.write(reply + end)
+                self.busy = True
+        except Exception as error:  # noqa: BLE001
+            self._failed(error)
+        finally:
+            self._task = None
+        if self._eof:
+            self.transport.close()
+        else:
+            self.transport.resume_reading()
+
+    def _finish(self) -> None:
+        self._eof = True
+        if self._task is None:
+            self.transport.close()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._task is not None:
+            self._task.cancel()
+        super().connection_lost(exc)
+
+    def rested(self) -> None:
+        if self._task is None:  # else the service is at work: that is no silence
+            super().rested()
+
+    def wind_up(self) -> None:
+        if self._task is None:
+            super().wind_up()
