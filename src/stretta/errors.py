@@ -12,6 +12,7 @@ __all__ = [
     "ReplyEndedEarly",
     "StrettaError",
     "TimedOut",
+    "TooLong",
     "UsageError",
 ]
 
@@ -35,6 +36,13 @@ class UsageError(StrettaError):
     """What was asked for makes no sense: an option, an address, a message that cannot be sent."""
 
     status = 2
+    shows_usage = True
+
+
+class TooLong(UsageError):
+    """A message does not fit in what should carry it."""
+
+    shows_usage = False
 
 
 class NetworkError(StrettaError):

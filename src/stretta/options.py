@@ -42,6 +42,12 @@ class DatagramPatience:
 
     timeout: float = option(1.0, "wait for a reply before sending again", unit="seconds")
     retries: int = option(3, "how often an unanswered datagram is sent again", kind=int)
+    max_reply: int = option(
+        65_535,
+        "longest reply that is taken whole; a longer one is an error",
+        unit="bytes",
+        kind=int,
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 from stretta.address import Endpoint
 
 __all__ = [
+    "Asked",
     "Closed",
     "Connected",
     "Dropped",
@@ -74,6 +75,17 @@ class Closed(Report):
 
     def __str__(self) -> str:
         return f"Connection closed with server at {self.server}"
+
+
+@dataclass(frozen=True, slots=True)
+class Asked(Report):
+    """A client's datagram is on its way."""
+
+    event = "asked"
+    server: Endpoint
+
+    def __str__(self) -> str:
+        return "Waiting for server response..."
 
 
 @dataclass(frozen=True, slots=True)

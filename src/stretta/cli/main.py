@@ -25,8 +25,9 @@ class Command(click.Command):
         try:
             return super().invoke(ctx)
         except UsageError as error:
-            error.add_note(ctx.get_usage())
-            error.add_note(_more_help(ctx))
+            if error.shows_usage:
+                error.add_note(ctx.get_usage())
+                error.add_note(_more_help(ctx))
             raise
 
 

@@ -6,7 +6,10 @@ import sys
 
 from stretta.cli.terminal import is_terminal
 
-__all__ = ["ask_line"]
+__all__ = ["SENTENCE", "ask_line"]
+
+SENTENCE = "Input lowercase sentence: "
+"""The lecture's prompt."""
 
 
 def ask_line(prompt: str) -> str | None:

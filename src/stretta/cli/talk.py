@@ -9,7 +9,7 @@ from typing import Any
 
 from stretta.cli.terminal import is_terminal
 from stretta.errors import OutputError
-from stretta.reports import Report
+from stretta.reports import Report, Watch
 
 __all__ = ["Talk", "write_out"]
 
@@ -26,6 +26,11 @@ class Talk:
             self.data(report.as_json())
         else:
             self.say(str(report))
+
+    @property
+    def watch(self) -> Watch | None:
+        """Return what to give a library function as ``watch``: None when nothing would be said."""
+        return self if self.as_json or not self.quiet else None
 
     def say(self, line: str) -> None:
         """Print one line of talk."""

@@ -10,7 +10,7 @@ import click
 
 from stretta.cli.flags import end_flags, flags_of, parse_end, take, talk_flags
 from stretta.cli.main import Command
-from stretta.cli.prompt import ask_line
+from stretta.cli.prompt import SENTENCE, ask_line
 from stretta.cli.talk import Talk, person_reads, write_out
 from stretta.cli.terminal import is_terminal
 from stretta.escape import TerminalText
@@ -18,8 +18,6 @@ from stretta.options import StreamPatience
 from stretta.tcp.client import Conversation, Sink, connect
 
 __all__ = ["command"]
-
-PROMPT = "Input lowercase sentence: "
 
 
 @click.command(cls=Command, name="client")
@@ -59,7 +57,7 @@ def command(
     elif message:
         what = os.fsencode(" ".join(message))
     elif is_terminal(sys.stdin):
-        sentence = ask_line(PROMPT)
+        sentence = ask_line(SENTENCE)
         if sentence is None:
             return
         what = sentence.encode(errors="surrogateescape")
@@ -78,7 +76,7 @@ def command(
 
 def talk_line_by_line(conversation: Conversation, talk: Talk) -> None:
     """Send each line that is typed, and show the line that comes back."""
-    while (sentence := ask_line(PROMPT)) is not None:
+    while (sentence := ask_line(SENTENCE)) is not None:
         conversation.send(sentence.encode(errors="surrogateescape") + b"\n")
         reply = conversation.receive_until(b"\n")
         show = Reply(talk)

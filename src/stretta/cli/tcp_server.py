@@ -49,7 +49,5 @@ def command(
     """
     number = parse_end(port, any_port=any_port)
     limits = take(StreamLimits, options)
-    serve(
-        load(service), address, number,
-        framing=framing, limits=limits, watch=Talk(quiet=quiet, as_json=as_json),
-    ).run()  # fmt: skip
+    talk = Talk(quiet=quiet, as_json=as_json)
+    serve(load(service), address, number, framing=framing, limits=limits, watch=talk.watch).run()

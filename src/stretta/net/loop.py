@@ -19,16 +19,6 @@ try:
 except ImportError:  # no wheel for this platform
     new_event_loop = None
 
-try:
-    from aiofastnet import create_server
-except ImportError:
-
-    async def create_server(
-        loop: asyncio.AbstractEventLoop, factory: Any, **options: Any
-    ) -> asyncio.Server:
-        """Do what aiofastnet's function of this name does, with the loop's own transports."""
-        return await loop.create_server(factory, **options)
-
 
 def run(main: Coroutine[Any, Any, T]) -> T:
     """Run ``main`` to its end on the fastest event loop there is, and return its result."""
@@ -43,4 +33,9 @@ async def serve_socket(
     factory: Callable[[], asyncio.BaseProtocol], sock: socket.socket, *, backlog: int
 ) -> asyncio.AbstractServer:
     """Accept connections of a bound socket, each with a protocol of its own from ``factory``."""
-    return await create_server(asyncio.get_running_loop(), factory, sock=sock, backlog=backlog)
+    loop = asyncio.get_running_loop()
+    try:
+        from aiofastnet import create_server  # noqa: PLC0415 - there is not one for each platform
+    except ImportError:
+        return await loop.create_server(factory, sock=sock, backlog=backlog)
+    return await create_server(loop, factory, sock=sock, backlog=backlog)

@@ -1,0 +1,194 @@
+"""The UDP client: one datagram out, one back; sent again when nothing comes.
+
+A socket of its own for each question, connected, so that the kernel lets through only what comes
+from whom we asked, tells us of a refused port, and a late reply finds nobody.
+"""
+
+from __future__ import annotations
+
+import errno
+import select
+import socket
+import time
+
+from stretta.address import Endpoint
+from stretta.errors import InvalidReply, NetworkError, StrettaError, TimedOut, TooLong
+from stretta.net.dial import cannot_reach, interleave, peer_of
+from stretta.net.resolve import Target, resolve
+from stretta.options import DatagramPatience
+from stretta.reports import Asked, Resending, Watch
+
+__all__ = ["LARGEST", "ask", "ask_async"]
+
+LARGEST = {socket.AF_INET: 65_507, socket.AF_INET6: 65_527}
+"""Bytes that one datagram carries at most: 65,535 less the headers (RFC 768, RFC 791, RFC 8200)."""
+
+SERVER = "stretta udp server"
+
+
+def ask(
+    message: bytes,
+    host: str = "127.0.0.1",
+    port: int = 12000,
+    *,
+    patience: DatagramPatience | None = None,
+    watch: Watch | None = None,
+) -> bytes:
+    """Send ``message`` as one datagram, again when it stays unanswered, and return the reply.
+
+    ``host`` is an address or a name, whose addresses are tried in turn. Raises TooLong when the
+    message does not fit in a datagram, NetworkError (refused, unreachable, no such name), TimedOut,
+    and InvalidReply when the reply is longer than ``patience.max_reply``.
+
+    >>> from stretta import udp
+    >>> server = getfixture("udp_upper_server")
+    >>> udp.ask("perché".encode(), port=server.port).decode()
+    'PERCHÉ'
+    """
+    patience = patience or DatagramPatience()
+    targets = interleave(resolve(host, port, socket.SOCK_DGRAM))
+    failed: list[OSError] = []
+    for target in targets:
+        check_fits(message, target)
+        try:
+            with connected(target) as sock:
+                for attempt in range(patience.retries + 1):
+                    _say(watch, sock, attempt, patience)
+                    sock.send(message)
+                    reply = _wait(sock, patience)
+                    if reply is not None:
+                        return reply
+            failed.append(TimeoutError(errno.ETIMEDOUT, "no reply"))
+        except OSError as error:
+            failed.append(error)
+    raise _unanswered(host, port, failed, patience)
+
+
+async def ask_async(
+    message: bytes,
+    host: str = "127.0.0.1",
+    port: int = 12000,
+    *,
+    patience: DatagramPatience | None = None,
+    watch: Watch | None = None,
+) -> bytes:
+    """Do what ``ask`` does, without blocking the event loop; raises the same errors.
+
+    >>> import asyncio
+    >>> from stretta import udp
+    >>> server = getfixture("udp_upper_server")
+    >>> asyncio.run(udp.ask_async(b"ciao", port=server.port))
+    b'CIAO'
+    """
+    import asyncio  # noqa: PLC0415 - the blocking client starts without it
+
+    patience = patience or DatagramPatience()
+    loop = asyncio.get_running_loop()
+    targets = interleave(await loop.run_in_executor(None, resolve, host, port, socket.SOCK_DGRAM))
+    failed: list[OSError] = []
+    for target in targets:
+        check_fits(message, target)
+        try:
+            with connected(target) as sock:
+                readable = asyncio.Event()
+                loop.add_reader(sock, readable.set)
+                try:
+                    for attempt in range(patience.retries + 1):
+                        _say(watch, sock, attempt, patience)
+                        sock.send(message)
+                        try:
+                            async with asyncio.timeout(patience.timeout):
+                                await readable.wait()
+                        except TimeoutError:
+                            continue
+                        return receive(sock, patience.max_reply)
+                finally:
+                    loop.remove_reader(sock)
+            failed.append(TimeoutError(errno.ETIMEDOUT, "no reply"))
+        except OSError as error:
+            failed.append(error)
+    raise _unanswered(host, port, failed, patience)
+
+
+def connected(target: Target) -> socket.socket:
+    """Return a non-blocking UDP socket that talks to this address only. Raises OSError."""
+    sock = socket.socket(target.family, socket.SOCK_DGRAM)
+    try:
+        sock.setblocking(False)
+        sock.connect(target.sockaddr)
+    except OSError:
+        sock.close()
+        raise
+    return sock
+
+
+def check_fits(message: bytes, target: Target) -> None:
+    """Raise TooLong if the message is longer than a datagram to this address can be."""
+    most = LARGEST[socket.AddressFamily(target.family)]
+    if len(message) > most:
+        version = 4 if target.family == socket.AF_INET else 6
+        raise TooLong(
+            f"cannot send {len(message)} bytes in one datagram",
+            f"over IPv{version} it carries at most {most}",
+            "Send less, or send it as a stream: stretta tcp client",
+        )
+
+
+def receive(sock: socket.socket, most: int) -> bytes:
+    """Return the datagram that has come. Raises InvalidReply when it is longer than ``most``."""
+    data, _, flags, _ = sock.recvmsg(most)
+    if flags & socket.MSG_TRUNC:
+        raise InvalidReply(
+            "the reply was cut",
+            f"it is longer than the {most} bytes that were asked for",
+            "Take more with --max-reply BYTES.",
+        )
+    return data
+
+
+def _wait(sock: socket.socket, patience: DatagramPatience) -> bytes | None:
+    """Return the reply, or None when the time is over."""
+    deadline = time.monotonic() + patience.timeout
+    poll = select.poll()
+    poll.register(sock, select.POLLIN)
+    while (left := deadline - time.monotonic()) > 0:
+        if poll.poll(left * 1000):
+            try:
+                return receive(sock, patience.max_reply)
+            except BlockingIOError:  # a datagram with a bad checksum woke us (select(2), BUGS)
+                continue
+    return None
+
+
+def _say(
+    watch: Watch | None, sock: socket.socket, attempt: int, patience: DatagramPatience
+) -> None:
+    if watch is None:
+        return
+    server: Endpoint = peer_of(sock)
+    if attempt:
+        watch(Resending(server, patience.timeout, attempt, patience.retries))
+    else:
+        watch(Asked(server))
+
+
+def _unanswered(
+    host: str, port: int, failed: list[OSError], patience: DatagramPatience
+) -> StrettaError:
+    codes = {error.errno for error in failed}
+    if codes == {errno.ETIMEDOUT}:
+        sent = (patience.retries + 1) * len(failed)
+        datagrams = "datagram" if sent == 1 else "datagrams"
+        return TimedOut(
+            f"no reply from {host} port {port}",
+            f"{sent} {datagrams} and {sent * patience.timeout:g} s went by. The datagrams or their"
+            " replies were lost, or nobody answers there",
+            "Wait longer with --timeout SECONDS, try again more often with --retries N.",
+        )
+    if errno.ECONNREFUSED in codes:
+        return NetworkError(
+            f"cannot reach {host} port {port}",
+            "connection refused (ICMP port unreachable). Nothing is listening there",
+            f"To start a server: {SERVER} -p {port}",
+        )
+    return cannot_reach(host, port, failed, timeout=patience.timeout, server=SERVER)
