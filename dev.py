@@ -1,0 +1,132 @@
+#!/usr/bin/env python3
+"""Set up and run Stretta from a checkout, with the standard library only.
+
+    python3 dev.py demo     the three servers and their clients, on a real text
+    python3 dev.py test     lint, types, tests: what CI runs (more words go to pytest)
+    python3 dev.py lock     pin every dependency anew (needs uv)
+
+The first call makes .venv; after that .venv/bin/stretta is the command.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+import sys
+import time
+import venv
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+VENV = HERE / ".venv"
+BIN = VENV / "bin"
+PIP = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--python", str(BIN / "python")]
+
+
+def main() -> int:
+    """Do what the first word says."""
+    if sys.version_info < (3, 11):
+        return fail(
+            f"this is Python {sys.version.split()[0]}; Stretta needs 3.11 or later",
+            "Call a newer one: python3.11 dev.py " + " ".join(sys.argv[1:]),
+        )
+    command, words = (sys.argv[1:2] or [""])[0], sys.argv[2:]
+    if command == "demo":
+        return set_up("run") or run(str(BIN / "stretta"), "demo", *words)
+    if command == "test":
+        return set_up("dev") or test(words)
+    if command == "lock":
+        return lock()
+    print(__doc__)
+    return 0 if command in ("-h", "--help") else 2
+
+
+def set_up(stage: str) -> int:
+    """Make .venv with what is pinned for ``stage``, unless it is there already."""
+    pinned = HERE / "requirements" / f"{stage}.txt"
+    if is_ready(stage):
+        return 0
+    if run(sys.executable, "-m", "pip", "--version", quiet=True):
+        return fail(
+            "there is no pip for this Python",
+            "Install it: sudo apt-get install python3-pip   (or: python3 -m ensurepip --user)",
+        )
+    print(f"Setting up {VENV.relative_to(HERE)} (once)...", flush=True)
+    started = time.monotonic()
+    # without pip of its own, so that Debian's python3 needs no python3-venv
+    venv.EnvBuilder(clear=not BIN.exists(), symlinks=True).create(VENV)
+    failed = run(*PIP, "install", "--quiet", "--require-hashes", "-r", str(pinned)) or run(
+        *PIP, "install", "--quiet", "--no-deps", "--no-build-isolation", "--editable", str(HERE)
+    )
+    if failed:
+        return fail(
+            "the packages could not be installed",
+            "Is the package index reachable? pip's own words are above; then call this again.",
+        )
+    for done in ["run", "dev"] if stage == "dev" else ["run"]:  # dev holds all that run does
+        (VENV / f".ready-{done}").write_text(state(done))
+    print(f"Ready after {time.monotonic() - started:.0f} s.", flush=True)
+    return 0
+
+
+def is_ready(stage: str) -> bool:
+    """Return whether .venv holds what is pinned now."""
+    ready = VENV / f".ready-{stage}"
+    return ready.exists() and ready.read_text() == state(stage)
+
+
+def state(stage: str) -> str:
+    """Return a fingerprint of all that decides what .venv must hold."""
+    files = [HERE / "requirements" / f"{stage}.txt", HERE / "pyproject.toml"]
+    parts = [path.read_bytes() for path in files] + [sys.version.encode(), bytes(HERE)]
+    return hashlib.sha256(b"\0".join(parts)).hexdigest()
+
+
+def test(words: list[str]) -> int:
+    """Lint, check types, run the tests; all three speak, the first failure decides."""
+    steps = {
+        "lint": [str(BIN / "ruff"), "check", "--quiet", "."],
+        "format": [str(BIN / "ruff"), "format", "--check", "--quiet", "."],
+        "types": [str(BIN / "mypy")],
+        "tests": [str(BIN / "pytest"), "-n", str(os.cpu_count() or 2), *words],
+    }
+    failed = 0
+    for name, command in steps.items():
+        print(f"== {name}", flush=True)
+        failed = run(*command) or failed
+    return failed
+
+
+def lock() -> int:
+    """Pin every dependency, with hashes and without the address of any index."""
+    compile_ = "uv pip compile --quiet --universal --upgrade --generate-hashes --no-header"
+    options = [*compile_.split(), "--no-annotate", "--python-version", "3.11", "pyproject.toml"]
+    (HERE / "requirements").mkdir(exist_ok=True)
+    for stage, words in {"run": "--group build", "dev": "--group dev --all-extras"}.items():
+        target = f"requirements/{stage}.txt"
+        failed = run(*options, *words.split(), "--output-file", target, quiet=True)
+        if failed:
+            return fail(f"{target} could not be made", "Is uv there? Install it: pip install uv")
+    return 0
+
+
+def run(*command: str, quiet: bool = False) -> int:
+    """Run one command in the checkout and return its exit status."""
+    try:
+        output = subprocess.DEVNULL if quiet else None
+        return subprocess.run(command, cwd=HERE, check=False, stdout=output).returncode
+    except FileNotFoundError:
+        return 127
+    except KeyboardInterrupt:
+        return 130
+
+
+def fail(what: str, hint: str) -> int:
+    """Say what went wrong and what to type next."""
+    print(f"dev.py: {what}. {hint}", file=sys.stderr)
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
