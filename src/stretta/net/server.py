@@ -76,6 +76,10 @@ class Server(ABC):
         self._ended = asyncio.Event()
         asyncio.get_running_loop().set_exception_handler(self._loop_trouble)
         await self._open(sockets)
+        self._announce()
+
+    def _announce(self) -> None:
+        """Say that the server accepts from now on."""
         for endpoint in self.endpoints:
             self.watch(Waiting(endpoint))
 

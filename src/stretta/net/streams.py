@@ -12,7 +12,7 @@ from typing import cast
 from stretta.address import Endpoint
 from stretta.net.loop import serve_socket
 from stretta.net.server import Server
-from stretta.options import StreamLimits
+from stretta.options import ConnectionLimits
 from stretta.reports import Watch
 
 __all__ = ["Connection", "StreamServer"]
@@ -102,7 +102,7 @@ class StreamServer(Server):
         host: str,
         port: int,
         *,
-        limits: StreamLimits,
+        limits: ConnectionLimits,
         watch: Watch | None = None,
     ) -> None:
         super().__init__(host, port, drain_timeout=limits.drain_timeout, watch=watch)
@@ -171,10 +171,10 @@ class StreamServer(Server):
         self._timer = asyncio.get_running_loop().call_later(self._every, self._tick)
 
 
-def tick_length(limits: StreamLimits) -> float:
+def tick_length(limits: ConnectionLimits) -> float:
     """Return the seconds between two ticks: a second, or less where a limit is short.
 
-    >>> tick_length(StreamLimits()), tick_length(StreamLimits(idle_timeout=0.4))
+    >>> tick_length(ConnectionLimits()), tick_length(ConnectionLimits(idle_timeout=0.4))
     (1.0, 0.1)
     """
     return min(1.0, limits.idle_timeout / 4, limits.stall_timeout / 4)
