@@ -5,7 +5,8 @@ from __future__ import annotations
 import importlib
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
 import click
 
@@ -20,15 +21,26 @@ __all__ = ["Command", "main"]
 class Command(click.Command):
     """A command whose usage errors carry its usage line."""
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Read the options, noting the usage on what is wrong with them."""
+        with _usage_noted(ctx):
+            return super().parse_args(ctx, args)
+
     def invoke(self, ctx: click.Context) -> object:
         """Run the command, noting its usage on what it finds wrong with the options."""
-        try:
+        with _usage_noted(ctx):
             return super().invoke(ctx)
-        except UsageError as error:
-            if error.shows_usage:
-                error.add_note(ctx.get_usage())
-                error.add_note(_more_help(ctx))
-            raise
+
+
+@contextmanager
+def _usage_noted(ctx: click.Context) -> Iterator[None]:
+    try:
+        yield
+    except UsageError as error:
+        if error.shows_usage:
+            error.add_note(ctx.get_usage())
+            error.add_note(_more_help(ctx))
+        raise
 
 
 class Group(click.Group):
@@ -63,7 +75,7 @@ class Group(click.Group):
         if args and args[0] not in self._commands and not args[0].startswith("-"):
             import difflib  # noqa: PLC0415 - only a mistake needs it
 
-            close = difflib.get_close_matches(args[0], self._commands, n=1, cutoff=0.5)
+            close = difflib.get_close_matches(args[0], self._commands, n=1, cutoff=0.6)
             hint = (
                 f"Did you mean {close[0]}?" if close else f"There are: {', '.join(self._commands)}."
             )

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import resource
 import socket
+import struct
+import sys
+import termios
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from typing import cast
 
 from stretta.address import Endpoint
@@ -59,6 +64,8 @@ class Connection(asyncio.Protocol):
         for every segment.
         """
         pending = self.transport.get_write_buffer_size()
+        if pending:
+            pending += unsent(self.transport)
         if pending and pending >= self._pending and not self.busy:
             self._stalled += elapsed
             if self._stalled >= self.server.limits.stall_timeout:
@@ -86,8 +93,15 @@ class Connection(asyncio.Protocol):
         self.busy = False
 
     def drop(self, name: str, why: str) -> None:
-        """Cut the connection now, count it under ``name`` and report why."""
+        """Reset the connection, count it under ``name`` and report why.
+
+        A reset tells the peer that this is no orderly end (RFC 9293 section 3.10.5).
+        """
         self.server.dropped(self.peer, name, why)
+        sock = self.transport.get_extra_info("socket")
+        if sock is not None:
+            with suppress(OSError):
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.transport.abort()
 
 
@@ -169,6 +183,19 @@ class StreamServer(Server):
         for connection in list(self.open):
             connection.tick(self._every)
         self._timer = asyncio.get_running_loop().call_later(self._every, self._tick)
+
+
+def unsent(transport: asyncio.Transport) -> int:
+    """Return how many bytes wait in the kernel for the peer to acknowledge (tcp(7), SIOCOUTQ).
+
+    A slow reader empties that queue long before the kernel takes more from us: it makes progress.
+    """
+    try:
+        descriptor = transport.get_extra_info("socket").fileno()
+        answer = fcntl.ioctl(descriptor, termios.TIOCOUTQ, bytes(4))
+    except (AttributeError, OSError):  # no socket any more
+        return 0
+    return int.from_bytes(answer, sys.byteorder)
 
 
 def tick_length(limits: ConnectionLimits) -> float:

@@ -70,7 +70,7 @@ class LineFraming:
     A last line without an end is a piece too, and nothing follows its reply.
 
     >>> framing = LineFraming(80)
-    >>> framing.feed(b"uno\\r\\ndu"), framing.feed(b"e\\n"), framing.finish()
+    >>> list(framing.feed(b"uno\\r\\ndu")), list(framing.feed(b"e\\n")), framing.finish()
     ([(b'uno', b'\\r\\n')], [(b'due', b'\\n')], ())
     """
 

@@ -104,7 +104,7 @@ class Answering(Connection):
         except Exception as error:  # noqa: BLE001
             self._failed(error)
         self._finish()
-        return True
+        return True  # we close it ourselves, when all is answered
 
     def connection_lost(self, exc: Exception | None) -> None:
         if self._received and exc is None:
@@ -124,6 +124,12 @@ class Answering(Connection):
     def _finish(self) -> None:
         self.transport.close()  # after what is still to be sent
 
+    def _refuse_more(self) -> None:
+        # closing with unread bytes would reset the connection, and the replies with it: say that
+        # we are done, and throw away what still comes until the client closes or the tick does
+        self._framing = Refused()
+        self.transport.write_eof()
+
     def _begin(self) -> None:
         self._received = True
         self.server.watch(Received(self.peer))
@@ -132,24 +138,59 @@ class Answering(Connection):
         self._received = False
         self.server.watch(Sent(self.peer))
 
+    def drop(self, name: str, why: str) -> None:
+        self._received = False  # what was not answered is not reported as sent
+        super().drop(name, why)
+
     def _failed(self, error: Exception) -> None:
         if isinstance(error, LineTooLong):
             self.server.dropped(self.peer, "too_long", str(error))
-            self.transport.close()  # after the replies to the lines before it
+            self._refuse_more()
         else:
             self.drop("failed", f"the service failed with {type(error).__name__}: {error}")
+
+
+class Refused:
+    """The framing of a connection that is not listened to any more; it takes so much, then ends."""
+
+    PATIENCE = 1 << 20
+
+    def __init__(self) -> None:
+        self._taken = 0
+
+    def feed(self, data: bytes) -> tuple[()]:
+        """Throw the data away. Raises ValueError when there is no end to it."""
+        self._taken += len(data)
+        if self._taken > self.PATIENCE:
+            raise ValueError("it went on sending after it was told to stop")
+        return ()
+
+    def finish(self) -> tuple[()]:
+        """Have nothing left."""
+        return ()
 
 
 class AsyncAnswering(Answering):
     """One connection and an async service: one request at a time, in order."""
 
-    __slots__ = ("_eof", "_task", "_todo")
+    __slots__ = ("_eof", "_task", "_todo", "_writable")
 
     def __init__(self, server: TcpServer, service: Service, framing: Framing) -> None:
         super().__init__(server, service, framing)
         self._todo: deque[tuple[bytes, bytes]] = deque()
         self._task: asyncio.Task[None] | None = None
+        self._writable = asyncio.Event()
+        self._writable.set()
         self._eof = False
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._writable.clear()
+
+    def resume_writing(self) -> None:
+        self._writable.set()
+        if self._task is None:
+            super().resume_writing()
 
     def _answer(self, request: bytes, end: bytes) -> None:
         self._todo.append((request, end))
@@ -166,6 +207,7 @@ class AsyncAnswering(Answering):
                 if reply is not None:
                     self.transport.write(reply + end)
                 self.busy = True
+                await self._writable.wait()
         except Exception as error:  # noqa: BLE001
             self._failed(error)
         finally:

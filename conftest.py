@@ -1,0 +1,28 @@
+"""Servers for tests and for the examples in docstrings."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent / "tests"))
+
+from stretta import tcp, udp
+from support import serving
+
+
+@pytest.fixture
+def tcp_upper_server() -> Iterator[tcp.TcpServer]:
+    """A TCP server that answers in upper case, on a free loopback port."""
+    with serving(tcp.serve()) as server:
+        yield server
+
+
+@pytest.fixture
+def udp_upper_server() -> Iterator[udp.UdpServer]:
+    """A UDP server that answers in upper case, on a free loopback port."""
+    with serving(udp.serve()) as server:
+        yield server

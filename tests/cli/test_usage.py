@@ -1,0 +1,202 @@
+"""What a newcomer reads when something is wrong: what, why, what next; never a traceback."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+
+import pytest
+
+from support import PATIENCE, Running, Terminal, free_port, naive_tcp_server, one_recv, stretta
+
+PORT_ERROR = "ERROR: -p option must be an integer in 1024..65535"
+ENDS = [("tcp", "client"), ("tcp", "server"), ("udp", "client"), ("udp", "server")]
+
+
+@pytest.mark.parametrize("end", ENDS)
+@pytest.mark.parametrize("port", ["0", "80", "65536", "abc", "-1"])
+def test_a_port_outside_the_lecture_s_range(end, port):
+    done = stretta(*end, "-p", port)
+    assert done.returncode == 2
+    lines = done.stderr.decode().splitlines()
+    assert lines[0] == PORT_ERROR
+    assert "--any-port" in lines[1]
+    assert lines[2].startswith(f"Usage: stretta {' '.join(end)}")
+    assert done.stdout == b""
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["tcp", "clinet"], "Did you mean client?"),
+        (["tpc"], "Did you mean tcp?"),
+        (["smtp"], "There are: tcp, udp, http"),
+        (["tcp", "client", "--tiemout", "3"], "--timeout"),
+        (["tcp", "client", "-a", "127.0.0.1:80"], "-p 80"),
+        (["tcp", "client", "-a", ""], "it is empty"),
+        (["tcp", "client", "--timeout", "soon"], "is not a valid float"),
+        (["tcp", "server", "--service", "uppr"], "Services: upper, upper-ascii, echo, discard"),
+        (["tcp", "server", "--framing", "lines"], "'stream', 'line'"),
+    ],
+)
+def test_mistakes_are_explained(words, says):
+    done = stretta(*words)
+    assert done.returncode == 2
+    error = done.stderr.decode()
+    assert says in error
+    assert "Usage: stretta" in error and "Traceback" not in error
+
+
+@pytest.mark.parametrize("words", [[], ["tcp"], ["udp"]])
+def test_a_command_without_its_words_shows_what_there_is(words):
+    done = stretta(*words)
+    assert done.returncode == 2
+    assert b"Commands:" in done.stderr
+
+
+@pytest.mark.parametrize("end", ENDS)
+def test_help_is_on_stdout(end):
+    for flag in ("-h", "--help"):
+        done = stretta(*end, flag)
+        assert done.returncode == 0 and not done.stderr
+        assert b"Usage:" in done.stdout and b"--address" in done.stdout
+
+
+def test_the_version():
+    assert stretta("--version").stdout.startswith(b"stretta ")
+
+
+@pytest.mark.parametrize("protocol", ["tcp", "udp"])
+def test_nobody_listens(protocol):
+    port = free_port()
+    done = stretta(protocol, "client", "-p", str(port), "ciao")
+    assert done.returncode == 1
+    error = done.stderr.decode().splitlines()[-1]
+    assert error.startswith(f"stretta: cannot reach 127.0.0.1 port {port}: connection refused")
+    assert error.endswith(f"To start a server: stretta {protocol} server -p {port}")
+
+
+@pytest.mark.parametrize("protocol", ["tcp", "udp"])
+def test_a_name_that_does_not_exist(protocol):
+    done = stretta(protocol, "client", "-a", "nowhere.invalid", "ciao")
+    assert done.returncode == 1
+    assert "stretta: cannot find nowhere.invalid" in done.stderr.decode()
+
+
+def test_a_port_in_use_names_its_holder_and_a_free_one():
+    with Running("tcp", "server") as server:
+        done = stretta("tcp", "server", "-p", str(server.port))
+        assert done.returncode == 1
+        error = done.stderr.decode()
+        assert f"(process {server.process.pid})" in error
+        assert "Traceback" not in error and "is free: stretta tcp server -p " in error
+
+
+def test_a_server_needs_no_name_server_to_say_a_name_is_unknown():
+    done = stretta("tcp", "server", "-a", "nowhere.invalid")
+    assert done.returncode == 1
+    assert "stretta: cannot find nowhere.invalid" in done.stderr.decode()
+
+
+@pytest.mark.parametrize("protocol", ["tcp", "udp"])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_server_stops_cleanly(protocol, number):
+    with Running(protocol, "server") as server:
+        assert server.stop(number) == 0
+        assert server.lines[-1].startswith("Server stopped")
+
+
+def test_a_second_signal_stops_a_drain_at_once():
+    with Running("tcp", "server", "--service", "echo") as server:
+        with socket.create_connection(("127.0.0.1", server.port)) as deaf:
+            deaf.settimeout(0.2)
+            with pytest.raises(TimeoutError):
+                while True:
+                    deaf.send(b"x" * 65536)
+            server.process.send_signal(signal.SIGTERM)
+            server.expect("Stopping: 1 conversation may take 30 s")
+            assert server.stop(signal.SIGTERM) == 0
+
+
+@pytest.mark.parametrize("protocol", ["tcp", "udp"])
+def test_a_reader_that_has_gone_is_no_traceback(protocol):
+    with Running(protocol, "server") as server:
+        command = [sys.executable, "-m", "stretta", protocol, "client", "-p", str(server.port)]
+        inlet, outlet = os.pipe()
+        os.close(inlet)
+        done = subprocess.run(
+            [*command, "ciao"], stdout=outlet, stderr=subprocess.PIPE, check=False, timeout=PATIENCE
+        )
+        os.close(outlet)
+        assert done.returncode == 1
+        assert b"Traceback" not in done.stderr and b"stretta:" not in done.stderr
+
+
+@pytest.mark.parametrize("protocol", ["tcp", "udp"])
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="this system has no /dev/full")
+def test_a_full_disk_is_said(protocol):
+    with Running(protocol, "server") as server, open("/dev/full", "wb") as full:
+        command = [sys.executable, "-m", "stretta", protocol, "client", "-p", str(server.port)]
+        done = subprocess.run(
+            [*command, "ciao"], stdout=full, stderr=subprocess.PIPE, check=False, timeout=PATIENCE
+        )
+        assert done.returncode == 1
+        assert b"cannot write the reply to standard output: no space left" in done.stderr
+
+
+@pytest.mark.parametrize("closed", ["0", "1", "2"])
+def test_a_closed_descriptor_is_no_socket_s_place(closed):
+    with Running("tcp", "server") as server:
+        line = f'exec "$@" {closed}>&-'
+        command = [sys.executable, "-m", "stretta", "tcp", "client", "-p", str(server.port), "ciao"]
+        done = subprocess.run(
+            ["sh", "-c", line, "sh", *command], capture_output=True, check=False, timeout=PATIENCE
+        )
+        assert b"Traceback" not in done.stderr
+        if closed == "1":
+            assert done.returncode == 1
+            assert b"it is closed" in done.stderr
+        else:
+            assert (done.returncode, done.stdout) == (0, b"CIAO")
+
+
+def test_ctrl_c_at_the_prompt_and_at_a_silent_server():
+    with Terminal("tcp", "client") as terminal:
+        terminal.expect("Input lowercase sentence: ")
+        terminal.type("\x03")
+        assert terminal.end() == 130
+        assert "Traceback" not in terminal.screen
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        with Terminal("tcp", "client", "-p", str(silent.getsockname()[1]), "ciao") as terminal:
+            terminal.expect("Connected to server")
+            terminal.type("\x03")
+            assert terminal.end() == 130
+            assert "Traceback" not in terminal.screen
+
+
+def test_no_reply_is_status_6():
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = str(silent.getsockname()[1])
+        done = stretta("tcp", "client", "-p", port, "--timeout", "0.1", "ciao")
+        assert done.returncode == 6
+        assert "--timeout SECONDS" in done.stderr.decode()
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as silent:
+        silent.bind(("127.0.0.1", 0))
+        port = str(silent.getsockname()[1])
+        done = stretta("udp", "client", "-p", port, "--timeout", "0.05", "--retries", "1", "ciao")
+        assert done.returncode == 6
+        assert "Sending again (1 of 1)" in done.stderr.decode()
+
+
+def test_a_reply_that_ended_early_is_status_7():
+    with naive_tcp_server(one_recv) as port:
+        done = stretta("tcp", "client", "-p", str(port), "-q", "x" * 5000)
+    assert done.returncode == 7
+    assert done.stdout == b"X" * 1024
+    assert "closed the connection after 1024 of 5000 bytes were answered" in done.stderr.decode()
+
+
+def test_a_traceback_only_with_debug():
+    done = stretta("tcp", "client", "-p", str(free_port()), "--debug", "ciao")
+    assert b"Traceback" in done.stderr

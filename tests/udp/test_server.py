@@ -1,0 +1,228 @@
+"""The UDP server through real sockets; and two of them, with a forged datagram between them."""
+
+import asyncio
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import textwrap
+
+import pytest
+
+from stretta import udp
+from stretta.net import datagrams
+from stretta.options import DatagramLimits
+from stretta.reports import Dropped, Received, Sent
+from stretta.services import discard, echo
+from support import PATIENCE, serving, until
+
+
+def client(server, host="127.0.0.1", port=0):
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    sock = socket.socket(family, socket.SOCK_DGRAM)
+    sock.settimeout(PATIENCE)
+    if port:
+        sock.bind((host, port))
+    sock.connect((host, server.port))
+    return sock
+
+
+@pytest.mark.parametrize("data", [b"", b"ciao", b"\x00\xff", bytes(65_507)])
+def test_a_datagram_is_answered_by_one(data, udp_upper_server):
+    with client(udp_upper_server) as sock:
+        sock.send(data)
+        assert sock.recv(70_000) == data.upper()
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1", "::", "0.0.0.0"])
+def test_the_reply_comes_from_the_address_that_was_asked(host):
+    with serving(udp.serve(host=host)) as server:
+        asked = {"127.0.0.1": ["127.0.0.1"], "::1": ["::1"], "0.0.0.0": ["127.0.0.1", "127.0.0.2"]}
+        for address in asked.get(host, ["127.0.0.1", "127.0.0.2", "::1"]):
+            with client(server, address) as sock:  # connected: other sources are not received
+                sock.send(b"x")
+                assert sock.recv(10) == b"X"
+
+
+def test_many_clients_at_once_each_get_their_own(udp_upper_server):
+    socks = [client(udp_upper_server) for _ in range(100)]
+    for round_ in range(3):
+        for number, sock in enumerate(socks):
+            sock.send(b"client %d round %d" % (number, round_))
+        for number, sock in enumerate(socks):
+            assert sock.recv(100) == b"CLIENT %d ROUND %d" % (number, round_)
+    for sock in socks:
+        sock.close()
+
+
+def test_a_vanished_client_s_icmp_error_kills_nothing(udp_upper_server):
+    for _ in range(20):
+        with client(udp_upper_server) as gone:
+            gone.send(b"x")
+    with client(udp_upper_server) as sock:
+        sock.send(b"still there")
+        assert sock.recv(100) == b"STILL THERE"
+
+
+def test_a_reply_that_cannot_fit_is_dropped_and_counted():
+    reports = []
+    with serving(udp.serve(lambda data: data * 2, watch=reports.append)) as server:
+        with client(server) as sock:
+            sock.send(bytes(40_000))
+            sock.send(b"x")
+            assert sock.recv(70_000) == b"xx"
+        assert server.counts["too_long"] == 1
+    assert any("80000 bytes cannot fit" in r.why for r in reports if isinstance(r, Dropped))
+
+
+def test_discard_answers_nothing():
+    with serving(udp.serve(discard)) as server, client(server) as sock:
+        sock.send(b"x")
+        until(lambda: server.counts["datagrams"] == 1)
+        sock.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            sock.recv(1)
+        assert server.counts["replies"] == 0
+
+
+def test_a_service_that_fails_costs_one_datagram():
+    def picky(data):
+        if data == b"bad":
+            raise ValueError("no")
+        return data
+
+    with serving(udp.serve(picky)) as server, client(server) as sock:
+        sock.send(b"bad")
+        sock.send(b"good")
+        assert sock.recv(10) == b"good"
+        assert server.counts["failed"] == 1
+
+
+def test_an_async_service_answers_and_is_bounded():
+    release = []
+
+    async def slowly(data):
+        gate = asyncio.Event()
+        release.append((asyncio.get_running_loop(), gate))
+        await gate.wait()
+        return data.upper()
+
+    with serving(udp.serve(slowly, limits=DatagramLimits(max_pending=2))) as server:
+        with client(server) as sock:
+            for word in (b"a", b"b", b"c"):
+                sock.send(word)
+            until(lambda: server.counts["too_many"] == 1)
+            until(lambda: len(release) == 2)
+            for loop, gate in release:
+                loop.call_soon_threadsafe(gate.set)
+            assert {sock.recv(10), sock.recv(10)} == {b"A", b"B"}
+
+
+def test_a_server_s_port_gets_no_reply():
+    with serving(udp.serve(echo, host="127.0.0.1")) as server:
+        with client(server, "127.0.0.1") as ordinary:
+            try:
+                with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as low:
+                    low.bind(("127.0.0.3", 999))
+                    low.sendto(b"x", ("127.0.0.1", server.port))
+                until(lambda: server.counts["low_ports"] == 1)
+            except PermissionError:
+                pass  # only the administrator can send from there; the next half is for all
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as same:
+                same.bind(("127.0.0.2", server.port))
+                same.sendto(b"x", ("127.0.0.1", server.port))
+            ordinary.send(b"x")
+            assert ordinary.recv(1) == b"x"
+        assert server.counts["low_ports"] >= 1
+        assert server.counts["replies"] == 1
+
+
+def test_a_reply_of_our_kind_gets_no_reply(udp_upper_server):
+    with client(udp_upper_server) as sock:
+        sock.setsockopt(socket.IPPROTO_IP, socket.IP_TOS, datagrams.MARK)
+        sock.send(b"a reply")
+        sock.setsockopt(socket.IPPROTO_IP, socket.IP_TOS, 0)
+        sock.send(b"a request")
+        assert sock.recv(100) == b"A REQUEST"
+    assert udp_upper_server.counts["loops"] == 1
+
+
+def test_a_loop_through_somebody_else_s_server_ends(monkeypatch):
+    """A foreign echo: it sends back each of our replies, as fast as it can."""
+    monkeypatch.setattr(datagrams, "LOOPS", 50)
+    with serving(udp.serve()) as server, client(server) as foreign:
+        foreign.send(b"PING")
+        for turn in range(49):
+            assert foreign.recv(10) == b"PING", turn
+            foreign.send(b"PING")
+        until(lambda: server.counts["loops"] == 1)
+        foreign.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            foreign.recv(10)
+
+
+def test_one_address_gets_so_many_replies_a_second():
+    with serving(udp.serve(limits=DatagramLimits(max_rate=10))) as server:
+        with client(server) as flood:
+            for _ in range(50):
+                flood.send(b"x")
+            until(lambda: server.counts["datagrams"] == 50)
+            # a new second may have begun meanwhile, once
+            assert 10 <= server.counts["replies"] <= 20
+            assert server.counts["too_fast"] == 50 - server.counts["replies"]
+
+
+def test_reports_come_in_the_lecture_s_order():
+    reports = []
+    with serving(udp.serve(watch=reports.append)) as server, client(server) as sock:
+        sock.send(b"x")
+        sock.recv(1)
+        until(lambda: any(isinstance(r, Sent) for r in reports))
+    assert [type(r) for r in reports if isinstance(r, Received | Sent)] == [Received, Sent]
+
+
+def test_two_servers_on_one_port_are_one_too_many(udp_upper_server):
+    from stretta.errors import CannotServe  # noqa: PLC0415
+
+    with pytest.raises(CannotServe, match="in use"):
+        asyncio.run(udp.serve(port=udp_upper_server.port).start())
+
+
+FORGE = """
+import socket, struct, subprocess, sys, time
+from stretta import udp
+from stretta.services import SERVICES
+subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
+sys.path.insert(0, {tests!r})
+from support import serving, until
+with serving(udp.serve(SERVICES[{service!r}])) as a, serving(udp.serve(SERVICES[{service!r}])) as b:
+    with socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_UDP) as raw:
+        raw.sendto(struct.pack("!HHHH", a.port, b.port, 8 + 4, 0) + b"loop", ("127.0.0.1", b.port))
+    until(lambda: a.counts["datagrams"] == 1)
+    until(lambda: a.counts["loops"] == 1)
+    assert b.counts["datagrams"] == b.counts["replies"] == 1, b.counts
+    assert a.counts["replies"] == 0, a.counts
+    assert udp.ask(b"x", port=a.port) == SERVICES[{service!r}](b"x")
+print("silent")
+"""
+
+
+@pytest.mark.skipif(not shutil.which("unshare"), reason="unshare (util-linux) is not installed")
+@pytest.mark.parametrize("service", ["upper", "echo"])
+def test_two_servers_and_a_forged_datagram_fall_silent(service):
+    """Raw sockets need privileges: a user namespace of the test's own has them."""
+    script = textwrap.dedent(FORGE).format(
+        tests=os.path.dirname(os.path.dirname(__file__)), service=service
+    )
+    enter = ["unshare", "--user", "--map-root-user", "--net"]
+    if subprocess.run([*enter, "true"], capture_output=True, check=False).returncode:
+        pytest.skip("this machine forbids user namespaces")
+    done = subprocess.run(
+        [*enter, sys.executable, "-c", script],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert done.stdout == "silent\n", done.stderr
