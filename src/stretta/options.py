@@ -13,9 +13,12 @@ __all__ = [
     "ConnectionLimits",
     "DatagramLimits",
     "DatagramPatience",
+    "HttpClientLimits",
     "HttpLimits",
+    "HttpPatience",
     "StreamLimits",
     "StreamPatience",
+    "WireOptions",
 ]
 
 
@@ -86,6 +89,37 @@ class ConnectionLimits:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class HttpPatience:
+    """How long an HTTP client waits."""
+
+    connect_timeout: float = option(
+        10.0, "longest wait for one address to accept the connection", unit="seconds"
+    )
+    idle_timeout: float = option(
+        60.0, "longest wait for the server to take or send a byte", unit="seconds"
+    )
+    timeout: float | None = option(
+        None,
+        "longest time that the whole exchange may take, redirects included; no limit unless given",
+        unit="seconds",
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HttpClientLimits:
+    """What an HTTP client takes from a server."""
+
+    max_redirects: int = option(20, "redirects that are followed, one after the other", kind=int)
+    max_size: int | None = option(
+        None,
+        "largest body; no limit unless given, but 1073741824 for one that was compressed or is"
+        " kept in memory",
+        unit="bytes",
+        kind=int,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StreamLimits(ConnectionLimits):
     """What one server grants its TCP connections."""
 
@@ -148,3 +182,41 @@ class DatagramLimits:
         "time that an async service gets to answer when the server is stopped",
         unit="seconds",
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WireOptions:
+    """What the lab's wire does to frames; each value may begin with a direction, as in
+    ``client>server 10%``, and without one holds for both (docs/lab.md has the language).
+    """
+
+    delay: tuple[str, ...] = option((), "time that a frame travels", unit="time", kind=str)
+    jitter: tuple[str, ...] = option(
+        (), "up to so much more, by chance, never out of order", unit="time", kind=str
+    )
+    rate: tuple[str, ...] = option((), "bits a second, as 1mbit", unit="rate", kind=str)
+    loss: tuple[str, ...] = option((), "share of frames that are lost", unit="share", kind=str)
+    duplicate: tuple[str, ...] = option(
+        (), "share of frames, or the frames, that come twice", unit="frames", kind=str
+    )
+    reorder: tuple[str, ...] = option(
+        (), "share of frames, or the frames, that the next one overtakes", unit="frames", kind=str
+    )
+    corrupt: tuple[str, ...] = option(
+        (), "share of frames, or the frames, that get one bit wrong", unit="frames", kind=str
+    )
+    drop: tuple[str, ...] = option(
+        (), "the frames that are lost, as syn-ack:1 or 'server>client data:2'", unit="frames",
+        kind=str,
+    )  # fmt: skip
+    rst: tuple[str, ...] = option(
+        (), "the frames in whose place both ends get a forged RST", unit="frames", kind=str
+    )
+    cut: tuple[str, ...] = option(
+        (), "when the wire is unplugged, and plugged in again, as 3s or 1s-2s", unit="time",
+        kind=str,
+    )  # fmt: skip
+    seed: int | None = option(
+        None, "what chance begins with: the same seed, the same fates; random unless given",
+        kind=int,
+    )  # fmt: skip

@@ -5,13 +5,34 @@ from typing import TYPE_CHECKING
 from stretta.lazy import lazy_names
 
 if TYPE_CHECKING:
+    from stretta.http.async_client import AsyncClient, get_async
+    from stretta.http.client import Client, ResponseStream, get
+    from stretta.http.headers import Headers
+    from stretta.http.response import Response
     from stretta.http.server import HttpServer, serve
 
-__all__ = ["HttpServer", "serve"]
+__all__ = [
+    "AsyncClient",
+    "Client",
+    "Headers",
+    "HttpServer",
+    "Response",
+    "ResponseStream",
+    "get",
+    "get_async",
+    "serve",
+]
 
 __getattr__ = lazy_names(
     __name__,
     {
+        "AsyncClient": "async_client",
+        "Client": "client",
+        "Headers": "headers",
+        "Response": "response",
+        "ResponseStream": "client",
+        "get": "client",
+        "get_async": "async_client",
         "HttpServer": "server",
         "serve": "server",
     },

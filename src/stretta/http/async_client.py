@@ -1,0 +1,113 @@
+"""The HTTP client on an event loop: ``get_async``, or an ``AsyncClient`` for many requests."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import Self
+
+from stretta.http.client import GivenHeaders, make_request
+from stretta.http.client_request import HttpVersion
+from stretta.http.core import Core
+from stretta.http.exchange import MOST_DECODED
+from stretta.http.response import Response
+from stretta.http.url import Url
+from stretta.net.channel_async import AsyncChannel, open_channel
+from stretta.net.dial import dial_async
+from stretta.options import HttpClientLimits, HttpPatience
+from stretta.reports import Watch
+
+__all__ = ["AsyncClient", "get_async"]
+
+
+class LoopNetwork:
+    """Connections on the running event loop."""
+
+    async def dial(self, host: str, port: int, timeout: float, server: str) -> AsyncChannel:
+        return await open_channel(await dial_async(host, port, timeout=timeout, server=server))
+
+
+async def get_async(
+    url: str,
+    *,
+    headers: GivenHeaders = (),
+    version: HttpVersion = "1.1",
+    patience: HttpPatience | None = None,
+    limits: HttpClientLimits | None = None,
+) -> Response:
+    """Do what ``get`` does, without blocking the event loop; raises the same errors.
+
+    >>> import asyncio
+    >>> from stretta import http
+    >>> asyncio.run(http.get_async(getfixture("hello_url"))).body
+    b'ciao'
+    """
+    async with AsyncClient(version=version, patience=patience, limits=limits) as client:
+        return await client.request("GET", url, headers=headers)
+
+
+class AsyncClient:
+    """Asks servers from coroutines; connections that stay open serve the next request.
+
+    Use it as an async context manager, within one event loop.
+
+    >>> import asyncio
+    >>> from stretta import http
+    >>> async def both(url):
+    ...     async with http.AsyncClient() as client:
+    ...         return await asyncio.gather(client.get(url), client.get(url))
+    >>> [response.text for response in asyncio.run(both(getfixture("hello_url")))]
+    ['ciao', 'ciao']
+    """
+
+    def __init__(
+        self,
+        *,
+        version: HttpVersion = "1.1",
+        compressed: bool = True,
+        decode: bool = True,
+        patience: HttpPatience | None = None,
+        limits: HttpClientLimits | None = None,
+        watch: Watch | None = None,
+    ) -> None:
+        self._version = version
+        self._compressed = compressed
+        self._core = Core(
+            LoopNetwork(),
+            patience=patience or HttpPatience(),
+            limits=limits or HttpClientLimits(),
+            decode=decode,
+            watch=watch,
+        )
+
+    async def get(self, url: str | Url, *, headers: GivenHeaders = ()) -> Response:
+        """Return the whole response to a GET; raises what ``stretta.http.get`` does."""
+        return await self.request("GET", url, headers=headers)
+
+    async def request(
+        self, method: str, url: str | Url, *, headers: GivenHeaders = (), body: bytes = b""
+    ) -> Response:
+        """Return the whole response to a request; raises what ``stretta.http.get`` does."""
+        request = make_request(
+            method, url, headers, body, self._version, compressed=self._compressed
+        )
+        exchange = await self._core.open(request)
+        whole = bytearray()
+        while piece := await exchange.read():
+            whole += piece
+            exchange.check_size(MOST_DECODED)
+        return Response.of(exchange, bytes(whole))
+
+    async def close(self) -> None:
+        """Close the connections that are at rest."""
+        self._core.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.close()

@@ -1,0 +1,187 @@
+"""The blocking HTTP client: ``get`` a URL, or keep a ``Client`` for several; no event loop."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from types import TracebackType
+from typing import Self
+
+from stretta.http.client_request import ClientRequest, HttpVersion
+from stretta.http.core import Core
+from stretta.http.exchange import MOST_DECODED, Exchange
+from stretta.http.headers import Headers
+from stretta.http.reader import Head, Piece
+from stretta.http.response import Response
+from stretta.http.url import Url, parse_url
+from stretta.net.channel import BlockingChannel, run_now
+from stretta.net.dial import dial
+from stretta.options import HttpClientLimits, HttpPatience
+from stretta.reports import Watch
+
+__all__ = ["Client", "GivenHeaders", "ResponseStream", "get", "make_request"]
+
+GivenHeaders = Mapping[str, str] | Iterable[tuple[str, str]]
+
+
+class BlockingNetwork:
+    """Connections by blocking calls."""
+
+    async def dial(self, host: str, port: int, timeout: float, server: str) -> BlockingChannel:
+        return BlockingChannel(dial(host, port, timeout=timeout, server=server))
+
+
+def make_request(
+    method: str,
+    url: str | Url,
+    headers: GivenHeaders = (),
+    body: bytes = b"",
+    version: HttpVersion = "1.1",
+    *,
+    compressed: bool = True,
+) -> ClientRequest:
+    """Return the request for these arguments. Raises UsageError when it cannot be sent."""
+    pairs = headers.items() if isinstance(headers, Mapping) else headers
+    return ClientRequest(
+        url=parse_url(url) if isinstance(url, str) else url,
+        method=method.upper(),
+        headers=Headers(pairs),
+        body=body,
+        version=version,
+        compressed=compressed,
+    )
+
+
+def get(
+    url: str,
+    *,
+    headers: GivenHeaders = (),
+    version: HttpVersion = "1.1",
+    patience: HttpPatience | None = None,
+    limits: HttpClientLimits | None = None,
+) -> Response:
+    """Return the server's whole response to a GET of ``url``, whatever its status.
+
+    ``url`` may be in a short form (``:8080/x``). Raises UsageError (a bad URL), NetworkError
+    (refused, reset, unreachable, no such name), TimedOut, InvalidReply (no HTTP), and
+    ReplyEndedEarly.
+
+    >>> from stretta import http
+    >>> response = http.get(getfixture("hello_url"))
+    >>> response.status, response.headers.get("content-type"), response.text
+    (200, 'text/plain', 'ciao')
+    """
+    with Client(version=version, patience=patience, limits=limits) as client:
+        return client.request("GET", url, headers=headers)
+
+
+class Client:
+    """Asks servers, and keeps the connections that they leave open for the next request.
+
+    Use it as a context manager. ``watch`` is called with each report. It belongs to one thread.
+
+    >>> from stretta import http
+    >>> with http.Client() as client:
+    ...     client.request("HEAD", getfixture("hello_url")).status
+    200
+    """
+
+    def __init__(
+        self,
+        *,
+        version: HttpVersion = "1.1",
+        compressed: bool = True,
+        decode: bool = True,
+        patience: HttpPatience | None = None,
+        limits: HttpClientLimits | None = None,
+        watch: Watch | None = None,
+    ) -> None:
+        self._version = version
+        self._compressed = compressed
+        self._core = Core(
+            BlockingNetwork(),
+            patience=patience or HttpPatience(),
+            limits=limits or HttpClientLimits(),
+            decode=decode,
+            watch=watch,
+        )
+
+    def get(self, url: str | Url, *, headers: GivenHeaders = ()) -> Response:
+        """Return the whole response to a GET; raises what ``stretta.http.get`` does."""
+        return self.request("GET", url, headers=headers)
+
+    def request(
+        self, method: str, url: str | Url, *, headers: GivenHeaders = (), body: bytes = b""
+    ) -> Response:
+        """Return the whole response to a request; raises what ``stretta.http.get`` does."""
+        with self.stream(method, url, headers=headers, body=body) as stream:
+            return stream.whole()
+
+    def stream(
+        self, method: str, url: str | Url, *, headers: GivenHeaders = (), body: bytes = b""
+    ) -> ResponseStream:
+        """Return the response as soon as its head has come; its body follows in pieces.
+
+        Use it as a context manager. Raises what ``stretta.http.get`` does.
+
+        >>> from stretta import http
+        >>> with http.Client() as client, client.stream("GET", getfixture("hello_url")) as stream:
+        ...     stream.head.status, b"".join(stream)
+        (200, b'ciao')
+        """
+        request = make_request(
+            method, url, headers, body, self._version, compressed=self._compressed
+        )
+        return ResponseStream(run_now(self._core.open(request)))
+
+    def close(self) -> None:
+        """Close the connections that are at rest."""
+        self._core.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+class ResponseStream:
+    """A response whose body is still coming; iterating gives its pieces, decoded.
+
+    A piece is valid until the next one is asked for.
+    """
+
+    def __init__(self, exchange: Exchange) -> None:
+        self.exchange = exchange
+
+    @property
+    def head(self) -> Head:
+        """The head of the response."""
+        return self.exchange.head
+
+    def __iter__(self) -> Iterator[Piece]:
+        while piece := run_now(self.exchange.read()):
+            yield piece
+
+    def whole(self) -> Response:
+        """Return the response with all of its body. Raises what ``stretta.http.get`` does."""
+        body = bytearray()
+        for piece in self:
+            body += piece
+            self.exchange.check_size(MOST_DECODED)
+        return Response.of(self.exchange, bytes(body))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.exchange.abort()

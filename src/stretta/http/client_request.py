@@ -1,0 +1,88 @@
+"""A request as a client makes it: what is asked, and the very bytes that ask it. Pure."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Literal
+
+from stretta import __version__
+from stretta.errors import UsageError
+from stretta.escape import escape
+from stretta.http.decode import ACCEPTED
+from stretta.http.headers import Headers
+from stretta.http.url import Url
+
+__all__ = ["ClientRequest", "HttpVersion"]
+
+HttpVersion = Literal["1.0", "1.1"]
+
+NO_HEADERS = Headers()
+
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110 section 5.6.2
+_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")  # RFC 9110 section 5.5, as Latin-1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClientRequest:
+    """One request, checked when it is made.
+
+    ``headers`` are added to those that every request carries, or replace them by name; one with an
+    empty value takes the usual one away. Raises UsageError when the method or a header cannot be
+    sent.
+
+    >>> from stretta.http.url import parse_url
+    >>> ClientRequest(url=parse_url("*"), version="1.0").head()
+    b'GET / HTTP/1.0\\r\\n\\r\\n'
+    """
+
+    url: Url
+    method: str = "GET"
+    headers: Headers = NO_HEADERS
+    body: bytes = b""
+    version: HttpVersion = "1.1"
+    compressed: bool = True
+
+    def __post_init__(self) -> None:
+        if not _TOKEN.fullmatch(self.method):
+            raise UsageError(
+                f"cannot use the method {escape(self.method)!r}",
+                "a method is one word of letters",
+                "Methods: GET, HEAD, POST, PUT, DELETE, OPTIONS, PATCH.",
+            )
+        for name, value in self.headers:
+            if not (_TOKEN.fullmatch(name) and _VALUE.fullmatch(value)):
+                raise UsageError(
+                    f"cannot send the header {escape(f'{name}: {value}')!r}",
+                    "a name is one word, and a value holds no control character",
+                    "A header looks like -H 'Accept-Language: it'",
+                )
+
+    def head(self) -> bytes:
+        """Return the request line and the header, as they are sent (RFC 9112 section 3)."""
+        lines = [f"{self.method} {self.url.target} HTTP/{self.version}"]
+        lines += [f"{name}: {value}" for name, value in self.fields()]
+        return "\r\n".join([*lines, "", ""]).encode("latin-1")
+
+    def fields(self) -> Headers:
+        """Return all header fields that are sent, the usual ones first."""
+        given = {name.lower() for name, _ in self.headers}
+        usual = [field for field in self._usual() if field[0].lower() not in given]
+        return Headers([*usual, *(field for field in self.headers if field[1])])
+
+    def _usual(self) -> list[tuple[str, str]]:
+        fields: list[tuple[str, str]] = []
+        if self.version == "1.1":
+            fields = [
+                ("Host", self.url.authority),
+                ("User-Agent", f"stretta/{__version__}"),
+                ("Accept", "*/*"),
+            ]
+            if self.compressed:
+                fields.append(("Accept-Encoding", ", ".join(ACCEPTED)))
+        elif not re.search(r":|\.\d+$", self.url.host):
+            # the lecture's request is its first line alone; a name may be one of many at its server
+            fields = [("Host", self.url.authority)]
+        if self.body or self.method in {"POST", "PUT", "PATCH"}:
+            fields.append(("Content-Length", str(len(self.body))))
+        return fields

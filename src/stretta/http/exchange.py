@@ -1,0 +1,215 @@
+"""One exchange over one connection: a request out, a response in; the same for both worlds."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from itertools import chain
+
+from stretta.errors import InvalidReply, NetworkError, ReplyEndedEarly
+from stretta.http.client_request import ClientRequest
+from stretta.http.decode import Decoder, decoder_for
+from stretta.http.reader import Head, HeadLimits, Piece, ResponseReader
+from stretta.http.reports import Awaiting, Requesting, Responding
+from stretta.net.channel import Channel, Timer
+from stretta.reports import Report, Watch
+
+__all__ = ["MOST_DECODED", "Exchange", "Phases"]
+
+MOST_DECODED = 1 << 30
+"""Bytes that a compressed body may become unless ``max_size`` says otherwise."""
+
+MOST_EARLY = 64 << 20
+"""Bytes of a response that are kept while its request is still going out."""
+
+
+@dataclass(slots=True)
+class Phases:
+    """When each phase of an exchange ended, in seconds since it began; None if it had none.
+
+    ``looked_up``: the name's addresses known; ``connected``: TCP's three-way handshake over;
+    ``secured``: TLS's over; ``sent``: the request given to the kernel; ``first_byte``: the first of
+    the response come; ``ended``: the last.
+    """
+
+    looked_up: float | None = None
+    connected: float | None = None
+    secured: float | None = None
+    sent: float | None = None
+    first_byte: float | None = None
+    ended: float | None = None
+
+
+class Exchange:
+    """A request that goes out over ``channel``, and its response as it comes.
+
+    ``read`` gives the body in pieces, decoded unless ``decode`` is false; ``received`` counts its
+    bytes as they were on the way, ``decoded`` as they were given. ``release`` is called when the
+    response is over, with whether the connection can serve again.
+    """
+
+    def __init__(
+        self,
+        request: ClientRequest,
+        channel: Channel,
+        timer: Timer,
+        *,
+        release: Callable[[Channel, bool], None],
+        phases: Phases | None = None,
+        began: float | None = None,
+        limits: HeadLimits | None = None,
+        max_size: int | None = None,
+        decode: bool = True,
+        watch: Watch | None = None,
+    ) -> None:
+        self.request = request
+        self.server = channel.peer
+        self.phases = phases or Phases()
+        self.request_head = request.head()
+        self.reader = ResponseReader(request.method, limits)
+        self.decoded = 0
+        self.history: tuple[Exchange, ...] = ()
+        self._channel = channel
+        self._timer = timer
+        self._release = release
+        self._began = time.monotonic() if began is None else began
+        self._max_size = max_size
+        self._watch = watch
+        self._decoder: Decoder | None = None
+        self._undecided = decode
+        self._pieces: Iterator[Piece] = iter(())
+        self._early = 0  # bytes of the response before the request was out
+        self._all_sent = False
+        self._over = False
+
+    @property
+    def head(self) -> Head:
+        """The head of the final response; ``begin`` has to have come first."""
+        assert self.reader.head is not None  # noqa: S101 - begin() returns after it came
+        return self.reader.head
+
+    @property
+    def received(self) -> int:
+        """Bytes of the body so far, as they came."""
+        return self.reader.received
+
+    async def begin(self) -> None:
+        """Send the request and receive the final head.
+
+        Raises NetworkError, TimedOut, InvalidReply, ReplyEndedEarly.
+        """
+        try:
+            await self._send()
+            self._tell(Awaiting())
+            while self.reader.head is None:
+                await self._receive()
+            self._tell(Responding(self.head))
+        except BaseException:
+            self.abort()
+            raise
+
+    async def read(self) -> Piece:
+        """Return the next piece of the body, empty at its end; it is valid until the next call.
+
+        Raises NetworkError, TimedOut, InvalidReply, and ReplyEndedEarly when it ends too early.
+        """
+        try:
+            while True:
+                for piece in self._pieces:
+                    if piece:
+                        self._count(piece)
+                        return piece
+                if self._over:
+                    return b""
+                if self.reader.complete:
+                    self._finish()
+                    return b""
+                await self._receive()
+        except BaseException:
+            self.abort()
+            raise
+
+    def abort(self) -> None:
+        """Give the response up: the connection is closed, and the rest of it lost."""
+        self._end(reusable=False)
+
+    def _finish(self) -> None:
+        if self._decoder is not None and self.reader.received:
+            self._decoder.finish()
+        wanted = "close" not in self.request.fields().tokens("connection")
+        self._end(reusable=wanted and self._all_sent and self.reader.keep_alive)
+
+    def _end(self, *, reusable: bool) -> None:
+        if not self._over:
+            self._over = True
+            self.phases.ended = self._now()
+            self._release(self._channel, reusable)
+
+    def _count(self, piece: Piece) -> None:
+        self.decoded += len(piece)
+        self.check_size(None if self._decoder is None else MOST_DECODED)
+
+    def check_size(self, usual: int | None) -> None:
+        """Raise ReplyEndedEarly when the body is larger than ``max_size``, else than ``usual``."""
+        most = self._max_size or usual
+        if most is not None and self.decoded > most:
+            raise ReplyEndedEarly(
+                "the body is too large",
+                f"{self.received} bytes of it have come, {self.decoded} when decoded, and"
+                f" {most} is the limit",
+                "Allow more with --max-size BYTES.",
+            )
+
+    def _now(self) -> float:
+        return time.monotonic() - self._began
+
+    def _tell(self, report: Report) -> None:
+        if self._watch is not None:
+            self._watch(report)
+
+    # the way out
+
+    async def _send(self) -> None:
+        message = self.request_head + self.request.body
+        self._tell(Requesting(self.request_head, len(self.request.body)))
+        rest = memoryview(message)
+        try:
+            while rest:
+                rest = rest[await self._channel.send(rest, self._timer) :]
+                if rest:  # the server speaks before it has heard everything
+                    await self._receive(sending=True)
+                    if self.reader.head is not None and self.reader.head.status >= 300:
+                        break  # it will not have the rest (RFC 9112 section 9.5)
+        except NetworkError:
+            if len(rest) == len(message):
+                raise
+            # it may have answered before it cut us off: receiving tells
+        self._all_sent = not rest
+        self.phases.sent = self._now()
+
+    # the way in
+
+    async def _receive(self, *, sending: bool = False) -> None:
+        """Receive once: heads go to the reader, the body's pieces to ``read``."""
+        data = await self._channel.receive(self._timer)
+        if not data:
+            self.reader.finish()
+            return
+        if self.phases.first_byte is None:
+            self.phases.first_byte = self._now()
+        pieces: Iterable[Piece] = self.reader.feed(data)
+        if sending:  # they are views, and wait longer than the next call
+            pieces = held = [bytes(piece) for piece in pieces]
+            self._early += sum(map(len, held))
+            if self._early > MOST_EARLY:
+                raise InvalidReply(
+                    "the response outran the request",
+                    f"{self._early} bytes of it came before the request was all sent",
+                )
+        if self._undecided and self.reader.head is not None and self.reader.framing != "none":
+            self._undecided = False
+            self._decoder = decoder_for(self.reader.head.headers.tokens("content-encoding"))
+        if self._decoder is not None:
+            pieces = chain.from_iterable(map(self._decoder.feed, pieces))
+        self._pieces = chain(self._pieces, pieces) if sending else iter(pieces)

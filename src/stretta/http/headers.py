@@ -1,0 +1,64 @@
+"""Header fields: a list in the order of the wire, looked up without regard to case."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import overload
+
+__all__ = ["Headers"]
+
+
+class Headers(Sequence[tuple[str, str]]):
+    """The fields of one head, as (name, value) pairs of text (Latin-1, RFC 9110 section 5.5).
+
+    >>> headers = Headers([("Via", "a"), ("via", "b"), ("Content-Length", "5")])
+    >>> headers.get("content-length"), headers.get_all("Via"), headers.get("Date")
+    ('5', ['a', 'b'], None)
+    """
+
+    __slots__ = ("_pairs",)
+
+    def __init__(self, pairs: Iterable[tuple[str, str]] = ()) -> None:
+        self._pairs = tuple(pairs)
+
+    def get(self, name: str) -> str | None:
+        """Return the values of all fields of this name, joined by commas, or None."""
+        values = self.get_all(name)
+        return ", ".join(values) if values else None
+
+    def get_all(self, name: str) -> list[str]:
+        """Return the value of each field of this name."""
+        wanted = name.lower()
+        return [value for key, value in self._pairs if key.lower() == wanted]
+
+    def tokens(self, name: str) -> list[str]:
+        """Return the elements of a comma-separated field, in lower case (RFC 9110 5.6.1).
+
+        >>> Headers([("Connection", "Keep-Alive,, Upgrade")]).tokens("connection")
+        ['keep-alive', 'upgrade']
+        """
+        return [
+            token
+            for value in self.get_all(name)
+            for part in value.split(",")
+            if (token := part.strip(" \t").lower())
+        ]
+
+    @overload
+    def __getitem__(self, index: int) -> tuple[str, str]: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[tuple[str, str]]: ...
+    def __getitem__(self, index: int | slice) -> tuple[str, str] | Sequence[tuple[str, str]]:
+        return self._pairs[index]
+
+    def __iter__(self) -> Iterator[tuple[str, str]]:
+        return iter(self._pairs)
+
+    def __len__(self) -> int:
+        return len(self._pairs)
+
+    def __contains__(self, name: object) -> bool:
+        return isinstance(name, str) and bool(self.get_all(name))
+
+    def __repr__(self) -> str:
+        return f"Headers({list(self._pairs)!r})"

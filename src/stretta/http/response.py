@@ -1,0 +1,112 @@
+"""A response that has come whole, as a value."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+from stretta.address import Endpoint
+from stretta.errors import HttpStatus
+from stretta.http.client_request import ClientRequest
+from stretta.http.exchange import Exchange, Phases
+from stretta.http.headers import Headers
+from stretta.http.media import charset_of
+from stretta.http.reader import Head
+
+__all__ = ["Response", "status_error"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Response:
+    """A response to a request, and how it came.
+
+    ``body`` is decoded; ``received`` is the bytes it took on the way. ``request_head`` and
+    ``head.raw`` are the heads byte for byte, ``interim`` the heads of 1xx responses, ``server`` the
+    address that answered, ``phases`` when what happened, in seconds since the beginning.
+    ``history`` holds the redirects that led here.
+    """
+
+    request: ClientRequest
+    request_head: bytes = field(repr=False)
+    head: Head
+    body: bytes = field(repr=False)
+    received: int
+    trailers: Headers
+    interim: tuple[Head, ...]
+    server: Endpoint
+    phases: Phases
+    history: tuple[Self, ...] = ()
+
+    @classmethod
+    def of(cls, exchange: Exchange, body: bytes) -> Self:
+        """Return the response that an exchange has brought."""
+        reader = exchange.reader
+        return cls(
+            request=exchange.request,
+            request_head=exchange.request_head,
+            head=exchange.head,
+            body=body,
+            received=reader.received,
+            trailers=reader.trailers,
+            interim=tuple(reader.interim),
+            server=exchange.server,
+            phases=exchange.phases,
+            history=tuple(cls.of(earlier, b"") for earlier in exchange.history),
+        )
+
+    @property
+    def url(self) -> str:
+        """The URL that gave this response."""
+        return str(self.request.url)
+
+    @property
+    def status(self) -> int:
+        """The status code, 200 to 999."""
+        return self.head.status
+
+    @property
+    def reason(self) -> str:
+        """The server's words for the status; often empty."""
+        return self.head.reason
+
+    @property
+    def headers(self) -> Headers:
+        """The header fields."""
+        return self.head.headers
+
+    @property
+    def text(self) -> str:
+        """The body as text, in the charset that it declares; what is none becomes U+FFFD."""
+        charset = charset_of(self.headers.get("content-type"), self.body[:1024])
+        return self.body.decode(charset, "replace").removeprefix("\ufeff")
+
+    def json(self) -> Any:
+        """Return the object that the body holds. Raises ValueError when it holds none."""
+        return json.loads(self.body)
+
+    def check(self) -> Self:
+        """Return this response. Raises HttpStatus when its status is 3xx, 4xx or 5xx."""
+        error = status_error(self.head, self.url)
+        if error is not None:
+            raise error
+        return self
+
+
+def status_error(head: Head, url: str) -> HttpStatus | None:
+    """Return the error that a status is, or None for 2xx and what is no class at all."""
+    if head.status // 100 not in {3, 4, 5}:
+        return None
+    words = f"{head.status} {head.reason}".rstrip()
+    if head.status == 304:
+        return HttpStatus(head.status, f"{url} answered {words}", "what you have is still valid")
+    if head.status < 400:
+        place = head.headers.get("location")
+        return HttpStatus(
+            head.status,
+            f"{url} answered {words}",
+            f"the object is at {place}" if place else "it names no place to go",
+            "To go there: --follow" if place else "",
+        )
+    who = "the server refused the request" if head.status < 500 else "the server failed"
+    return HttpStatus(head.status, f"{url} answered {words}", who)

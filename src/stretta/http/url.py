@@ -1,0 +1,147 @@
+"""URLs as the WHATWG standard reads them, and the short forms that people type."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from ada_url import URL
+
+from stretta.errors import UsageError
+from stretta.escape import escape
+
+__all__ = ["LECTURE_URL", "PORTS", "Url", "parse_url"]
+
+LECTURE_URL = "http://127.0.0.1:8080/"
+"""What ``*`` stands for at the prompt."""
+
+PORTS = {"http": 80, "https": 443}
+"""The schemes that are spoken here, and their ports (RFC 9110 section 4.2)."""
+
+# a scheme, unless what follows the colon is a port: localhost:8080/x is a host and a port
+_SCHEME = re.compile(r"\s*([A-Za-z][A-Za-z0-9+.-]*):(?!\d+(?:[/?#]|\s*$))")
+_AUTHORITY = re.compile(r"\s*(?:[A-Za-z][A-Za-z0-9+.-]*:)?[/\\]*([^/\\?#]*)")
+
+
+@dataclass(frozen=True, slots=True)
+class Url:
+    """A parsed http or https URL; every part is normalised and ASCII.
+
+    ``host`` has no brackets; ``target`` is the path with the query, as it stands in a request.
+    """
+
+    scheme: str
+    host: str
+    port: int
+    target: str
+    username: str = ""
+    password: str = ""
+    fragment: str = ""
+
+    @property
+    def authority(self) -> str:
+        """Host, and port where it is not the scheme's own, as in a Host header."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return host if self.port == PORTS[self.scheme] else f"{host}:{self.port}"
+
+    @property
+    def origin(self) -> tuple[str, str, int]:
+        """Who is meant to answer: scheme, host and port (RFC 6454)."""
+        return self.scheme, self.host, self.port
+
+    @property
+    def path(self) -> str:
+        """The target without its query."""
+        return self.target.partition("?")[0]
+
+    def __str__(self) -> str:
+        """Return the URL without its user, password and fragment: it may be shown and sent."""
+        return f"{self.scheme}://{self.authority}{self.target}"
+
+
+def parse_url(text: str, base: Url | None = None) -> Url:
+    """Return the URL that ``text`` holds, read as the WHATWG URL standard says.
+
+    Without a scheme ``http://`` is meant, without a host (``:8080/x``) this machine, and ``*`` is
+    the lecture's server. With a ``base``, as in a redirect, the text may be relative to it and has
+    no short forms. Raises UsageError, which says what is wrong with it.
+
+    >>> str(parse_url("Localhost:8080/a/../b c?q=1")), str(parse_url(":8080/x"))
+    ('http://localhost:8080/b%20c?q=1', 'http://127.0.0.1:8080/x')
+    >>> str(parse_url("../d", base=parse_url("example.com/a/b/c")))
+    'http://example.com/a/d'
+    """
+    full = text if base is not None else _spell_out(text)
+    try:
+        found = URL(full, str(base) if base is not None else None)
+    except (ValueError, UnicodeError):
+        raise _bad_url(text, _why_invalid(full)) from None
+    scheme = found.protocol[:-1]
+    if scheme not in PORTS:
+        raise _bad_url(text, f"{scheme} is not spoken here, only http and https")
+    return Url(
+        scheme=scheme,
+        host=found.hostname.removeprefix("[").removesuffix("]"),
+        port=int(found.port) if found.port else PORTS[scheme],
+        target=found.pathname + found.search,
+        username=found.username,
+        password=found.password,
+        fragment=found.hash[1:],
+    )
+
+
+def _spell_out(text: str) -> str:
+    """Return the full form of a URL as people type it."""
+    text = text.strip()
+    if text == "*":
+        return LECTURE_URL
+    if text.startswith(":"):
+        return f"http://127.0.0.1{text}"
+    rooted = text.startswith("/") and not text.startswith("//")
+    if not text or rooted or _SCHEME.match(text):
+        return text
+    return f"http://{text.removeprefix('//')}"
+
+
+def _bad_url(text: str, why: str) -> UsageError:
+    return UsageError(
+        f"cannot use the URL <{escape(text)}>",
+        why,
+        "A URL looks like http://127.0.0.1:8080/file.txt; short forms: :8080/file.txt,"
+        " localhost/file.txt, * for " + LECTURE_URL,
+    )
+
+
+def _why_invalid(text: str) -> str:
+    """Return what is wrong with a URL that the standard rejects, as far as its host tells."""
+    found = _AUTHORITY.match(text)
+    host = found[1].rpartition("@")[2] if found else ""
+    if not text.strip():
+        return "it is empty"
+    if text.startswith("/"):
+        return "it names no host"
+    if host.startswith("["):
+        if "]" not in host:
+            return "the bracket of its IPv6 address is not closed"
+        if "%" in host:
+            return "a URL cannot hold the zone of an IPv6 address"
+        address, _, rest = host[1:].partition("]")
+        if rest.startswith(":") and _bad_port(rest[1:]):
+            return f"{escape(rest[1:])!r} is no port: ports are 0..65535"
+        return f"{escape(address)!r} is no IPv6 address"
+    host, colon, port = host.partition(":")
+    if ":" in port:
+        return "an IPv6 address stands in brackets, as in http://[::1]:8080/"
+    if colon and _bad_port(port):
+        return f"{escape(port)!r} is no port: ports are 0..65535"
+    if not host:
+        return "it names no host"
+    if re.search(r"[\x00-\x20\x7f<>^|%]", host):
+        return "its host holds a character that no host name has"
+    if re.fullmatch(r"(?:.*\.)?(?:\d+|0[xX][0-9a-fA-F]*)\.?", host):
+        return f"{escape(host)!r} is no IPv4 address"
+    return f"{escape(host)!r} is no host name"
+
+
+def _bad_port(text: str) -> bool:
+    return bool(text) and not (text.isascii() and text.isdecimal() and int(text[:9]) < 65536)
