@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar
@@ -12,6 +13,7 @@ from typing import Any, ClassVar
 from stretta.address import Endpoint
 
 __all__ = [
+    "Answered",
     "Asked",
     "Closed",
     "Connected",
@@ -20,6 +22,7 @@ __all__ = [
     "Report",
     "Resending",
     "Sent",
+    "Serving",
     "Stopped",
     "Stopping",
     "Waiting",
@@ -53,6 +56,20 @@ class Waiting(Report):
 
     def __str__(self) -> str:
         return f"Server waiting on {self.at}"
+
+
+@dataclass(frozen=True, slots=True)
+class Serving(Report):
+    """An HTTP server accepts from now on, and where it can be reached."""
+
+    event = "serving"
+    port: int
+    urls: tuple[str, ...]
+    folder: str
+
+    def __str__(self) -> str:
+        urls = "".join(f"\n  {url}" for url in self.urls)
+        return f"Serving at port {self.port}/tcp ...{urls}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +142,30 @@ class Sent(Report):
 
     def __str__(self) -> str:
         return f"Sent reply to {self.client}"
+
+
+@dataclass(frozen=True, slots=True)
+class Answered(Report):
+    """An HTTP server has answered a request; ``at`` is in seconds since 1970, ``size`` in bytes.
+
+    Its line is the Common Log Format's.
+    """
+
+    event = "answered"
+    client: str
+    at: float
+    method: str
+    target: str
+    version: str
+    status: int
+    size: int | None
+
+    def __str__(self) -> str:
+        at = time.strftime("%d/%b/%Y:%H:%M:%S %z", time.localtime(self.at))
+        target = self.target.replace('"', "%22")
+        line = f"{self.method} {target} HTTP/{self.version}"
+        size = "-" if self.size is None else self.size
+        return f'{self.client} - - [{at}] "{line}" {self.status} {size}'
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,262 @@
+"""One HTTP connection: requests in, replies out in the same order, within the limits."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable
+from typing import TYPE_CHECKING
+
+from stretta.http.pages import error_reply
+from stretta.http.reply import Pieces, Reply, head
+from stretta.http.request import Refused, Request, RequestReader
+from stretta.net.streams import Connection
+from stretta.options import HttpLimits
+
+if TYPE_CHECKING:
+    from stretta.http.server import HttpServer
+
+__all__ = ["HttpConnection"]
+
+LINGER = 2.0
+"""Seconds that a refused client gets to read why, before what it still sends meets a closed port
+(RFC 9112 section 9.6)."""
+
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+
+NOTHING = Request("-", b"-", "1.1", {}, keep_alive=False)
+"""What a reply answers when no request could be made out."""
+
+
+class HttpConnection(Connection):
+    """Feeds a reader, asks the site, writes what it says."""
+
+    __slots__ = (
+        "_blocked", "_eof", "_lingering", "_out", "_pieces", "_queue", "_reader", "_served",
+        "_sized", "_task", "_waited", "limits", "site",
+    )  # fmt: skip
+
+    server: HttpServer
+
+    def __init__(self, server: HttpServer) -> None:
+        super().__init__(server)
+        self.site = server.site
+        self.limits: HttpLimits = server.http_limits
+        self._reader = RequestReader(self.limits, self.site.admit)
+        self._queue: deque[Request | Refused] = deque()
+        self._out: list[bytes] = []  # written together when all that came is answered
+        self._pieces: Pieces | None = None  # a body under way
+        self._sized = True  # and its length stands in its head
+        self._task: asyncio.Task[None] | None = None  # a reply being made
+        self._served = 0
+        self._waited = 0.0  # for the request that is coming in
+        self._blocked = False  # the peer reads too slowly
+        self._eof = False
+        self._lingering: float | None = None
+
+    # reading
+
+    def data_received(self, data: bytes) -> None:
+        self.busy = True
+        if self._lingering is not None:
+            return
+        requests = self._reader.feed(data)
+        if requests:
+            self._waited = 0.0
+            self._queue.extend(requests)
+            self._work()
+        if self._reader.wants_continue and not (self._queue or self._task or self._pieces):
+            self._reader.wants_continue = False
+            self.transport.write(CONTINUE)
+
+    def eof_received(self) -> bool:
+        if self._lingering is not None:
+            return False
+        self._eof = True
+        self._reader.close()
+        self._work()
+        return True
+
+    def pause_writing(self) -> None:
+        self._blocked = True
+        self._hold()
+
+    def resume_writing(self) -> None:
+        self._blocked = False
+        self.busy = True
+        self._work()
+
+    def _hold(self) -> None:
+        """Read on only while nothing waits to be answered: memory stays bounded."""
+        if self._blocked or self._task or self._pieces:
+            self.transport.pause_reading()
+        elif not self.transport.is_closing():
+            self.transport.resume_reading()
+
+    # answering
+
+    def _work(self) -> None:
+        """Answer in order, until something has to be waited for."""
+        if self._pieces is not None:
+            self._pump()
+        while self._queue and not (self._task or self._pieces or self._blocked):
+            item = self._queue.popleft()
+            if isinstance(item, Refused):
+                self.server.counts["refused"] += 1
+                self._send(NOTHING, self.site.refusal(item))
+                break
+            try:
+                reply = self.site.answer(item)
+            except Exception as error:  # noqa: BLE001 - a service can fail in any way, the server not
+                reply = self._failed(error)
+            if isinstance(reply, Reply):
+                self._send(item, reply)
+            else:
+                self._task = asyncio.get_running_loop().create_task(self._await(item, reply))
+        self._flush()
+        if self._eof and not (self._queue or self._task or self._pieces):
+            self.transport.close()
+        self._hold()
+
+    async def _await(self, request: Request, coming: Awaitable[Reply]) -> None:
+        try:
+            reply = await coming
+        except Exception as error:  # noqa: BLE001
+            reply = self._failed(error)
+        self._task = None
+        self.busy = True
+        self._send(request, reply)
+        self._work()
+
+    def _failed(self, error: Exception) -> Reply:
+        if isinstance(error, OSError):
+            self.server.dropped(self.peer, "failed", f"it cannot be served: {error}")
+            return error_reply(503)
+        self.server.dropped(
+            self.peer, "failed", f"the service failed with {type(error).__name__}: {error}"
+        )
+        return error_reply(500)
+
+    def _send(self, request: Request, reply: Reply) -> None:
+        self._served += 1
+        self.server.counts["requests"] += 1
+        old = request.version == "1.0"
+        chunked = reply.length is None and not old
+        keep = (
+            request.keep_alive
+            and not reply.close
+            and not self.server.stopping
+            and self._served < self.limits.max_requests
+            and (reply.length is not None or chunked)
+        )
+        connection = ("keep-alive" if old else "") if keep else "close"
+        self._out.append(head(reply, self.server.clock.date(), connection, chunked=chunked))
+        if self.server.watched:
+            self.server.log(self.peer, request, reply)
+        body = reply.body
+        if not isinstance(body, bytes):
+            if request.method == "HEAD":
+                body.close()
+            else:
+                self._pieces, self._sized = body, not chunked
+                self._flush()
+                self._pump()
+        elif body and request.method != "HEAD":
+            self._out.append(body)
+        if not keep:
+            self._close_after(linger=request.keep_alive or request is NOTHING)
+
+    def _pump(self) -> None:
+        """Write a body's pieces until the peer's pace holds us."""
+        pieces = self._pieces
+        while pieces is not None and not self._blocked:
+            try:
+                piece = next(pieces)
+            except StopIteration:
+                pieces.close()
+                self._pieces = pieces = None
+                if not self._sized:
+                    self._out.append(b"0\r\n\r\n")
+            except OSError as error:  # what was promised cannot be kept: only a cut can say so
+                self.drop("failed", str(error))
+                return
+            else:
+                if not self._sized:
+                    self.transport.write(b"%x\r\n" % len(piece))
+                self.transport.write(piece)
+                if not self._sized:
+                    self.transport.write(b"\r\n")
+
+    def _flush(self) -> None:
+        out = self._out
+        if out:
+            self.transport.write(out[0] if len(out) == 1 else b"".join(out))
+            out.clear()
+
+    # ending
+
+    def _close_after(self, *, linger: bool) -> None:
+        """Answer nothing more; close when all is sent."""
+        self._reader.close()
+        self._queue.clear()
+        self._eof = True
+        if linger and self.transport.can_write_eof() and self._pieces is None:
+            self._flush()
+            self._eof = False
+            self._lingering = 0.0
+            self.transport.write_eof()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._task is not None:
+            self._task.cancel()
+        if self._pieces is not None:
+            self._pieces.close()
+            self._pieces = None
+        self._queue.clear()
+        self._reader.close()
+        super().connection_lost(exc)
+
+    # the clock
+
+    def tick(self, elapsed: float) -> None:
+        super().tick(elapsed)
+        if self._lingering is not None:
+            self._lingering += elapsed
+            if self._lingering >= LINGER and not self.transport.get_write_buffer_size():
+                self.transport.abort()
+        elif self._reader.in_body:
+            self._waited += elapsed
+            self._watch_body()
+        elif self._reader.in_head or not self._served:
+            self._waited += elapsed
+            if self._waited >= self.limits.header_timeout and not self._task:
+                self._late("slow_head", "its request did not arrive in time")
+
+    def _watch_body(self) -> None:
+        limits = self.limits
+        if self.quiet >= limits.body_timeout:
+            self._late("slow_body", "its request's body stopped coming")
+        elif (
+            self._waited >= limits.body_timeout
+            and self._reader.body_so_far < limits.body_rate * self._waited
+        ):
+            self._late("slow_body", "its request's body came too slowly")
+
+    def _late(self, name: str, why: str) -> None:
+        self.server.dropped(self.peer, name, why)
+        if self._reader.at_rest:  # nothing was asked, so nothing is answered
+            self.transport.close()
+            return
+        self._send(NOTHING, self.site.refusal(Refused(408, "The request took too long to arrive.")))
+        self._work()
+
+    def rested(self) -> None:
+        if self._task or self._pieces or not self._reader.at_rest:
+            return
+        if self.quiet >= self.limits.idle_timeout and not self.transport.is_closing():
+            self.server.counts["idle"] += 1
+            self.transport.close()
+
+    def wind_up(self) -> None:
+        if self._task is None and self._pieces is None and not self._reader.in_body:
+            super().wind_up()
