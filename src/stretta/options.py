@@ -220,3 +220,21 @@ class WireOptions:
         None, "what chance begins with: the same seed, the same fates; random unless given",
         kind=int,
     )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LabOptions:
+    """How a lab begins and ends."""
+
+    ready_timeout: float = option(
+        10.0,
+        "longest wait for the server to listen; 0 starts the client at once",
+        unit="seconds",
+    )
+    until: str = option(
+        "client", "when the lab ends: client or server (has ended), or a time, as 5s", unit="end",
+        kind=str,
+    )  # fmt: skip
+    quiet: float = option(
+        0.3, "silence on the wire that the lab waits for before it ends", unit="seconds"
+    )

@@ -1,0 +1,1 @@
+"""Seeing: calls and frames become one timeline, its explanations, and pictures of it."""
