@@ -208,6 +208,8 @@ class RequestReader:
 
     def _parse(self, piece: bytes) -> None:
         in_head = self.state is State.HEAD
+        if self.state is State.CHUNKS:
+            self._framed += len(piece)
         try:
             self._parser.feed_data(piece)
         except httptools.HttpParserUpgrade:
@@ -225,9 +227,11 @@ class RequestReader:
                 raise TOO_LARGE
         elif self.state is State.CHUNKS:
             self._tail = self._tail if piece[-4:] != END_OF_HEAD else b""
-            self._framed += len(piece)
-            if self._framed > MOST_FRAMING * self._got + self._limits.max_head:
-                raise Refused(400, "The chunks hold more framing than data.")
+            self._check_framing()
+
+    def _check_framing(self) -> None:
+        if self._framed > MOST_FRAMING * self._got + self._limits.max_head:
+            raise Refused(400, "The chunks hold more framing than data.")
 
     def _decline_upgrade(self) -> None:
         """Go on in HTTP/1.1 (RFC 9110 section 7.8); llhttp would not read the body."""
@@ -309,6 +313,7 @@ class RequestReader:
         """Give the request out."""
         if self._upgrades or self._request is None:
             return  # its body is still to come
+        self._check_framing()
         request = self._request
         request.body = b"".join(self._body)
         self._out.append(request)

@@ -6,6 +6,7 @@ import os
 import time
 
 from stretta.address import Endpoint
+from stretta.http.access import Answered
 from stretta.http.connection import HttpConnection
 from stretta.http.folder import Folder
 from stretta.http.reply import Clock, Reply
@@ -14,7 +15,7 @@ from stretta.http.site import Site
 from stretta.net.interfaces import reachable
 from stretta.net.streams import StreamServer
 from stretta.options import HttpLimits
-from stretta.reports import Answered, Serving, Watch
+from stretta.reports import Serving, Watch
 from stretta.services import Service
 
 __all__ = ["HttpServer", "serve"]
