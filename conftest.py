@@ -11,6 +11,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent / "tests"))
 
 from stretta import tcp, udp
+from canned import HELLO, canned
 from support import serving
 
 
@@ -26,3 +27,10 @@ def udp_upper_server() -> Iterator[udp.UdpServer]:
     """A UDP server that answers in upper case, on a free loopback port."""
     with serving(udp.serve()) as server:
         yield server
+
+
+@pytest.fixture
+def hello_url() -> Iterator[str]:
+    """The URL of an object that is the text ``ciao``."""
+    with canned(HELLO) as server:
+        yield server.url

@@ -28,15 +28,16 @@ def escape(text: str) -> str:
 class TerminalText:
     r"""Bytes that come in pieces, as text that a terminal can be given.
 
-    A carriage return before a line feed is dropped; bytes that are no UTF-8 are spelled out.
+    A carriage return before a line feed is dropped; bytes that are no text in the ``charset`` (a
+    codec's name) are spelled out.
 
     >>> text = TerminalText()
     >>> text.feed(b"perch\xc3"), text.feed(b"\xa9\xff"), text.finish()
     ('perch', 'é\\xff', '')
     """
 
-    def __init__(self) -> None:
-        self._decoder = codecs.getincrementaldecoder("utf-8")("backslashreplace")
+    def __init__(self, charset: str = "utf-8") -> None:
+        self._decoder = codecs.getincrementaldecoder(charset)("backslashreplace")
         self._held = ""
 
     def feed(self, data: bytes | memoryview) -> str:

@@ -18,7 +18,8 @@ def ask_line(prompt: str) -> str | None:
     The prompt is talk: it goes to stderr unless stdout is the same terminal, where readline, which
     gives editing and history, puts it.
     """
-    sys.stdin.reconfigure(errors="surrogateescape")  # type: ignore[union-attr]
+    if sys.stdin.errors != "surrogateescape":  # it cannot be changed after the first read
+        sys.stdin.reconfigure(errors="surrogateescape")  # type: ignore[union-attr]
     if is_terminal(sys.stdin) and is_terminal(sys.stdout):
         import readline  # noqa: F401, PLC0415 - input() edits lines once it is imported
 

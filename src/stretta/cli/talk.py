@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import sys
 from typing import Any
 
-from stretta.cli.terminal import is_terminal
-from stretta.errors import OutputError
+from stretta.cli.terminal import is_terminal, paint
+from stretta.errors import OutputError, StrettaError
 from stretta.reports import Report, Watch
 
-__all__ = ["Talk", "write_out"]
+__all__ = ["Talk", "complain", "person_reads", "write_out"]
 
 
 class Talk:
@@ -32,12 +33,12 @@ class Talk:
         """Return what to give a library function as ``watch``: None when nothing would be said."""
         return self if self.as_json or not self.quiet else None
 
-    def say(self, line: str) -> None:
-        """Print one line of talk."""
+    def say(self, line: str, end: str = "\n") -> None:
+        """Print one line of talk, or with another ``end`` the beginning of one."""
         if self.quiet or self.as_json:
             return
         try:
-            print(line, file=sys.stderr, flush=True)  # noqa: T201 - the command's voice
+            print(line, end=end, file=sys.stderr, flush=True)  # noqa: T201 - the command's voice
         except OSError:  # nobody listens any more; the conversation goes on
             self.quiet = True
 
@@ -58,6 +59,12 @@ class Talk:
 
             fields["base64"] = base64.b64encode(data).decode()
         self.data(fields)
+
+
+def complain(error: StrettaError) -> None:
+    """Print an error after which the command goes on."""
+    with contextlib.suppress(OSError):  # nobody listens
+        print(f"{paint('stretta:', 'red', sys.stderr)} {error}", file=sys.stderr)  # noqa: T201
 
 
 def person_reads() -> bool:

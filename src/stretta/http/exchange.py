@@ -192,7 +192,12 @@ class Exchange:
 
     async def _receive(self, *, sending: bool = False) -> None:
         """Receive once: heads go to the reader, the body's pieces to ``read``."""
-        data = await self._channel.receive(self._timer)
+        try:
+            data = await self._channel.receive(self._timer)
+        except NetworkError as error:
+            if not self.reader.started:
+                raise
+            raise self.reader.cut(error.why) from None
         if not data:
             self.reader.finish()
             return

@@ -62,9 +62,9 @@ class ResponseReader:
 
     >>> reader = ResponseReader("GET")
     >>> reader.feed(b"HTTP/1.1 200 OK\\r\\nContent-Length: 4\\r\\n\\r\\nci")
-    [b'ci']
+    (b'ci',)
     >>> reader.head.status, reader.framing, reader.complete, reader.feed(b"ao"), reader.complete
-    (200, 'length', False, [b'ao'], True)
+    (200, 'length', False, (b'ao',), True)
     """
 
     def __init__(self, method: str, limits: HeadLimits | None = None) -> None:
@@ -99,7 +99,7 @@ class ResponseReader:
         A piece may be a view of ``data``. Raises InvalidReply when it is no valid HTTP, or when it
         exceeds a limit.
         """
-        self.started = True
+        self.started = self.started or bool(data)
         while self.head is None:
             rest = self._feed_head(data)
             if rest is None:
@@ -133,19 +133,17 @@ class ResponseReader:
                 "not one byte came back",
                 "Does it speak HTTP on this port? For TLS the URL begins with https://",
             )
+        raise self.cut("the connection was closed")
+
+    def cut(self, why: str) -> ReplyEndedEarly:
+        """Return the error for a response that ends here, with what came and what was promised."""
         if self.head is None:
-            raise ReplyEndedEarly(
-                "the response ended early",
-                f"the connection was closed after {len(self._raw)} bytes of its head",
-                "Ask again; the server's own messages may tell more.",
-            )
-        promised = "and no last chunk came"
-        if self.expected is not None:
-            promised = f"of {self.expected} promised"
-        raise ReplyEndedEarly(
-            "the response ended early",
-            f"{self.received} bytes of the body came {promised}",
-        )
+            came = f"{why} after {len(self._raw)} bytes of its head"
+        elif self.expected is not None:
+            came = f"{why} after {self.received} of the {self.expected} promised bytes of its body"
+        else:
+            came = f"{why} after {self.received} bytes of its body, before its end"
+        return ReplyEndedEarly("the response ended early", came)
 
     # the head
 
@@ -272,19 +270,21 @@ class _Parts:
         self.excess = False
 
     def on_message_begin(self) -> None:
-        self.excess = self.done
+        self.excess = self.done  # another message, which nobody asked for
 
     def on_status(self, reason: bytes) -> None:
         self.reason += reason
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self.fields.append((name, value))
+        if not self.done:
+            self.fields.append((name, value))
 
     def on_headers_complete(self) -> None:
         self.head_done = True
 
     def on_body(self, piece: bytes) -> None:
-        self.pieces.append(piece)
+        if not self.done:
+            self.pieces.append(piece)
 
     def on_message_complete(self) -> None:
         self.done = True

@@ -56,7 +56,7 @@ class Responding(Report):
     head: Head
 
     def __str__(self) -> str:
-        return self.head.raw.decode("latin-1").replace("\r\n", "\n")
+        return self.head.raw.decode("utf-8", "backslashreplace").replace("\r\n", "\n")
 
     def as_json(self) -> dict[str, Any]:
         head = self.head
