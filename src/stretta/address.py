@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 from typing import Any, NamedTuple
 
 from stretta.errors import UsageError
@@ -72,6 +71,8 @@ def parse_host(text: str) -> str:
 
 
 def _parse_ipv6(text: str, host: str) -> str:
+    import ipaddress  # noqa: PLC0415 - most addresses are IPv4, and a client starts without it
+
     address, _, zone = host.partition("%")
     try:
         ipaddress.IPv6Address(address)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import importlib
 import os
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import NoReturn
 
 import click
 
@@ -28,6 +30,7 @@ class Command(click.Command):
 
     def invoke(self, ctx: click.Context) -> object:
         """Run the command, noting its usage on what it finds wrong with the options."""
+        gc.enable()
         with _usage_noted(ctx):
             return super().invoke(ctx)
 
@@ -134,7 +137,7 @@ ROOT = Root(
 click.version_option(__version__, "-V", "--version", message="stretta %(version)s")(ROOT)
 
 
-def main() -> None:
+def main() -> NoReturn:
     """Run the command line and exit with its status; no traceback unless ``--debug`` is given."""
     _mend_closed_descriptors()
     try:
@@ -206,11 +209,11 @@ def _mend_closed_descriptors() -> None:
     sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115
 
 
-def _leave(status: int) -> None:
-    """Exit without the interpreter's own attempt to flush to a reader that has gone."""
-    try:
-        sys.stdout.flush()
-    except OSError:
-        status = status or 1
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-    sys.exit(status)
+def _leave(status: int) -> NoReturn:
+    """Flush and exit, without taking the interpreter apart, which takes 5 ms."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:  # a full disk, or a reader that has gone
+            status = status or 1
+    os._exit(status)

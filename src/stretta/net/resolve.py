@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import queue
 import socket
-import threading
 from typing import Any, NamedTuple
 
 from stretta.errors import NetworkError, StrettaError, TimedOut
@@ -33,9 +31,15 @@ def resolve(
     flags = socket.AI_PASSIVE if passive else 0
     try:  # a numeric address needs no look-up, so nothing can take long
         return _look_up(host, port, kind, flags | socket.AI_NUMERICHOST)
-    except socket.gaierror:
-        pass
-    # getaddrinfo() cannot be interrupted, so a thread blocks in it while Ctrl-C stays at hand
+    except (socket.gaierror, UnicodeError):
+        return _look_up_beside(host, port, kind, flags, timeout)
+
+
+def _look_up_beside(host: str, port: int, kind: int, flags: int, timeout: float) -> list[Target]:
+    """Look up a name in a thread, so that a time-out and Ctrl-C can end the wait for it."""
+    import queue  # noqa: PLC0415 - an address needs neither
+    import threading  # noqa: PLC0415
+
     answers: queue.SimpleQueue[list[Target] | StrettaError] = queue.SimpleQueue()
 
     def look_up() -> None:
@@ -59,7 +63,9 @@ def resolve(
 
 
 def _look_up(host: str, port: int, kind: int, flags: int) -> list[Target]:
-    found = socket.getaddrinfo(host, port, type=kind, flags=flags)
+    # as bytes an ASCII name does not pass through the IDNA codec, which is slow to load
+    name = host.encode("ascii") if host.isascii() else host
+    found = socket.getaddrinfo(name, port, type=kind, flags=flags)
     return list(dict.fromkeys(Target(family, sockaddr) for family, _, _, _, sockaddr in found))
 
 

@@ -1,0 +1,40 @@
+"""How long the HTTP client waits, and what it takes at most."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from stretta.options.declare import option
+
+__all__ = ["HttpClientLimits", "HttpPatience"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HttpPatience:
+    """How long an HTTP client waits."""
+
+    connect_timeout: float = option(
+        10.0, "longest wait for one address to accept the connection", unit="seconds"
+    )
+    idle_timeout: float = option(
+        60.0, "longest wait for the server to take or send a byte", unit="seconds"
+    )
+    timeout: float | None = option(
+        None,
+        "longest time that the whole exchange may take, redirects included; no limit unless given",
+        unit="seconds",
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HttpClientLimits:
+    """What an HTTP client takes from a server."""
+
+    max_redirects: int = option(20, "redirects that are followed, one after the other", kind=int)
+    max_size: int | None = option(
+        None,
+        "largest body; no limit unless given, but 1073741824 for one that was compressed or is"
+        " kept in memory",
+        unit="bytes",
+        kind=int,
+    )
