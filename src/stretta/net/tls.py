@@ -1,0 +1,91 @@
+"""TLS, a property of the stream: contexts for both ends, and what their errors mean.
+
+Versions 1.2 and 1.3, and of 1.2 only suites with forward secrecy and authenticated encryption
+(RFC 9325 section 4.2).
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import ssl
+from collections.abc import Sequence
+from functools import cache
+
+from stretta.errors import NetworkError, StrettaError, UsageError
+
+__all__ = ["client_context", "tls_error"]
+
+SUITES = "ECDHE+AESGCM:ECDHE+CHACHA20"
+"""What TLS 1.2 may use; the suites of TLS 1.3 are all authenticated."""
+
+
+@cache
+def client_context(
+    ca: str | None = None, *, insecure: bool = False, alpn: Sequence[str] = ()
+) -> ssl.SSLContext:
+    """Return a context that checks the server's certificate and name.
+
+    ``ca`` is a file (PEM) or folder of certificates to trust beside the system's, which
+    ``SSL_CERT_FILE`` and ``SSL_CERT_DIR`` may replace; ``insecure`` checks nothing at all; ``alpn``
+    are the protocols to offer. ``SSLKEYLOGFILE`` is obeyed. Raises UsageError when ``ca`` cannot be
+    used.
+    """
+    context = ssl.create_default_context()
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_ciphers(SUITES)
+    if alpn:
+        context.set_alpn_protocols(list(alpn))
+    if insecure:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    if ca is not None:
+        try:
+            context.load_verify_locations(
+                cafile=None if os.path.isdir(ca) else ca, capath=ca if os.path.isdir(ca) else None
+            )
+        except OSError as error:
+            raise _bad_file("certificates to trust", ca, error) from error
+    return context
+
+
+def _bad_file(what: str, path: str, error: OSError) -> UsageError:
+    if isinstance(error, ssl.SSLError):
+        why = "it holds no certificate in PEM form"
+    else:
+        why = os.strerror(error.errno or errno.EIO).lower()
+    return UsageError(f"cannot read the {what} in {path}", why, "Give a PEM file.")
+
+
+VERIFY_REASONS = {
+    10: "it has expired",
+    9: "it is not valid yet; is this machine's clock right?",
+    18: "it is self-signed",
+    19: "it is self-signed, and its authority is not trusted here",
+    20: "it was signed by an authority that is not trusted here",
+    21: "it was signed by an authority that is not trusted here",
+    23: "it was revoked",
+    62: "it is for another name",
+    64: "it is for another address",
+}
+"""By OpenSSL's number of the failed check (x509_vfy.h)."""
+
+
+def tls_error(error: ssl.SSLError, host: str, port: int) -> StrettaError:
+    """Return the error for a TLS conversation that failed, seen from the client."""
+    what = f"no secure connection to {host} port {port}"
+    if isinstance(error, ssl.SSLCertVerificationError):
+        why = VERIFY_REASONS.get(error.verify_code, error.verify_message.lower())
+        return NetworkError(
+            what,
+            f"the server's certificate was refused: {why}",
+            "If you know it, trust its authority: --tls-ca FILE. To go on unprotected: --insecure",
+        )
+    reason = (error.reason or str(error)).replace("_", " ").lower()
+    if "wrong version number" in reason or "packet length" in reason or "http request" in reason:
+        return NetworkError(what, "the server does not speak TLS there", "Leave TLS out.")
+    if isinstance(error, ssl.SSLEOFError):
+        return NetworkError(
+            what, "the server hung up during the handshake", "Does it speak TLS on this port?"
+        )
+    return NetworkError(what, f"the TLS handshake failed: {reason}", "To see more, add --debug")
