@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import pty
 import re
@@ -26,29 +25,10 @@ S = TypeVar("S", bound=Server)
 
 @contextmanager
 def serving(server: S) -> Iterator[S]:
-    """Run a server's event loop in a thread, until the block ends."""
-    ready, ended = threading.Event(), []
-    loops: list[asyncio.AbstractEventLoop] = []
-
-    async def main() -> None:
-        stop = asyncio.Event()
-        loops.append(asyncio.get_running_loop())
-        ended.append(stop)
-        async with server:
-            ready.set()
-            await stop.wait()
-            server.abort()
-
-    thread = threading.Thread(target=asyncio.run, args=(main(),))
-    thread.start()
-    try:
-        assert ready.wait(PATIENCE)
+    """Serve from a thread while the block goes on; what is still open then is cut."""
+    server.drain_timeout = 0.0
+    with server.in_background():
         yield server
-    finally:
-        if loops:
-            loops[0].call_soon_threadsafe(ended[0].set)
-        thread.join(PATIENCE)
-        assert not thread.is_alive()
 
 
 def until(condition: Callable[[], object], what: str = "the condition") -> None:

@@ -16,7 +16,10 @@ __all__ = [
     "Asked",
     "Closed",
     "Connected",
+    "Connecting",
     "Dropped",
+    "LookedUp",
+    "NotReached",
     "Received",
     "Report",
     "Resending",
@@ -24,6 +27,7 @@ __all__ = [
     "Serving",
     "Stopped",
     "Stopping",
+    "Unanswered",
     "Waiting",
     "Watch",
 ]
@@ -69,6 +73,53 @@ class Serving(Report):
     def __str__(self) -> str:
         urls = "".join(f"\n  {url}" for url in self.urls)
         return f"Serving at port {self.port}/tcp ...{urls}"
+
+
+@dataclass(eq=False, repr=False)
+class LookedUp(Report):
+    """The addresses of a host are known, in the order in which they are tried."""
+
+    event = "looked up"
+    host: str
+    addresses: list[str]
+
+    def __str__(self) -> str:
+        return f"{self.host} is {', '.join(self.addresses)}"
+
+
+@dataclass(eq=False, repr=False)
+class Connecting(Report):
+    """An address is tried: a SYN goes out."""
+
+    event = "connecting"
+    server: Endpoint
+
+    def __str__(self) -> str:
+        return f"Connecting to server at {self.server}"
+
+
+@dataclass(eq=False, repr=False)
+class NotReached(Report):
+    """An address was tried in vain."""
+
+    event = "not reached"
+    server: Endpoint
+    why: str
+
+    def __str__(self) -> str:
+        return f"No connection to {self.server}: {self.why}"
+
+
+@dataclass(eq=False, repr=False)
+class Unanswered(Report):
+    """An address has not answered for a while; the next one is tried beside it (RFC 8305)."""
+
+    event = "unanswered"
+    server: Endpoint
+    waited: float
+
+    def __str__(self) -> str:
+        return f"No answer from {self.server} for {self.waited:g} s; trying the next beside it"
 
 
 @dataclass(eq=False, repr=False)
@@ -179,5 +230,5 @@ class Stopped(Report):
     counts: dict[str, int]
 
     def __str__(self) -> str:
-        counts = ", ".join(f"{n} {name.replace('_', ' ')}" for name, n in self.counts.items())
-        return f"Server stopped: {counts}"
+        counts = ", ".join(f"{name.replace('_', ' ')} {n}" for name, n in self.counts.items())
+        return f"Server stopped: {counts or 'nobody came'}"

@@ -170,6 +170,11 @@ def main() -> NoReturn:
         _reraise_for_debug()
         status = 1
         _say(_headline(f"the system said no: {error}. To see more, add --debug"))
+    except Exception as error:  # noqa: BLE001 - a mistake of ours: even then no traceback, unasked
+        _reraise_for_debug()
+        status = 1
+        kind = type(error).__name__
+        _say(_headline(f"this is a mistake in Stretta: {kind}: {error}. To see where, add --debug"))
     _leave(status if isinstance(status, int) else 0)
 
 

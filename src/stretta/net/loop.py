@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import socket
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
@@ -23,9 +22,6 @@ except ImportError:  # no wheel for this platform
 def run(main: Coroutine[Any, Any, T]) -> T:
     """Run ``main`` to its end on the fastest event loop there is, and return its result."""
     with asyncio.Runner(loop_factory=new_event_loop) as runner:
-        # what start-up made lives as long as the server: the collector need not look at it again
-        gc.collect()
-        gc.freeze()
         return runner.run(main)
 
 

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import signal
 import socket
+import threading
 from abc import ABC, abstractmethod
 from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, Self
 
@@ -74,7 +79,6 @@ class Server(ABC):
         self.endpoints = [Endpoint.from_sockaddr(sock.getsockname()) for sock in sockets]
         self.port = self.endpoints[0].port
         self._ended = asyncio.Event()
-        asyncio.get_running_loop().set_exception_handler(self._loop_trouble)
         await self._open(sockets)
         self._announce()
 
@@ -112,11 +116,51 @@ class Server(ABC):
 
         Blocks: it is the whole program of a simple server. Raises CannotServe as ``start()`` does.
         """
+        # what start-up made lives as long as the server: the collector need not look at it again
+        gc.collect()
+        gc.freeze()
         run(self._run())
 
+    @contextmanager
+    def in_background(self) -> Iterator[Self]:
+        """Serve from a thread of its own while the ``with`` block goes on, then stop.
+
+        For programs and tests that block. Raises CannotServe as ``start()`` does.
+
+        >>> from stretta import tcp
+        >>> with tcp.serve().in_background() as server:
+        ...     tcp.ask(b"ciao", port=server.port)
+        b'CIAO'
+        """
+        started: Future[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = Future()
+
+        async def serve() -> None:
+            loop, leave = asyncio.get_running_loop(), asyncio.Event()
+            loop.set_exception_handler(self._loop_trouble)
+            try:
+                await self.start()
+            except BaseException as error:  # noqa: BLE001 - it is raised in the other thread
+                started.set_exception(error)
+                return
+            started.set_result((loop, leave))
+            await leave.wait()
+            await self.stop()
+
+        thread = threading.Thread(target=run, args=(serve(),), name=self.command)
+        thread.start()
+        try:
+            loop, leave = started.result()
+            try:
+                yield self
+            finally:
+                loop.call_soon_threadsafe(leave.set)
+        finally:
+            thread.join()
+
     async def _run(self) -> None:
-        await self.start()
         loop = asyncio.get_running_loop()
+        loop.set_exception_handler(self._loop_trouble)
+        await self.start()
         stopping = asyncio.Event()
 
         def on_signal() -> None:

@@ -1,0 +1,43 @@
+"""Write docs/options.md: a row for every option, from the dataclasses that declare them."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from pathlib import Path
+
+import stretta.options
+
+HEAD = """# Options
+
+Every option is a flag of the command, an environment variable, and a keyword of the library's
+dataclass (`from stretta.options import StreamLimits`). A flag wins over the variable. This page is
+made from the code: `python docs/options.py`.
+"""
+
+
+def page() -> str:
+    """Return the page's text."""
+    parts = [HEAD]
+    for name in stretta.options.__all__:
+        options = getattr(stretta.options, name)
+        parts.append(f"\n## `{name}`\n\n{options.__doc__.splitlines()[0]}\n")
+        parts.append("| flag | variable | default | what it is |\n|---|---|---|---|")
+        parts += [row(field) for field in dataclasses.fields(options)]
+    return "\n".join(parts) + "\n"
+
+
+def row(field: dataclasses.Field[object]) -> str:
+    """Return one option's row."""
+    default = "" if field.default in (None, ()) else f"{field.default}"
+    unit = f" {field.metadata['unit']}" if default and field.metadata["unit"] else ""
+    words = field.metadata["words"].replace("|", "\\|")
+    flag = field.name.replace("_", "-")
+    return f"| `--{flag}` | `STRETTA_{field.name.upper()}` | {default}{unit} | {words} |"
+
+
+if __name__ == "__main__":
+    target = Path(__file__).with_suffix(".md")
+    if sys.argv[1:] == ["--check"]:
+        sys.exit(target.read_text() != page() and f"{target.name} is out of date: run {__file__}")
+    target.write_text(page())
