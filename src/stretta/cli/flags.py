@@ -33,14 +33,18 @@ def flags_of(options: type) -> Callable[[F], F]:
         for field in reversed(dataclasses.fields(options)):
             facts = field.metadata
             name = field.name.replace("_", "-")
-            unit = facts["unit"]
+            unit, kind = facts["unit"], facts["kind"]
+            off_too = kind is bool and field.default  # what is on needs a flag to turn it off
+            several = isinstance(field.default, tuple)
             click.option(
-                f"--{name}",
-                type=facts["kind"],
+                f"--{name}/--no-{name}" if off_too else f"--{name}",
+                type=kind,
+                is_flag=kind is bool,
+                multiple=several,
                 default=field.default,
-                metavar=unit.upper() if unit else "N" if facts["kind"] is int else "TEXT",
-                envvar=f"STRETTA_{field.name.upper()}",
-                show_default=field.default is not None,
+                metavar=_metavar(unit, kind),
+                envvar=None if several else f"STRETTA_{field.name.upper()}",
+                show_default=field.default not in (None, ()) and kind is not bool,
                 help=_sentence(facts["words"]),
             )(function)
         return function
@@ -118,6 +122,12 @@ def talk_flags(function: F) -> F:
     )(function)
     click.option("-q", "--quiet", is_flag=True, help="Print data and errors only.")(function)
     return function
+
+
+def _metavar(unit: str, kind: type) -> str | None:
+    if kind is bool:
+        return None
+    return unit.upper() or ("N" if kind is int else "TEXT")
 
 
 def _sentence(words: str) -> str:

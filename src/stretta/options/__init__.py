@@ -14,8 +14,11 @@ if TYPE_CHECKING:
     from stretta.options.http_client import HttpClientLimits, HttpPatience
     from stretta.options.lab import LabOptions, WireOptions
     from stretta.options.server import ConnectionLimits, DatagramLimits, HttpLimits, StreamLimits
+    from stretta.options.site import SiteOptions
+    from stretta.options.tls import ClientTls, ServerTls
 
 __all__ = [
+    "ClientTls",
     "ConnectionLimits",
     "DatagramLimits",
     "DatagramPatience",
@@ -23,6 +26,8 @@ __all__ = [
     "HttpLimits",
     "HttpPatience",
     "LabOptions",
+    "ServerTls",
+    "SiteOptions",
     "StreamLimits",
     "StreamPatience",
     "WireOptions",
@@ -39,6 +44,9 @@ __getattr__ = lazy_names(
         "StreamLimits": "server",
         "HttpLimits": "server",
         "DatagramLimits": "server",
+        "SiteOptions": "site",
+        "ClientTls": "tls",
+        "ServerTls": "tls",
         "WireOptions": "lab",
         "LabOptions": "lab",
     },

@@ -8,6 +8,18 @@ from typing import Any
 __all__ = ["option"]
 
 
-def option(default: Any, words: str, *, unit: str = "", kind: type = float) -> Any:
-    """Declare one option: its default, what it is for, its unit, and the type of its value."""
+def option(default: Any, words: str, *, unit: str = "", kind: type | None = None) -> Any:
+    """Declare one option: its default, what it is for, its unit, and the type of its value.
+
+    Without a type, what is on or off is a bool, what is text or text repeated is a str, and
+    everything else a float.
+    """
+    if kind is None:
+        kind = (
+            bool
+            if isinstance(default, bool)
+            else str
+            if isinstance(default, str | tuple)
+            else float
+        )
     return field(default=default, metadata={"words": words, "unit": unit, "kind": kind})

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from stretta.options.declare import option
 
-__all__ = ["HttpClientLimits", "HttpPatience"]
+__all__ = ["HttpClientLimits", "HttpPatience", "HttpRoute"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,3 +38,20 @@ class HttpClientLimits:
         unit="bytes",
         kind=int,
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HttpRoute:
+    """Which way an HTTP client goes to a server, and whom it trusts there."""
+
+    proxy: str | None = option(
+        None,
+        "proxy to go through, as http://127.0.0.1:3128, or '' for none; http_proxy, https_proxy,"
+        " all_proxy and no_proxy tell unless given",
+        unit="url",
+        kind=str,
+    )
+    tls_ca: str | None = option(
+        None, "certificates to trust beside the system's, in PEM form", unit="file", kind=str
+    )
+    insecure: bool = option(False, "accept any certificate, from anybody", kind=bool)
