@@ -17,7 +17,7 @@ from stretta.errors import HttpStatus, StrettaError
 from stretta.http.client import Client
 from stretta.http.client_request import HttpVersion
 from stretta.http.response import status_error
-from stretta.options import HttpClientLimits, HttpPatience
+from stretta.options.http_client import HttpClientLimits, HttpPatience
 
 __all__ = ["command"]
 

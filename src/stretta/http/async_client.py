@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
+from stretta.http.body import Body
 from stretta.http.client import GivenHeaders, make_request
 from stretta.http.client_request import HttpVersion
 from stretta.http.core import Core
 from stretta.http.exchange import MOST_DECODED
 from stretta.http.response import Response
 from stretta.http.url import Url
+from stretta.net.channel import Channel
 from stretta.net.channel_async import AsyncChannel, open_channel
 from stretta.net.dial import dial_async
-from stretta.options import HttpClientLimits, HttpPatience
+from stretta.options.http_client import HttpClientLimits, HttpPatience, HttpRoute
 from stretta.reports import Watch
 
 __all__ = ["AsyncClient", "get_async"]
@@ -22,8 +25,12 @@ __all__ = ["AsyncClient", "get_async"]
 class LoopNetwork:
     """Connections on the running event loop."""
 
-    async def dial(self, host: str, port: int, timeout: float, server: str) -> AsyncChannel:
-        return await open_channel(await dial_async(host, port, timeout=timeout, server=server))
+    async def dial(
+        self, host: str, port: int, *, timeout: float, server: str, family: int, watch: Watch
+    ) -> AsyncChannel:
+        return await open_channel(
+            await dial_async(host, port, timeout=timeout, server=server, family=family, watch=watch)
+        )
 
 
 async def get_async(
@@ -31,8 +38,10 @@ async def get_async(
     *,
     headers: GivenHeaders = (),
     version: HttpVersion = "1.1",
+    follow: bool = False,
     patience: HttpPatience | None = None,
     limits: HttpClientLimits | None = None,
+    route: HttpRoute | None = None,
 ) -> Response:
     """Do what ``get`` does, without blocking the event loop; raises the same errors.
 
@@ -41,7 +50,9 @@ async def get_async(
     >>> asyncio.run(http.get_async(getfixture("hello_url"))).body
     b'ciao'
     """
-    async with AsyncClient(version=version, patience=patience, limits=limits) as client:
+    async with AsyncClient(
+        version=version, follow=follow, patience=patience, limits=limits, route=route
+    ) as client:
         return await client.request("GET", url, headers=headers)
 
 
@@ -64,19 +75,26 @@ class AsyncClient:
         *,
         version: HttpVersion = "1.1",
         compressed: bool = True,
-        decode: bool = True,
+        follow: bool = False,
         patience: HttpPatience | None = None,
         limits: HttpClientLimits | None = None,
+        route: HttpRoute | None = None,
+        family: int = 0,
         watch: Watch | None = None,
+        wrap: Callable[[Channel], Channel] | None = None,
     ) -> None:
         self._version = version
         self._compressed = compressed
         self._core = Core(
             LoopNetwork(),
-            patience=patience or HttpPatience(),
-            limits=limits or HttpClientLimits(),
-            decode=decode,
+            patience=patience,
+            limits=limits,
+            route=route,
+            family=family,
+            follow=follow,
+            decode=compressed,
             watch=watch,
+            wrap=wrap,
         )
 
     async def get(self, url: str | Url, *, headers: GivenHeaders = ()) -> Response:
@@ -84,7 +102,7 @@ class AsyncClient:
         return await self.request("GET", url, headers=headers)
 
     async def request(
-        self, method: str, url: str | Url, *, headers: GivenHeaders = (), body: bytes = b""
+        self, method: str, url: str | Url, *, headers: GivenHeaders = (), body: Body = b""
     ) -> Response:
         """Return the whole response to a request; raises what ``stretta.http.get`` does."""
         request = make_request(

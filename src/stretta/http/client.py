@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import TracebackType
 from typing import Self
 
+from stretta.http.body import Body, body_size
 from stretta.http.client_request import ClientRequest, HttpVersion
 from stretta.http.core import Core
 from stretta.http.exchange import MOST_DECODED, Exchange
@@ -13,9 +14,9 @@ from stretta.http.headers import Headers
 from stretta.http.reader import Head, Piece
 from stretta.http.response import Response
 from stretta.http.url import Url, parse_url
-from stretta.net.channel import BlockingChannel, run_now
+from stretta.net.channel import BlockingChannel, Channel, run_now
 from stretta.net.dial import dial
-from stretta.options import HttpClientLimits, HttpPatience
+from stretta.options.http_client import HttpClientLimits, HttpPatience, HttpRoute
 from stretta.reports import Watch
 
 __all__ = ["Client", "GivenHeaders", "ResponseStream", "get", "make_request"]
@@ -26,26 +27,35 @@ GivenHeaders = Mapping[str, str] | Iterable[tuple[str, str]]
 class BlockingNetwork:
     """Connections by blocking calls."""
 
-    async def dial(self, host: str, port: int, timeout: float, server: str) -> BlockingChannel:
-        return BlockingChannel(dial(host, port, timeout=timeout, server=server))
+    async def dial(
+        self, host: str, port: int, *, timeout: float, server: str, family: int, watch: Watch
+    ) -> BlockingChannel:
+        return BlockingChannel(
+            dial(host, port, timeout=timeout, server=server, family=family, watch=watch)
+        )
 
 
 def make_request(
     method: str,
     url: str | Url,
     headers: GivenHeaders = (),
-    body: bytes = b"",
+    body: Body = b"",
     version: HttpVersion = "1.1",
     *,
     compressed: bool = True,
 ) -> ClientRequest:
     """Return the request for these arguments. Raises UsageError when it cannot be sent."""
     pairs = headers.items() if isinstance(headers, Mapping) else headers
+    size = body_size(body)
+    if size is None and version == "1.0" and not isinstance(body, bytes):
+        body = body.read()  # HTTP/1.0 has no chunks: the length has to be known
+        size = len(body)
     return ClientRequest(
         url=parse_url(url) if isinstance(url, str) else url,
         method=method.upper(),
         headers=Headers(pairs),
         body=body,
+        size=size,
         version=version,
         compressed=compressed,
     )
@@ -56,8 +66,10 @@ def get(
     *,
     headers: GivenHeaders = (),
     version: HttpVersion = "1.1",
+    follow: bool = False,
     patience: HttpPatience | None = None,
     limits: HttpClientLimits | None = None,
+    route: HttpRoute | None = None,
 ) -> Response:
     """Return the server's whole response to a GET of ``url``, whatever its status.
 
@@ -70,7 +82,9 @@ def get(
     >>> response.status, response.headers.get("content-type"), response.text
     (200, 'text/plain', 'ciao')
     """
-    with Client(version=version, patience=patience, limits=limits) as client:
+    with Client(
+        version=version, follow=follow, patience=patience, limits=limits, route=route
+    ) as client:
         return client.request("GET", url, headers=headers)
 
 
@@ -90,19 +104,26 @@ class Client:
         *,
         version: HttpVersion = "1.1",
         compressed: bool = True,
-        decode: bool = True,
+        follow: bool = False,
         patience: HttpPatience | None = None,
         limits: HttpClientLimits | None = None,
+        route: HttpRoute | None = None,
+        family: int = 0,
         watch: Watch | None = None,
+        wrap: Callable[[Channel], Channel] | None = None,
     ) -> None:
         self._version = version
         self._compressed = compressed
         self._core = Core(
             BlockingNetwork(),
-            patience=patience or HttpPatience(),
-            limits=limits or HttpClientLimits(),
-            decode=decode,
+            patience=patience,
+            limits=limits,
+            route=route,
+            family=family,
+            follow=follow,
+            decode=compressed,
             watch=watch,
+            wrap=wrap,
         )
 
     def get(self, url: str | Url, *, headers: GivenHeaders = ()) -> Response:
@@ -110,14 +131,14 @@ class Client:
         return self.request("GET", url, headers=headers)
 
     def request(
-        self, method: str, url: str | Url, *, headers: GivenHeaders = (), body: bytes = b""
+        self, method: str, url: str | Url, *, headers: GivenHeaders = (), body: Body = b""
     ) -> Response:
         """Return the whole response to a request; raises what ``stretta.http.get`` does."""
         with self.stream(method, url, headers=headers, body=body) as stream:
             return stream.whole()
 
     def stream(
-        self, method: str, url: str | Url, *, headers: GivenHeaders = (), body: bytes = b""
+        self, method: str, url: str | Url, *, headers: GivenHeaders = (), body: Body = b""
     ) -> ResponseStream:
         """Return the response as soon as its head has come; its body follows in pieces.
 

@@ -9,11 +9,12 @@ from typing import Literal
 from stretta import __version__
 from stretta.errors import UsageError
 from stretta.escape import escape
-from stretta.http.decode import ACCEPTED
+from stretta.http.body import Body
+from stretta.http.decode import accepted
 from stretta.http.headers import Headers
 from stretta.http.url import Url
 
-__all__ = ["ClientRequest", "HttpVersion"]
+__all__ = ["ClientRequest", "HttpVersion", "basic"]
 
 HttpVersion = Literal["1.0", "1.1"]
 
@@ -28,8 +29,8 @@ class ClientRequest:
     """One request, checked when it is made.
 
     ``headers`` are added to those that every request carries, or replace them by name; one with an
-    empty value takes the usual one away. Raises UsageError when the method or a header cannot be
-    sent.
+    empty value takes the usual one away. ``size`` is that of ``body``, None where only its end will
+    tell. With a ``proxy`` the request is in the form that a proxy wants. Raises UsageError when the method or a header cannot be sent.
 
     >>> from stretta.http.url import parse_url
     >>> ClientRequest(url=parse_url("*"), version="1.0").head()
@@ -39,9 +40,11 @@ class ClientRequest:
     url: Url
     method: str = "GET"
     headers: Headers = NO_HEADERS
-    body: bytes = b""
+    body: Body = b""
+    size: int | None = 0
     version: HttpVersion = "1.1"
     compressed: bool = True
+    proxy: Url | None = None
 
     def __post_init__(self) -> None:
         if not _TOKEN.fullmatch(self.method):
@@ -57,10 +60,24 @@ class ClientRequest:
                     "a name is one word, and a value holds no control character",
                     "A header looks like -H 'Accept-Language: it'",
                 )
+            if name.lower() in {"content-length", "transfer-encoding"}:
+                raise UsageError(
+                    f"cannot send the header {escape(name)!r} as given",
+                    "it tells where the request ends, so it follows from the body",
+                    "Leave it out.",
+                )
+
+    @property
+    def target(self) -> str:
+        """The request's target in the form that its receiver wants (RFC 9112 section 3.2)."""
+        if self.method == "CONNECT":
+            host = f"[{self.url.host}]" if ":" in self.url.host else self.url.host
+            return f"{host}:{self.url.port}"
+        return self.url.target if self.proxy is None else str(self.url)
 
     def head(self) -> bytes:
         """Return the request line and the header, as they are sent (RFC 9112 section 3)."""
-        lines = [f"{self.method} {self.url.target} HTTP/{self.version}"]
+        lines = [f"{self.method} {self.target} HTTP/{self.version}"]
         lines += [f"{name}: {value}" for name, value in self.fields()]
         return "\r\n".join([*lines, "", ""]).encode("latin-1")
 
@@ -73,16 +90,35 @@ class ClientRequest:
     def _usual(self) -> list[tuple[str, str]]:
         fields: list[tuple[str, str]] = []
         if self.version == "1.1":
-            fields = [
-                ("Host", self.url.authority),
-                ("User-Agent", f"stretta/{__version__}"),
-                ("Accept", "*/*"),
-            ]
-            if self.compressed:
-                fields.append(("Accept-Encoding", ", ".join(ACCEPTED)))
+            fields = [("Host", self.target if self.method == "CONNECT" else self.url.authority)]
+            fields.append(("User-Agent", f"stretta/{__version__}"))
+            if self.method != "CONNECT":
+                fields.append(("Accept", "*/*"))
+                codings = ", ".join(accepted()) if self.compressed else ""
+                fields += [("Accept-Encoding", codings)] if codings else []
         elif not re.search(r":|\.\d+$", self.url.host):
             # the lecture's request is its first line alone; a name may be one of many at its server
             fields = [("Host", self.url.authority)]
-        if self.body or self.method in {"POST", "PUT", "PATCH"}:
-            fields.append(("Content-Length", str(len(self.body))))
+        if self.url.username and self.method != "CONNECT":
+            fields.append(("Authorization", basic(self.url.username, self.url.password)))
+        if self.proxy is not None and self.proxy.username:
+            secret = basic(self.proxy.username, self.proxy.password)
+            fields.append(("Proxy-Authorization", secret))
+        if self.size is None:
+            fields.append(("Transfer-Encoding", "chunked"))
+        elif self.size or self.method in {"POST", "PUT", "PATCH"}:
+            fields.append(("Content-Length", str(self.size)))
         return fields
+
+
+def basic(user: str, password: str) -> str:
+    """Return the credentials of a URL, percent-encoded there, as RFC 7617 sends them.
+
+    >>> basic("anna", "a%3Ab")
+    'Basic YW5uYTphOmI='
+    """
+    from base64 import b64encode  # noqa: PLC0415 - few requests need them
+    from urllib.parse import unquote_to_bytes  # noqa: PLC0415
+
+    pair = unquote_to_bytes(user) + b":" + unquote_to_bytes(password)
+    return "Basic " + b64encode(pair).decode("ascii")

@@ -5,19 +5,24 @@ Written once, as coroutines over a ``Network``; see stretta.net.channel for how 
 
 from __future__ import annotations
 
+import os
+import re
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import replace
 from typing import Protocol
 
-from stretta.address import Endpoint
-from stretta.errors import InvalidReply, NetworkError, UsageError
+from stretta.address import parse_host
+from stretta.errors import InvalidReply, NetworkError, StrettaError, TimedOut, UsageError
 from stretta.http.client_request import ClientRequest
 from stretta.http.exchange import Exchange, Phases
-from stretta.http.reports import Connecting
+from stretta.http.proxy import proxy_for
+from stretta.http.redirect import redirected
+from stretta.http.reports import Redirected, Securing
+from stretta.http.url import Url
 from stretta.net.channel import Channel, Timer
-from stretta.options import HttpClientLimits, HttpPatience
-from stretta.reports import Watch
+from stretta.options.http_client import HttpClientLimits, HttpPatience, HttpRoute
+from stretta.reports import LookedUp, Report, Watch
 
 __all__ = ["Core", "Network"]
 
@@ -26,33 +31,81 @@ SERVER = "stretta http server"
 IDEMPOTENT = {"GET", "HEAD", "OPTIONS", "PUT", "DELETE", "TRACE"}
 """Methods whose request may be sent twice (RFC 9110 section 9.2.2)."""
 
+MOST_DRAINED = 64 * 1024
+"""Bytes of a redirect's body that are read so that its connection can serve again."""
+
+Key = tuple[str, str, int] | tuple[str, str, int, str, str, int]
+
 
 class Network(Protocol):
     """How connections are made."""
 
-    async def dial(self, host: str, port: int, timeout: float, server: str) -> Channel:
+    async def dial(
+        self, host: str, port: int, *, timeout: float, server: str, family: int, watch: Watch
+    ) -> Channel:
         """Return a channel to the first address of ``host`` that answers."""
 
 
-@dataclass
 class Core:
     """What a client is made of; its connections wait in ``idle`` for the next request."""
 
-    network: Network
-    patience: HttpPatience = field(default_factory=HttpPatience)
-    limits: HttpClientLimits = field(default_factory=HttpClientLimits)
-    decode: bool = True
-    watch: Watch | None = None
-    clock: Callable[[], float] = time.monotonic
-    idle: dict[tuple[str, str, int], list[Channel]] = field(default_factory=dict)
+    def __init__(
+        self,
+        network: Network,
+        *,
+        patience: HttpPatience | None = None,
+        limits: HttpClientLimits | None = None,
+        route: HttpRoute | None = None,
+        family: int = 0,
+        follow: bool = False,
+        decode: bool = True,
+        watch: Watch | None = None,
+        wrap: Callable[[Channel], Channel] | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.patience = patience or HttpPatience()
+        self.limits = limits or HttpClientLimits()
+        self.idle: dict[Key, list[Channel]] = {}
+        self._network = network
+        self._route = route or HttpRoute()
+        self._resolve = dict(map(_resolution, self._route.resolve))
+        self._family = family
+        self._follow = follow
+        self._decode = decode
+        self._watch = watch
+        self._wrap = wrap
+        self._clock = clock
 
     async def open(self, request: ClientRequest) -> Exchange:
         """Send a request and return the exchange once its final head has come.
 
-        Raises NetworkError, TimedOut, InvalidReply, ReplyEndedEarly, UsageError.
+        Redirects are followed, and their bodies thrown away, where that was asked for. Raises
+        NetworkError, TimedOut, InvalidReply, ReplyEndedEarly, UsageError.
         """
-        timer = Timer(self.patience.idle_timeout, self.patience.timeout, self.clock)
-        return await self._one(request, timer)
+        timer = Timer(self.patience.idle_timeout, self.patience.timeout, self._clock)
+        start = (
+            None
+            if isinstance(request.body, bytes) or request.size is None
+            else (request.body.tell())
+        )
+        history: list[Exchange] = []
+        while True:
+            exchange = await self._one(request, timer, start)
+            exchange.history = tuple(history)
+            following = redirected(request, exchange.head) if self._follow else None
+            if following is None:
+                return exchange
+            await _drain(exchange)
+            history.append(exchange)
+            if len(history) > self.limits.max_redirects:
+                raise InvalidReply(
+                    f"{history[0].request.url} leads nowhere",
+                    f"{self.limits.max_redirects} redirects, and then another to {following.url}",
+                    "Allow more with --max-redirects N.",
+                )
+            self._tell(Redirected(exchange.head.status, str(following.url)))
+            request = following
+            _rewind(request, start)
 
     def close(self) -> None:
         """Close every connection that is at rest."""
@@ -60,33 +113,45 @@ class Core:
             for channel in self.idle.popitem()[1]:
                 channel.close()
 
-    async def _one(self, request: ClientRequest, timer: Timer) -> Exchange:
+    async def _one(self, request: ClientRequest, timer: Timer, start: int | None) -> Exchange:
         """Do one exchange, over a connection at rest if there is one."""
-        began = self.clock()
-        channel = self._take_idle(request)
+        began = self._clock()
+        proxy = proxy_for(request.url, self._route.proxy, os.environ)
+        key: Key = request.url.origin
+        if proxy is not None:
+            key = proxy.origin if request.url.scheme == "http" else (*proxy.origin, *key)
+        if request.url.scheme == "http":
+            request = replace(request, proxy=proxy)
+        channel = self._take_idle(key)
         if channel is not None:
-            exchange = self._exchange(request, channel, timer, Phases(), began)
+            exchange = self._exchange(request, channel, timer, Phases(), began, key)
             try:
                 await exchange.begin()
             except (NetworkError, InvalidReply):
                 # it closed as we sent: nothing came, so asking again is safe where asking twice is
-                # (RFC 9110 section 9.2.2)
                 if exchange.reader.started or request.method not in IDEMPOTENT:
                     raise
+                _rewind(request, start)
             else:
                 return exchange
         phases = Phases()
-        channel = await self._connect(request, timer, phases, began)
-        exchange = self._exchange(request, channel, timer, phases, began)
+        channel = await self._connect(request.url, proxy, timer, phases, began)
+        exchange = self._exchange(request, channel, timer, phases, began, key)
         await exchange.begin()
         return exchange
 
     def _exchange(
-        self, request: ClientRequest, channel: Channel, timer: Timer, phases: Phases, began: float
+        self,
+        request: ClientRequest,
+        channel: Channel,
+        timer: Timer,
+        phases: Phases,
+        began: float,
+        key: Key,
     ) -> Exchange:
         def release(channel: Channel, reusable: bool) -> None:  # noqa: FBT001 - a callback
             if reusable:
-                self.idle.setdefault(request.url.origin, []).append(channel)
+                self.idle.setdefault(key, []).append(channel)
             else:
                 channel.close()
 
@@ -97,13 +162,14 @@ class Core:
             release=release,
             phases=phases,
             began=began,
+            clock=self._clock,
             max_size=self.limits.max_size,
-            decode=self.decode,
-            watch=self.watch,
+            decode=self._decode,
+            watch=self._watch,
         )
 
-    def _take_idle(self, request: ClientRequest) -> Channel | None:
-        waiting = self.idle.get(request.url.origin, [])
+    def _take_idle(self, key: Key) -> Channel | None:
+        waiting = self.idle.get(key, [])
         while waiting:
             channel = waiting.pop()
             if channel.is_quiet():
@@ -111,18 +177,115 @@ class Core:
             channel.close()
         return None
 
+    # a new connection
+
     async def _connect(
-        self, request: ClientRequest, timer: Timer, phases: Phases, began: float
+        self, url: Url, proxy: Url | None, timer: Timer, phases: Phases, began: float
     ) -> Channel:
-        url = request.url
-        if url.scheme != "http":
-            raise UsageError(f"cannot use the URL <{url}>", "TLS is not spoken here yet")
-        if self.watch:
-            self.watch(Connecting(Endpoint(url.host, url.port)))
+        """Return a channel over which the server of ``url`` takes requests."""
+        first = proxy or url
+        channel = await self._dial(first, timer, phases, began)
+        phases.connected = self._clock() - began
+        if proxy is not None and proxy.scheme == "https":
+            channel = await self._secure(channel, proxy, timer)
+        if url.scheme == "https":
+            if proxy is not None:
+                await self._tunnel(channel, url, proxy, timer, began)
+            channel = await self._secure(channel, url, timer)
+            phases.secured = self._clock() - began
+        return channel if self._wrap is None else self._wrap(channel)
+
+    async def _dial(self, url: Url, timer: Timer, phases: Phases, began: float) -> Channel:
+        def watch(report: Report) -> None:
+            if isinstance(report, LookedUp):
+                phases.looked_up = self._clock() - began
+            self._tell(report)
+
         left = timer.left_in_all()
         timeout = self.patience.connect_timeout
-        channel = await self.network.dial(
-            url.host, url.port, timeout if left is None else min(timeout, left), SERVER
+        host = self._resolve.get((url.host, url.port), url.host)
+        try:
+            return await self._network.dial(
+                host,
+                url.port,
+                timeout=timeout if left is None else min(timeout, left),
+                server=SERVER if url.scheme == "http" else "",
+                family=self._family,
+                watch=watch,
+            )
+        except TimedOut:
+            timer.left_in_all()  # says so where it was the whole exchange's limit
+            raise
+
+    async def _secure(self, channel: Channel, url: Url, timer: Timer) -> Channel:
+        from stretta.net.channel_tls import TlsChannel  # noqa: PLC0415 - plain HTTP needs no TLS
+        from stretta.net.tls import client_context  # noqa: PLC0415
+
+        context = client_context(
+            self._route.tls_ca, insecure=self._route.insecure, alpn=("http/1.1",)
         )
-        phases.connected = self.clock() - began
-        return channel
+        secure = await TlsChannel.open(channel, context, url.host.rstrip("."), timer)
+        self._tell(Securing(secure.secured))
+        return secure
+
+    async def _tunnel(
+        self, channel: Channel, url: Url, proxy: Url, timer: Timer, began: float
+    ) -> None:
+        """Have the proxy connect us to the server (RFC 9110 section 9.3.6)."""
+        request = ClientRequest(url=url, method="CONNECT", proxy=proxy)
+        exchange = Exchange(
+            request,
+            channel,
+            timer,
+            release=lambda channel, _: channel.close(),
+            began=began,
+            clock=self._clock,
+            watch=self._watch,
+        )
+        await exchange.begin()
+        head = exchange.head
+        if not 200 <= head.status < 300 or exchange.reader.excess:
+            channel.close()
+            hint = "Give it your name: --proxy http://USER:PASSWORD@HOST:PORT"
+            raise NetworkError(
+                f"cannot reach {url.host} port {url.port}",
+                f"the proxy {proxy.authority} answered {head.status} {head.reason}".rstrip(),
+                hint if head.status == 407 else "To go without it: --proxy ''",
+            )
+
+    def _tell(self, report: Report) -> None:
+        if self._watch is not None:
+            self._watch(report)
+
+
+def _resolution(text: str) -> tuple[tuple[str, int], str]:
+    """Return whose address ``--resolve`` gives, and the address. Raises UsageError."""
+    found = re.fullmatch(r"(\[[^]]+\]|[^:]+):(\d{1,5}):(.+)", text)
+    if not found:
+        raise UsageError(
+            f"cannot use --resolve {text!r}", "", "It looks like --resolve example.com:80:127.0.0.1"
+        )
+    return (found[1].strip("[]").lower(), int(found[2])), parse_host(found[3])
+
+
+async def _drain(exchange: Exchange) -> None:
+    """Read a body that nobody wants, so that its connection can be used again, if it is short."""
+    try:
+        while exchange.decoded < MOST_DRAINED and await exchange.read():
+            pass
+    except StrettaError:  # then the connection is lost; what matters has come
+        pass
+    exchange.abort()
+
+
+def _rewind(request: ClientRequest, start: int | None) -> None:
+    """Go back to where the body begins, to send it again. Raises UsageError where that is past."""
+    if isinstance(request.body, bytes):
+        return
+    if start is None:
+        raise UsageError(
+            "the request cannot be sent a second time",
+            "its body came from a pipe, and is gone",
+            "Put it in a file and give that: -d @FILE",
+        )
+    request.body.seek(start)

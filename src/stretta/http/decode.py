@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterator, Sequence
+from functools import cache
+from importlib import import_module
+from importlib.util import find_spec
 from typing import Any, Protocol
 
 from stretta.errors import InvalidReply, ReplyEndedEarly
+from stretta.escape import escape
 
-__all__ = ["ACCEPTED", "Decoder", "decoder_for"]
+__all__ = ["Decoder", "accepted", "decoder_for"]
 
 MOST_CODINGS = 5
 """Codings that one body may have on top of each other."""
 
 STEP = 256 * 1024
 """Bytes that one step of decompressing gives at most: a bomb is met a step at a time."""
-
-ACCEPTED = ["gzip", "deflate"]
-"""The codings that a request asks for, as Accept-Encoding has them."""
 
 Piece = bytes | memoryview
 
@@ -30,6 +31,27 @@ class Decoder(Protocol):
 
     def finish(self) -> None:
         """Take the end of the body. Raises ReplyEndedEarly when that is too early."""
+
+
+@cache
+def accepted() -> list[str]:
+    """Return the codings that can be undone here, as Accept-Encoding asks for them.
+
+    br and zstd need a package of the extra ``compression``.
+    """
+    found = ["gzip", "deflate"]
+    if _exists("brotli"):
+        found.append("br")
+    if any(map(_exists, ("compression.zstd", "backports.zstd"))):
+        found.append("zstd")
+    return found
+
+
+def _exists(module: str) -> bool:
+    try:
+        return find_spec(module) is not None
+    except ModuleNotFoundError:  # not even its parent
+        return False
 
 
 def decoder_for(codings: Sequence[str]) -> Decoder | None:
@@ -58,10 +80,13 @@ def decoder_for(codings: Sequence[str]) -> Decoder | None:
 def _make(coding: str) -> Decoder:
     if coding in {"gzip", "x-gzip", "deflate"}:
         return ZlibDecoder(coding.removeprefix("x-"))
+    if coding in accepted():
+        return BrotliDecoder() if coding == "br" else ZstdDecoder()
     raise InvalidReply(
         "the body cannot be decoded",
-        f"its content coding {coding!r} is not known here",
-        "To get the bytes as they are: --no-compressed",
+        f"its content coding {escape(coding)!r} is not known here, only {', '.join(accepted())}",
+        "To ask for a body as it is: --no-compressed. To know br and zstd:"
+        " pip install 'stretta[compression]'",
     )
 
 
@@ -105,6 +130,65 @@ class ZlibDecoder:
             raise _cut(self.coding)
 
 
+class BrotliDecoder:
+    """br (RFC 7932)."""
+
+    def __init__(self) -> None:
+        brotli = import_module("brotli")
+        self._error: type[Exception] = brotli.error
+        self._brotli = brotli.Decompressor()
+        self._fed = False
+
+    def feed(self, data: Piece) -> Iterator[bytes]:
+        rest = bytes(data)
+        self._fed = self._fed or bool(rest)
+        try:
+            while not self._brotli.is_finished():
+                piece = self._brotli.process(rest, output_buffer_limit=STEP)
+                rest = b""
+                if piece:
+                    yield piece
+                elif self._brotli.can_accept_more_data():
+                    return
+        except self._error as error:
+            raise _undecodable("br", error) from None
+
+    def finish(self) -> None:
+        if self._fed and not self._brotli.is_finished():
+            raise _cut("br")
+
+
+class ZstdDecoder:
+    """zstd of one or more frames (RFC 8878)."""
+
+    def __init__(self) -> None:
+        self._module = import_module(
+            "compression.zstd" if _exists("compression.zstd") else "backports.zstd"
+        )
+        # RFC 9659: a larger window than 8 MiB is not for the web
+        self._options = {self._module.DecompressionParameter.window_log_max: 23}
+        self._zstd = self._module.ZstdDecompressor(options=self._options)
+        self._fed = False
+
+    def feed(self, data: Piece) -> Iterator[bytes]:
+        rest = bytes(data)
+        self._fed = self._fed or bool(rest)
+        try:
+            while rest or not (self._zstd.needs_input or self._zstd.eof):
+                if self._zstd.eof:
+                    self._zstd = self._module.ZstdDecompressor(options=self._options)
+                piece = self._zstd.decompress(rest, STEP)
+                rest = self._zstd.unused_data if self._zstd.eof else b""
+                if piece:
+                    yield piece
+        except self._module.ZstdError as error:
+            raise _undecodable("zstd", error) from None
+
+    def finish(self) -> None:
+        if self._fed and not self._zstd.eof:
+            raise _cut("zstd")
+
+
 class _Chain:
     """One coding on top of another: ``outer`` was applied last, and is undone first."""
 
@@ -125,7 +209,7 @@ def _undecodable(coding: str, error: Exception) -> InvalidReply:
     return InvalidReply(
         "the body cannot be decoded",
         f"it is no valid {coding}: {words}",
-        "To get the bytes as they are: --no-compressed",
+        "To ask for the body as it is: --no-compressed",
     )
 
 

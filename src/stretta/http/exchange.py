@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain
 
 from stretta.errors import InvalidReply, NetworkError, ReplyEndedEarly
+from stretta.http.body import pieces_of
 from stretta.http.client_request import ClientRequest
 from stretta.http.decode import Decoder, decoder_for
 from stretta.http.reader import Head, HeadLimits, Piece, ResponseReader
@@ -56,8 +56,9 @@ class Exchange:
         timer: Timer,
         *,
         release: Callable[[Channel, bool], None],
+        began: float,
+        clock: Callable[[], float],
         phases: Phases | None = None,
-        began: float | None = None,
         limits: HeadLimits | None = None,
         max_size: int | None = None,
         decode: bool = True,
@@ -73,7 +74,8 @@ class Exchange:
         self._channel = channel
         self._timer = timer
         self._release = release
-        self._began = time.monotonic() if began is None else began
+        self._began = began
+        self._clock = clock
         self._max_size = max_size
         self._watch = watch
         self._decoder: Decoder | None = None
@@ -101,6 +103,7 @@ class Exchange:
         """
         try:
             await self._send()
+            self.phases.sent = self._now()
             self._tell(Awaiting())
             while self.reader.head is None:
                 await self._receive()
@@ -152,7 +155,7 @@ class Exchange:
 
     def check_size(self, usual: int | None) -> None:
         """Raise ReplyEndedEarly when the body is larger than ``max_size``, else than ``usual``."""
-        most = self._max_size or usual
+        most = usual if self._max_size is None else self._max_size
         if most is not None and self.decoded > most:
             raise ReplyEndedEarly(
                 "the body is too large",
@@ -162,7 +165,7 @@ class Exchange:
             )
 
     def _now(self) -> float:
-        return time.monotonic() - self._began
+        return self._clock() - self._began
 
     def _tell(self, report: Report) -> None:
         if self._watch is not None:
@@ -171,22 +174,34 @@ class Exchange:
     # the way out
 
     async def _send(self) -> None:
-        message = self.request_head + self.request.body
-        self._tell(Requesting(self.request_head, len(self.request.body)))
-        rest = memoryview(message)
+        request = self.request
+        self._tell(Requesting(self.request_head, request.size))
+        sent = 0
         try:
-            while rest:
-                rest = rest[await self._channel.send(rest, self._timer) :]
-                if rest:  # the server speaks before it has heard everything
-                    await self._receive(sending=True)
-                    if self.reader.head is not None and self.reader.head.status >= 300:
-                        break  # it will not have the rest (RFC 9112 section 9.5)
+            for piece in self._outgoing():
+                rest = memoryview(piece)
+                while rest:
+                    size = await self._channel.send(rest, self._timer)
+                    sent += size
+                    rest = rest[size:]
+                    if rest:  # the server speaks before it has heard everything
+                        await self._receive(sending=True)
+                        if self.reader.head is not None and self.reader.head.status >= 300:
+                            return  # it will not have the rest (RFC 9112 section 9.5)
         except NetworkError:
-            if len(rest) == len(message):
+            if not sent:
                 raise
-            # it may have answered before it cut us off: receiving tells
-        self._all_sent = not rest
-        self.phases.sent = self._now()
+            return  # it may have answered before it cut us off: receiving tells
+        self._all_sent = True
+
+    def _outgoing(self) -> Iterator[bytes]:
+        """Give the request as it goes out; what is short goes in one piece."""
+        request = self.request
+        if isinstance(request.body, bytes) and len(request.body) < 1 << 16:
+            yield self.request_head + request.body
+            return
+        yield self.request_head
+        yield from pieces_of(request.body, request.size)
 
     # the way in
 
@@ -199,6 +214,9 @@ class Exchange:
                 raise
             raise self.reader.cut(error.why) from None
         if not data:
+            if getattr(self._channel, "truncated", False) and not self.reader.complete:
+                # an end that nobody vouches for (RFC 9112 section 9.8)
+                raise self.reader.cut("the TLS connection was cut off")
             self.reader.finish()
             return
         if self.phases.first_byte is None:

@@ -3,33 +3,57 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from stretta.address import Endpoint
 from stretta.http.reader import Head
 from stretta.reports import Report
 
-__all__ = ["Awaiting", "Connecting", "Redirected", "Requesting", "Responding"]
+if TYPE_CHECKING:  # plain HTTP starts without TLS
+    from stretta.net.channel_tls import Secured
+
+__all__ = ["Awaiting", "Redirected", "Requesting", "Responding", "Securing"]
 
 
-@dataclass(frozen=True, slots=True)
-class Connecting(Report):
-    """A connection is about to be made; the host is as the URL names it."""
+@dataclass(eq=False, repr=False)
+class Securing(Report):
+    """The TLS handshake is over, and this is what it agreed on."""
 
-    event = "connecting"
-    server: Endpoint
+    event = "secured"
+    secured: Secured
 
     def __str__(self) -> str:
-        return f"Connecting to server at {self.server}"
+        secured = self.secured
+        first = f"{secured.version}, {secured.cipher}"
+        if not secured.checked:
+            return f"{first}\nCertificate not checked: anybody may be answering"
+        names = ", ".join(secured.names[:3]) + (", ..." if len(secured.names) > 3 else "")
+        whose = f"Certificate of {names or secured.subject}"
+        return f"{first}\n{whose}, by {secured.issuer}, until {secured.until}"
+
+    def as_json(self) -> dict[str, Any]:
+        secured = self.secured
+        return {
+            "event": self.event,
+            "version": secured.version,
+            "cipher": secured.cipher,
+            "checked": secured.checked,
+            "subject": secured.subject,
+            "issuer": secured.issuer,
+            "until": secured.until,
+            "names": secured.names,
+        }
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(eq=False, repr=False)
 class Requesting(Report):
-    """The request is about to be sent: its head, byte for byte, and the size of its body."""
+    """The request is about to be sent: its head, byte for byte, and the size of its body.
+
+    ``body`` is None where only the body's end will tell.
+    """
 
     event = "requesting"
     head: bytes
-    body: int
+    body: int | None
 
     def __str__(self) -> str:
         return self.head.decode("latin-1").replace("\r\n", "\n")
@@ -38,7 +62,7 @@ class Requesting(Report):
         return {"event": self.event, "head": self.head.decode("latin-1"), "body": self.body}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(eq=False, repr=False)
 class Awaiting(Report):
     """The request is sent, and nothing has come back yet."""
 
@@ -48,7 +72,7 @@ class Awaiting(Report):
         return "Waiting for response ..."
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(eq=False, repr=False)
 class Responding(Report):
     """The head of the final response has come."""
 
@@ -69,7 +93,7 @@ class Responding(Report):
         }
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(eq=False, repr=False)
 class Redirected(Report):
     """A redirect is being followed."""
 

@@ -10,9 +10,10 @@ import time
 from collections.abc import Sequence
 from itertools import chain, zip_longest
 
-from stretta.address import Endpoint
+from stretta.address import USER_PORTS, Endpoint
 from stretta.errors import NetworkError, StrettaError, TimedOut
 from stretta.net.resolve import Target, name_error, resolve
+from stretta.reports import Connecting, LookedUp, NotReached, Unanswered, Watch
 
 __all__ = ["cannot_reach", "dial", "dial_async", "interleave", "peer_of"]
 
@@ -44,99 +45,160 @@ def interleave(targets: Sequence[Target]) -> list[Target]:
     return [t for t in chain.from_iterable(zip_longest(*families.values())) if t is not None]
 
 
-def dial(host: str, port: int, *, timeout: float, server: str = "") -> socket.socket:
+def dial(
+    host: str,
+    port: int,
+    *,
+    timeout: float,
+    server: str = "",
+    family: int = socket.AF_UNSPEC,
+    watch: Watch | None = None,
+) -> socket.socket:
     """Return a connected, non-blocking TCP socket to ``host``, at the first address that answers.
 
     ``timeout`` bounds each address, in seconds; ``server`` is the command that starts such a
-    server, for the hint. Raises NetworkError when every address refuses, TimedOut when one stays
-    silent.
+    server, for the hint; ``family`` may be AF_INET or AF_INET6, to try only such addresses; each
+    address that is tried is reported to ``watch``. Raises NetworkError when every address refuses,
+    TimedOut when one stays silent.
     """
-    waiting = interleave(resolve(host, port, socket.SOCK_STREAM))
+    waiting = interleave(resolve(host, port, socket.SOCK_STREAM, family=family))
+    tell = _Teller(host, waiting, watch)
     waiting.reverse()
     failed: list[OSError] = []
-    racing: dict[int, tuple[socket.socket, float]] = {}  # descriptor -> socket, its deadline
+    racing: dict[int, tuple[socket.socket, float, Target]] = {}  # by descriptor, with deadline
     poll = select.poll()
     next_start = 0.0
     try:
         while waiting or racing:
             now = time.monotonic()
             if waiting and (not racing or now >= next_start):
-                sock = _start(waiting.pop(), failed)
-                if sock is not None:
-                    racing[sock.fileno()] = sock, now + timeout
+                target = waiting.pop()
+                tell.connecting(target, [last for _, _, last in racing.values()])
+                sock = _start(target, failed)
+                if sock is None:
+                    tell.failed(target, failed[-1])
+                else:
+                    racing[sock.fileno()] = sock, now + timeout, target
                     poll.register(sock, select.POLLOUT)
                     next_start = now + ATTEMPT_DELAY
                 continue
-            deadlines = [deadline for _, deadline in racing.values()]
+            deadlines = [deadline for _, deadline, _ in racing.values()]
             until = min([*deadlines, next_start] if waiting else deadlines)
             for descriptor, _ in poll.poll(max(0.0, until - now) * 1000 + 1):
-                sock, _ = racing.pop(descriptor)
+                sock, _, target = racing.pop(descriptor)
                 poll.unregister(descriptor)
                 code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
                 if code == 0:
                     return sock
                 failed.append(OSError(code, os.strerror(code)))
+                tell.failed(target, failed[-1])
                 sock.close()
                 next_start = 0.0  # a failure starts the next at once
             now = time.monotonic()
-            for descriptor, (sock, deadline) in list(racing.items()):
+            for descriptor, (sock, deadline, target) in list(racing.items()):
                 if now >= deadline:
                     failed.append(TimeoutError(errno.ETIMEDOUT, "timed out"))
+                    tell.failed(target, failed[-1])
                     poll.unregister(descriptor)
                     sock.close()
                     del racing[descriptor]
     finally:
-        for sock, _ in racing.values():
+        for sock, _, _ in racing.values():
             sock.close()
     raise cannot_reach(host, port, failed, timeout=timeout, server=server)
 
 
-async def dial_async(host: str, port: int, *, timeout: float, server: str = "") -> socket.socket:
+async def dial_async(
+    host: str,
+    port: int,
+    *,
+    timeout: float,
+    server: str = "",
+    family: int = socket.AF_UNSPEC,
+    watch: Watch | None = None,
+) -> socket.socket:
     """Do what ``dial`` does without blocking the event loop; raises the same errors."""
     import asyncio  # noqa: PLC0415 - the blocking client starts without it
 
     loop = asyncio.get_running_loop()
     try:
-        found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        found = await loop.getaddrinfo(host, port, family=family, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError) as error:
         raise name_error(host, error) from None
-    waiting = interleave([Target(family, address) for family, _, _, _, address in found])
+    waiting = interleave([Target(kind, address) for kind, _, _, _, address in found])
+    tell = _Teller(host, waiting, watch)
     waiting.reverse()
     failed: list[OSError] = []
-    racing: set[asyncio.Task[socket.socket]] = set()
+    racing: dict[asyncio.Task[socket.socket], Target] = {}
 
-    async def attempt(target: Target) -> socket.socket:
-        sock = socket.socket(target.family, socket.SOCK_STREAM)
-        try:
-            sock.setblocking(False)
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            async with asyncio.timeout(timeout):
-                await loop.sock_connect(sock, target.sockaddr)
-        except BaseException:
-            sock.close()
-            raise
-        return sock
-
+    winner: socket.socket | None = None
     try:
-        while waiting or racing:
+        while winner is None and (waiting or racing):
             if waiting:
-                racing.add(asyncio.create_task(attempt(waiting.pop())))
-            done, racing = await asyncio.wait(
+                target = waiting.pop()
+                tell.connecting(target, list(racing.values()))
+                racing[asyncio.create_task(_attempt(target, timeout))] = target
+            done, _ = await asyncio.wait(
                 racing,
                 timeout=ATTEMPT_DELAY if waiting else None,
                 return_when=asyncio.FIRST_COMPLETED,
             )
             for task in done:
+                target = racing.pop(task)
                 try:
-                    return task.result()
-                except TimeoutError:
-                    failed.append(TimeoutError(errno.ETIMEDOUT, "timed out"))
+                    sock = task.result()
                 except OSError as error:
                     failed.append(error)
+                    tell.failed(target, error)
+                else:
+                    if winner is not None:  # two at once
+                        winner.close()
+                    winner = sock
     finally:
         for task in racing:
             task.cancel()
-    raise cannot_reach(host, port, failed, timeout=timeout, server=server)
+    if winner is None:
+        raise cannot_reach(host, port, failed, timeout=timeout, server=server)
+    return winner
+
+
+async def _attempt(target: Target, timeout: float) -> socket.socket:
+    """Return the connected socket of one target; raises OSError."""
+    import asyncio  # noqa: PLC0415 - as above
+
+    sock = socket.socket(target.family, socket.SOCK_STREAM)
+    try:
+        sock.setblocking(False)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        async with asyncio.timeout(timeout):
+            await asyncio.get_running_loop().sock_connect(sock, target.sockaddr)
+    except TimeoutError:
+        sock.close()
+        raise TimeoutError(errno.ETIMEDOUT, "timed out") from None
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+class _Teller:
+    """Reports each address that is tried, and why the next one is."""
+
+    def __init__(self, host: str, targets: Sequence[Target], watch: Watch | None) -> None:
+        self._watch = watch
+        if watch is not None and not (len(targets) == 1 and targets[0].sockaddr[0] == host):
+            watch(LookedUp(host, [target.sockaddr[0] for target in targets]))
+
+    def connecting(self, target: Target, silent: Sequence[Target]) -> None:
+        if self._watch is not None:
+            for other in silent[-1:]:
+                self._watch(Unanswered(Endpoint.from_sockaddr(other.sockaddr), ATTEMPT_DELAY))
+            self._watch(Connecting(Endpoint.from_sockaddr(target.sockaddr)))
+
+    def failed(self, target: Target, error: OSError) -> None:
+        if self._watch is not None:
+            why = os.strerror(error.errno or 0).lower()
+            self._watch(NotReached(Endpoint.from_sockaddr(target.sockaddr), why))
 
 
 def _start(target: Target, failed: list[OSError]) -> socket.socket | None:
@@ -166,7 +228,8 @@ def cannot_reach(
     what = f"cannot reach {host} port {port}"
     codes = [error.errno or 0 for error in failed]
     if errno.ECONNREFUSED in codes:
-        hint = f"To start a server: {server} -p {port}" if server else ""
+        flag = "" if port in USER_PORTS else " --any-port"
+        hint = f"To start a server: {server} -p {port}{flag}" if server else ""
         return NetworkError(what, REASONS[errno.ECONNREFUSED], hint)
     if errno.ETIMEDOUT in codes:
         return TimedOut(

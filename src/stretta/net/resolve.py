@@ -21,21 +21,30 @@ class Target(NamedTuple):
 
 
 def resolve(
-    host: str, port: int, kind: int, *, timeout: float = HOW_LONG, passive: bool = False
+    host: str,
+    port: int,
+    kind: int,
+    *,
+    family: int = socket.AF_UNSPEC,
+    timeout: float = HOW_LONG,
+    passive: bool = False,
 ) -> list[Target]:
     """Return the addresses of ``host``, in the resolver's order (RFC 6724), each once.
 
-    ``kind`` is SOCK_STREAM or SOCK_DGRAM; ``passive`` asks for addresses to listen on. Raises
-    NetworkError when the name has none, and TimedOut after ``timeout`` seconds.
+    ``kind`` is SOCK_STREAM or SOCK_DGRAM; ``family`` may be AF_INET or AF_INET6, to have only such;
+    ``passive`` asks for addresses to listen on. Raises NetworkError when the name has none, and
+    TimedOut after ``timeout`` seconds.
     """
     flags = socket.AI_PASSIVE if passive else 0
     try:  # a numeric address needs no look-up, so nothing can take long
-        return _look_up(host, port, kind, flags | socket.AI_NUMERICHOST)
+        return _look_up(host, port, kind, family, flags | socket.AI_NUMERICHOST)
     except (socket.gaierror, UnicodeError):
-        return _look_up_beside(host, port, kind, flags, timeout)
+        return _look_up_beside(host, port, kind, family, flags, timeout)
 
 
-def _look_up_beside(host: str, port: int, kind: int, flags: int, timeout: float) -> list[Target]:
+def _look_up_beside(
+    host: str, port: int, kind: int, family: int, flags: int, timeout: float
+) -> list[Target]:
     """Look up a name in a thread, so that a time-out and Ctrl-C can end the wait for it."""
     import queue  # noqa: PLC0415 - an address needs neither
     import threading  # noqa: PLC0415
@@ -44,7 +53,7 @@ def _look_up_beside(host: str, port: int, kind: int, flags: int, timeout: float)
 
     def look_up() -> None:
         try:
-            answers.put(_look_up(host, port, kind, flags))
+            answers.put(_look_up(host, port, kind, family, flags))
         except (OSError, UnicodeError) as error:  # UnicodeError: a label over 63 characters
             answers.put(name_error(host, error))
 
@@ -62,10 +71,10 @@ def _look_up_beside(host: str, port: int, kind: int, flags: int, timeout: float)
     return answer
 
 
-def _look_up(host: str, port: int, kind: int, flags: int) -> list[Target]:
+def _look_up(host: str, port: int, kind: int, family: int, flags: int) -> list[Target]:
     # as bytes an ASCII name does not pass through the IDNA codec, which is slow to load
     name = host.encode("ascii") if host.isascii() else host
-    found = socket.getaddrinfo(name, port, type=kind, flags=flags)
+    found = socket.getaddrinfo(name, port, family=family, type=kind, flags=flags)
     return list(dict.fromkeys(Target(family, sockaddr) for family, _, _, _, sockaddr in found))
 
 

@@ -11,20 +11,22 @@ from stretta.lazy import lazy_names
 
 if TYPE_CHECKING:
     from stretta.options.client import DatagramPatience, StreamPatience
-    from stretta.options.http_client import HttpClientLimits, HttpPatience
+    from stretta.options.http_client import HttpClientLimits, HttpPatience, HttpRoute
     from stretta.options.lab import LabOptions, WireOptions
     from stretta.options.server import ConnectionLimits, DatagramLimits, HttpLimits, StreamLimits
     from stretta.options.site import SiteOptions
-    from stretta.options.tls import ClientTls, ServerTls
+    from stretta.options.tls import ClientTls, ClientTrust, ServerTls
 
 __all__ = [
     "ClientTls",
+    "ClientTrust",
     "ConnectionLimits",
     "DatagramLimits",
     "DatagramPatience",
     "HttpClientLimits",
     "HttpLimits",
     "HttpPatience",
+    "HttpRoute",
     "LabOptions",
     "ServerTls",
     "SiteOptions",
@@ -40,12 +42,14 @@ __getattr__ = lazy_names(
         "DatagramPatience": "client",
         "HttpPatience": "http_client",
         "HttpClientLimits": "http_client",
+        "HttpRoute": "http_client",
         "ConnectionLimits": "server",
         "StreamLimits": "server",
         "HttpLimits": "server",
         "DatagramLimits": "server",
         "SiteOptions": "site",
         "ClientTls": "tls",
+        "ClientTrust": "tls",
         "ServerTls": "tls",
         "WireOptions": "lab",
         "LabOptions": "lab",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from stretta.options.declare import option
+from stretta.options.tls import ClientTrust
 
 __all__ = ["HttpClientLimits", "HttpPatience", "HttpRoute"]
 
@@ -41,7 +42,7 @@ class HttpClientLimits:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class HttpRoute:
+class HttpRoute(ClientTrust):
     """Which way an HTTP client goes to a server, and whom it trusts there."""
 
     proxy: str | None = option(
@@ -51,7 +52,7 @@ class HttpRoute:
         unit="url",
         kind=str,
     )
-    tls_ca: str | None = option(
-        None, "certificates to trust beside the system's, in PEM form", unit="file", kind=str
-    )
-    insecure: bool = option(False, "accept any certificate, from anybody", kind=bool)
+    resolve: tuple[str, ...] = option(
+        (), "address to use for a host's port instead of looking it up", unit="host:port:address",
+        kind=str,
+    )  # fmt: skip

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from stretta.options.declare import option
 
-__all__ = ["ClientTls", "ServerTls"]
+__all__ = ["ClientTls", "ClientTrust", "ServerTls"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,10 +32,9 @@ class ServerTls:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ClientTls:
-    """How a client protects its connection, and whom it trusts."""
+class ClientTrust:
+    """Whom a client trusts to be the server."""
 
-    tls: bool = option(default=False, words="speak TLS")
     tls_ca: str | None = option(
         None,
         "authority to trust beside the system's (PEM file, or folder of them)",
@@ -45,3 +44,10 @@ class ClientTls:
     insecure: bool = option(
         default=False, words="take any certificate: whoever sits in between can read and change all"
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClientTls(ClientTrust):
+    """How a client protects its connection, and whom it trusts."""
+
+    tls: bool = option(default=False, words="speak TLS")
