@@ -7,6 +7,7 @@ import contextlib
 import fcntl
 import json
 import os
+import shlex
 import shutil
 import signal
 import socket
@@ -18,7 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
-from stretta.errors import StrettaError, TimedOut
+from stretta.errors import StrettaError, TimedOut, UsageError
 from stretta.lab.strace import command_of
 from stretta.options import LabOptions, WireOptions
 
@@ -102,7 +103,8 @@ def capture(
                 "descriptors": passed,
                 "recorded": given != "-",
                 "stdin": host == "client",
-                "environment": {"STRETTA_LAB": host},
+                # libuv (Node.js, uvloop) would hide its calls in rings that strace cannot see
+                "environment": {"STRETTA_LAB": host, **({"UV_USE_IO_URING": "0"} if calls else {})},
             }
             descriptors += passed
         log = stack.enter_context(tempfile.TemporaryFile())
@@ -142,6 +144,12 @@ def _argv(given: str | list[str]) -> tuple[list[str], str]:
         shell = os.environ.get("SHELL", "/bin/sh")
         return [shell, "-i"], shell
     if isinstance(given, str):
+        # without a shell where none is needed: it would be one process more in the picture
+        if not set(given) & set("|&;<>()$`*?[#~={}!\n"):
+            try:
+                return shlex.split(given), given
+            except ValueError as error:
+                raise UsageError(f"cannot run {given!r}", str(error).lower()) from None
         return ["/bin/sh", "-c", given], given
     return given, " ".join(given)
 

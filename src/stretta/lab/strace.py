@@ -10,7 +10,7 @@ __all__ = ["StraceMissing", "command_of"]
 
 CALLS = (
     "%network,read,write,readv,writev,sendfile,splice,close,close_range,dup,dup2,dup3,fcntl,ioctl,"
-    "poll,ppoll,select,pselect6,epoll_wait,epoll_pwait,epoll_pwait2,"
+    "poll,ppoll,select,pselect6,epoll_wait,epoll_pwait,epoll_pwait2,epoll_ctl,"
     "clone,clone3,fork,vfork,execve,exit_group,io_uring_setup"
 )
 """What moves bytes, waits for them, or passes descriptors on."""

@@ -1,0 +1,485 @@
+"""One TCP conversation: from its calls and its frames, which call caused which segment and what
+each wait was for (RFC 9293). Pure.
+
+Stream offsets count bytes from 0; relative sequence numbers are one more, as the SYN takes one.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from dataclasses import dataclass, field
+
+from stretta.see.events import Call, Fault, Flow, Frame, Link, Process
+from stretta.see.packets import ACK, FIN, RST, SYN
+from stretta.see.stream import Cover, Pieces
+
+__all__ = ["Repeat", "Side", "TcpStory", "other", "tell"]
+
+
+def other(host: str) -> str:
+    """Return the other host."""
+    return "server" if host == "client" else "client"
+
+
+@dataclass(slots=True)
+class Repeat:
+    """A retransmission: of which frame, how long after its last transmission, and why."""
+
+    frame: Frame
+    original: Frame
+    waited: int
+    cause: str  # time-out, duplicate-acks, probe, syn, fin
+    needless: bool  # the bytes had arrived already
+    reason: str
+
+
+@dataclass(slots=True)
+class Side:
+    """What one end did: its calls, the segments it sent, where each byte of its stream went.
+
+    ``sends`` maps stream ranges to the calls that gave them; ``first`` to the frames that carried
+    them first; ``landed`` to the frames that brought them to the other end first; ``takes`` to the
+    other end's receiving calls.
+    """
+
+    host: str
+    calls: list[Call] = field(default_factory=list)
+    frames: list[Frame] = field(default_factory=list)
+    sends: Pieces[Call] = field(default_factory=Pieces)
+    first: Pieces[Frame] = field(default_factory=Pieces)
+    landed: Pieces[Frame] = field(default_factory=Pieces)
+    takes: Pieces[Call] = field(default_factory=Pieces)
+    repeats: list[Repeat] = field(default_factory=list)
+    sent: int = 0  # bytes given to the kernel by calls
+    taken: int = 0  # bytes that the other end's program took
+    scale: int = 0
+    windows: list[tuple[Frame, int]] = field(default_factory=list)  # in bytes, as it offered them
+
+    def find(self, flag: int, *, without: int = 0) -> list[Frame]:
+        """Return the segments with a flag, in order."""
+        return [
+            f for f in self.frames
+            if f.packet.flags & flag and not f.packet.flags & without and not f.forged
+        ]  # fmt: skip
+
+    @property
+    def syns(self) -> list[Frame]:
+        """Its SYN segments: the first, and repetitions."""
+        return self.find(SYN)
+
+    @property
+    def fins(self) -> list[Frame]:
+        """Its FIN segments."""
+        return self.find(FIN)
+
+    @property
+    def resets(self) -> list[Frame]:
+        """Its RST segments."""
+        return self.find(RST)
+
+    def call(self, *names: str) -> list[Call]:
+        """Return its calls of these names."""
+        return [c for c in self.calls if c.name in names]
+
+
+@dataclass(slots=True)
+class TcpStory:
+    """A TCP conversation: both sides, and the links found. ``opener`` sent the first SYN."""
+
+    flow: Flow
+    client: Side
+    server: Side
+    links: list[Link] = field(default_factory=list)
+    faults: dict[int, Fault] = field(default_factory=dict)
+    exits: list[Process] = field(default_factory=list)
+    opener: str = "client"
+
+    def side(self, host: str) -> Side:
+        """Return the side of a host."""
+        return self.client if host == "client" else self.server
+
+    @property
+    def sides(self) -> tuple[Side, Side]:
+        """Who opened the connection, and who took it."""
+        first, second = self.client, self.server
+        return (first, second) if self.opener == "client" else (second, first)
+
+    def link(
+        self, source: int, target: int, kind: str, reason: str, first: int = 0, last: int = 0
+    ) -> None:
+        """Add a link."""
+        self.links.append(Link(source, target, kind, reason, first, last))
+
+
+def tell(
+    flow: Flow,
+    calls: list[Call],
+    frames: list[Frame],
+    polls: list[Call],
+    processes: list[Process],
+    faults: dict[int, Fault],
+) -> TcpStory:
+    """Return the story of one conversation; ``polls`` are all waiting calls, of any conversation.
+
+    Also fills in each frame's relative ``seq``, ``ack`` and ``repeats``.
+    """
+    story = TcpStory(flow, Side("client"), Side("server"), faults=faults)
+    for call in calls:
+        story.side(call.host).calls.append(call)
+    for frame in frames:
+        if frame.packet.protocol == "tcp":
+            story.side(frame.host).frames.append(frame)
+    starter = next((f for f in frames if f.packet.flags & SYN and not f.packet.flags & ACK), None)
+    if starter:
+        story.opener = starter.host
+    numbers = {(c.host, c.process) for c in calls}
+    story.exits = [p for p in processes if p.status is not None and (p.host, p.process) in numbers]
+    _relate_numbers(story)
+    for side in (story.client, story.server):
+        _bytes_out(story, side)
+    for side in (story.client, story.server):
+        _bytes_in(story, side)
+    _opening(story)
+    _acknowledgements(story)
+    _endings(story)
+    _resets(story)
+    _wakes(story, polls)
+    return story
+
+
+def _relate_numbers(story: TcpStory) -> None:
+    """Give every segment sequence numbers relative to its direction's first, never wrapping."""
+    bases: dict[str, int] = {}
+    for side in (story.client, story.server):
+        syn = next(iter(side.syns), None)
+        if syn:
+            bases[side.host] = syn.packet.seq
+        else:
+            first = next((f for f in side.frames if not f.packet.flags & RST), None)
+            acked = next(
+                (f for f in story.side(other(side.host)).frames if f.packet.flags & ACK), None
+            )
+            if first:
+                bases[side.host] = (first.packet.seq - 1) % 2**32
+            elif acked:
+                bases[side.host] = (acked.packet.ack - 1) % 2**32
+    for side in (story.client, story.server):
+        at_seq, at_ack = 0, 0
+        scales = [s.packet.scale for s in (*story.client.syns[:1], *story.server.syns[:1])]
+        scaled = len(scales) == 2 and None not in scales
+        own_syn = next(iter(side.syns), None)
+        side.scale = (own_syn.packet.scale or 0) if own_syn and scaled else 0
+        for frame in side.frames:
+            packet = frame.packet
+            if packet.flags & RST and not packet.seq:
+                frame.seq = 0
+            else:
+                frame.seq = at_seq = _unwrap(at_seq, packet.seq - bases.get(side.host, 0))
+            if packet.flags & ACK:
+                base = bases.get(other(side.host), 0)
+                frame.ack = at_ack = _unwrap(at_ack, packet.ack - base)
+            if not packet.flags & RST and not frame.forged:
+                shift = 0 if packet.flags & SYN else side.scale
+                side.windows.append((frame, packet.window << shift))
+
+
+def _unwrap(near: int, number: int) -> int:
+    """Return the 64-bit number closest to ``near`` that a 32-bit one stands for."""
+    return near + ((number - near + 2**31) % 2**32) - 2**31
+
+
+def _bytes_out(story: TcpStory, side: Side) -> None:
+    """Relate the bytes of each sending call to the segments that carried them first."""
+    for call in side.calls:
+        if call.way != "out":
+            continue
+        unknown = call.end is None and call.result is None
+        size = 2**62 if unknown else call.moved  # it never returned: what follows is its own
+        side.sends.add(side.sent, side.sent + size, call)
+        side.sent += call.moved
+        if unknown:
+            break
+    cover = Cover()
+    syns: dict[int, Frame] = {}
+    fins: dict[int, Frame] = {}
+    carried: list[Frame] = []
+    for frame in side.frames:
+        packet = frame.packet
+        if frame.forged or packet.flags & RST:
+            continue
+        start = frame.seq - 1 + bool(packet.flags & SYN)
+        end = start + len(packet.payload)
+        new = cover.add(start, end)
+        for first, last in new:
+            side.first.add(first, last, frame)
+            for a, b, call in side.sends.within(first, last):
+                story.link(
+                    call.id, frame.id, "carried", f"bytes {a} to {b - 1} of the stream", a, b
+                )
+        original: Frame | None = None
+        if packet.flags & SYN:
+            original = syns.get(frame.seq)
+            syns[frame.seq] = frame
+        elif packet.payload and not new:
+            original = next(
+                (
+                    f
+                    for f in reversed(carried)
+                    if f.seq - 1 <= start < f.seq - 1 + len(f.packet.payload)
+                ),
+                None,
+            )
+        if packet.flags & FIN:
+            if original is None and not packet.payload:
+                original = fins.get(end)
+            fins[end] = frame
+        if packet.payload:
+            carried.append(frame)
+        if original:
+            _repeat(story, side, frame, original)
+
+
+def _repeat(story: TcpStory, side: Side, frame: Frame, original: Frame) -> None:
+    """Find out why a segment was sent again."""
+    frame.repeats = original.id
+    waited = frame.at - original.at
+    peer = story.side(other(side.host))
+    arrived = original.arrived
+    heard = [
+        f for f in peer.frames if f.arrived is not None and original.at < f.arrived <= frame.at
+    ]
+    sacked = any(f.packet.sacks for f in heard)
+    duplicates = [
+        f for f in heard
+        if f.ack == original.seq and not f.packet.payload and not f.packet.flags & (SYN | FIN)
+    ]  # fmt: skip
+    cause, reason = "time-out", f"no acknowledgement had come for {_seconds(waited)}"
+    if frame.packet.flags & SYN:
+        cause = "syn"
+        what = "answer" if not frame.packet.flags & ACK else "acknowledgement"
+        reason = f"no {what} had come for {_seconds(waited)} (time-out of 1 s at first, RFC 6298)"
+    elif sacked or len(duplicates) >= 3:
+        cause = "duplicate-acks"
+        reason = "acknowledgements said that later bytes had come and these had not (RFC 6675)"
+    elif not frame.packet.payload:
+        cause = "fin"
+    needless = arrived is not None and arrived < frame.at
+    side.repeats.append(Repeat(frame, original, waited, cause, needless, reason))
+    story.link(original.id, frame.id, "repeated", reason)
+
+
+def _bytes_in(story: TcpStory, side: Side) -> None:
+    """Relate the bytes of each receiving call to the segments that brought them."""
+    sender = story.side(other(side.host))
+    arrivals = sorted(
+        (
+            (a.at, f)
+            for f in sender.frames
+            for a in f.arrivals
+            if not a.changed and f.packet.payload
+        ),
+        key=lambda pair: (pair[0], pair[1].id),
+    )
+    cover = Cover()
+    for _, frame in arrivals:
+        if frame.forged:
+            continue
+        start = frame.seq - 1 + bool(frame.packet.flags & SYN)
+        for first, last in cover.add(start, start + len(frame.packet.payload)):
+            sender.landed.add(first, last, frame)
+    at = 0
+    takers = sorted((c for c in side.calls if c.way == "in" and c.moved), key=lambda c: c.until)
+    for call in takers:
+        sender.takes.add(at, at + call.moved, call)
+        for first, last, frame in sender.landed.within(at, at + call.moved):
+            reason = f"bytes {first} to {last - 1} of the stream"
+            story.link(frame.id, call.id, "delivered", reason, first, last)
+        at += call.moved
+    sender.taken = at
+
+
+def _opening(story: TcpStory) -> None:
+    """Relate connect() and accept() to the three segments of the handshake."""
+    opener, taker = story.sides
+    syn = next(iter(opener.syns), None)
+    answer = next(iter(taker.find(SYN)), None)
+    if syn is None:
+        return
+    for call in opener.call("connect", "send", "sendto", "sendmsg"):
+        if call.at <= syn.at <= call.until and (call.name == "connect" or "FASTOPEN" in call.flags):
+            story.link(call.id, syn.id, "sent", "connect() asks the kernel for a connection: SYN")
+    connects = opener.call("connect")
+    came = next((f for f in taker.find(SYN) if f.arrived is not None), None)
+    if answer and came:
+        story.link(
+            next((f.id for f in opener.syns if f.arrived is not None and f.arrived <= came.at), syn.id),
+            came.id, "answered", "the server's kernel answers a SYN by itself: SYN ACK",
+        )  # fmt: skip
+        for call in connects:
+            if not call.error and call.end is not None and (came.arrived or 0) <= call.end:
+                story.link(came.id, call.id, "returned", "the SYN ACK arrived: established")
+    confirm = _confirmation(opener, taker)
+    for call in taker.call("accept"):
+        if confirm and confirm.arrived is not None and not call.error:
+            waited = call.at < confirm.arrived
+            reason = "the handshake was complete" + ("" if waited else " before it was called")
+            story.link(confirm.id, call.id, "returned", reason)
+            break
+    for call in connects:
+        if call.error in ("ECONNREFUSED", "ECONNRESET"):
+            reset = next((f for f in taker.resets if f.arrived and f.arrived <= call.until), None)
+            if reset:
+                story.link(reset.id, call.id, "failed", "RST: refused")
+
+
+def _confirmation(opener: Side, taker: Side) -> Frame | None:
+    """Return the segment whose arrival made the connection complete for the taker."""
+    return next(
+        (
+            f for f in opener.frames
+            if f.arrived is not None and not f.packet.flags & (SYN | RST) and f.packet.flags & ACK and f.ack >= 1
+        ),
+        None,
+    )  # fmt: skip
+
+
+def _acknowledgements(story: TcpStory) -> None:
+    """Relate each acknowledgement that says something new to the last segment that it is for."""
+    for side in (story.client, story.server):
+        peer = story.side(other(side.host))
+        pieces = [(f.seq + f.packet.span, f) for f in side.frames if f.packet.span and not f.forged]
+        pieces.sort(key=lambda pair: (pair[0], pair[1].id))
+        ends = [end for end, _ in pieces]
+        highest = 0
+        for frame in peer.frames:
+            if frame.ack <= highest or frame.forged or frame.packet.flags & RST:
+                continue
+            at = bisect_right(ends, frame.ack) - 1
+            highest = frame.ack
+            while at >= 0:
+                done = pieces[at][1]
+                if done.arrived is not None and done.arrived <= frame.at:
+                    story.link(
+                        done.id, frame.id, "acknowledged", f"everything up to {frame.ack - 1}"
+                    )
+                    break
+                at -= 1
+
+
+def _endings(story: TcpStory) -> None:
+    """Relate close() and shutdown() to FIN, and FIN to the receive that returned nothing."""
+    for side in (story.client, story.server):
+        fin = next(iter(side.fins), None)
+        if fin is None:
+            continue
+        enders = [
+            c for c in side.call("close", "shutdown")
+            if c.at <= fin.at and not c.error and c.flags not in ("SHUT_RD", "shared")
+        ]  # fmt: skip
+        if enders:
+            call = enders[0]
+            story.link(
+                call.id, fin.id, "sent", f"{call.name}() says that no more will be sent: FIN"
+            )
+        else:
+            ender = next((p for p in reversed(story.exits) if p.host == side.host), None)
+            # the kernel closes before strace can say that the program is gone
+            if ender and abs(ender.at - fin.at) < 50_000_000:
+                story.link(
+                    ender.id, fin.id, "sent", "the program ended, and its kernel closed: FIN"
+                )
+        for call in story.side(other(side.host)).calls:
+            came = fin.arrived
+            if came is None:
+                came = next((f.arrived for f in side.fins if f.arrived is not None), None)
+            if (
+                call.way == "in" and call.result == 0 and call.asked != 0
+                and came is not None and call.until >= came
+            ):  # fmt: skip
+                story.link(fin.id, call.id, "ended", "FIN: the stream is over, so 0 bytes")
+                break
+
+
+def _resets(story: TcpStory) -> None:
+    """Say why each RST was sent, and which call failed of it."""
+    for side in (story.client, story.server):
+        peer = story.side(other(side.host))
+        for number, reset in enumerate(side.resets):
+            _reset_cause(story, side, peer, reset)
+            if number or reset.arrived is None:
+                continue
+            for call in peer.calls:
+                if call.error in ("ECONNRESET", "EPIPE") and call.until >= reset.arrived:
+                    if not any(k.target == call.id and k.kind == "failed" for k in story.links):
+                        story.link(reset.id, call.id, "failed", "RST: the connection is no more")
+                    break
+
+
+def _reset_cause(story: TcpStory, side: Side, peer: Side, reset: Frame) -> None:
+    before = [f for f in peer.frames if f.arrived is not None and f.arrived <= reset.at]
+    last = before[-1] if before else None
+    if last and last.packet.flags & SYN and not last.packet.flags & ACK:
+        story.link(last.id, reset.id, "refused", "nobody listens on that port: RST")
+        return
+    closes = [
+        c for c in side.call("close")
+        if c.at <= reset.at and c.flags != "shared" and c.until >= reset.at - 1_000_000
+    ]  # fmt: skip
+    unread = unread_at(peer, reset.at)
+    if closes and unread > 0:
+        reason = f"close() threw away {unread} bytes that had come unread: RST"
+        story.link(closes[-1].id, reset.id, "sent", reason)
+    elif closes and any("SO_LINGER" in c.shown for c in side.call("setsockopt")):
+        story.link(closes[-1].id, reset.id, "sent", "close() with SO_LINGER of 0 s: RST")
+    elif closes and last is not None and last.arrived is not None and closes[-1].at > last.arrived:
+        story.link(closes[-1].id, reset.id, "sent", "close() gave the connection up: RST")
+    elif last and any(c.at <= reset.at for c in side.call("close")):
+        reason = "it came when the program had closed, and nobody could read it: RST"
+        story.link(last.id, reset.id, "provoked", reason)
+    else:
+        ender = next(
+            (p for p in story.exits if p.host == side.host and abs(p.at - reset.at) < 50_000_000),
+            None,
+        )
+        if ender and unread > 0:
+            reason = f"the program ended with {unread} bytes unread: RST"
+            story.link(ender.id, reset.id, "sent", reason)
+        elif last:
+            story.link(last.id, reset.id, "provoked", "nobody has this connection: RST")
+
+
+def unread_at(sender: Side, at: int) -> int:
+    """Return how many of a sender's bytes had come to the other end by then, and were not taken."""
+    cover = Cover()
+    for first, last, frame in sender.landed:
+        if frame.arrived is not None and frame.arrived <= at:
+            cover.add(first, last)
+    taken = sum(b - a for a, b, call in sender.takes if call.until <= at)
+    return max(0, cover.contiguous - taken)
+
+
+def _wakes(story: TcpStory, polls: list[Call]) -> None:
+    """Relate the calls that wait for several sockets to the segments that ended their wait."""
+    for side in (story.client, story.server):
+        sender = story.side(other(side.host))
+        arrivals = sorted((f.arrived, f.id) for f in sender.frames if f.arrived is not None)
+        if not arrivals:
+            continue
+        times = [at for at, _ in arrivals]
+        weighty = {f.id for f in sender.frames if f.packet.span or f.packet.flags & RST}
+        for call in polls:
+            if call.host != side.host or story.flow not in call.ready or call.end is None:
+                continue
+            found = arrivals[bisect_left(times, call.at) : bisect_right(times, call.end)]
+            chosen = next((i for _, i in found if i in weighty), found[-1][1] if found else None)
+            if chosen is not None:
+                what = (
+                    "there is something to read" if chosen in weighty else "there is room to send"
+                )
+                story.link(chosen, call.id, "woke", what)
+
+
+def _seconds(nanoseconds: int) -> str:
+    if nanoseconds >= 1_000_000_000:
+        return f"{nanoseconds / 1e9:.2f} s"
+    return f"{nanoseconds / 1e6:.3g} ms"

@@ -1,0 +1,181 @@
+"""One ordered list of events, and the links between them: what brought about what. Pure."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+
+from stretta.see import tcp, udp
+from stretta.see.events import Call, Event, Fault, Flow, Frame, Link, Note, Process, State
+from stretta.see.states import infer_states
+from stretta.see.tcp import TcpStory
+from stretta.see.udp import UdpStory
+
+__all__ = ["Timeline", "build"]
+
+ORDER = {"Call": 0, "Frame": 1, "Fault": 2, "State": 3}
+"""Which of two events of the same nanosecond comes first."""
+
+
+@dataclass(slots=True)
+class Timeline:
+    """All that happened in a lab, and why.
+
+    ``events`` are in order of time and know their ids, which are their places in the list;
+    ``start`` is when time began, in nanoseconds since 1970. ``stories`` hold what was found out
+    about each conversation. ``about`` says how it was made: commands, seed, faults, what is not
+    seen.
+    """
+
+    events: list[Event]
+    links: list[Link] = field(default_factory=list)
+    notes: list[Note] = field(default_factory=list)
+    start: int = 0
+    about: dict[str, object] = field(default_factory=dict)
+    tcp: dict[Flow, TcpStory] = field(default_factory=dict)
+    udp: dict[Flow, UdpStory] = field(default_factory=dict)
+
+    def of(self, kind: type[Event]) -> list[Event]:
+        """Return the events of a kind."""
+        return [event for event in self.events if type(event) is kind]
+
+
+def build(
+    events: Iterable[Event], *, start: int = 0, about: dict[str, object] | None = None
+) -> Timeline:
+    """Return the timeline of events whose order, ids and links are still to be found."""
+    timeline = Timeline(list(events), start=start, about=about or {})
+    frames = [e for e in timeline.events if isinstance(e, Frame)]
+    calls = [e for e in timeline.events if isinstance(e, Call)]
+    frames.sort(key=lambda f: f.at)
+    _name_flows(frames)
+    _find_lost_flows(calls, frames)
+    _number(timeline)
+    calls.sort(key=lambda c: c.id)
+    frames.sort(key=lambda f: f.id)
+    by_flow: dict[Flow, tuple[list[Call], list[Frame]]] = defaultdict(lambda: ([], []))
+    for call in calls:
+        if call.flow:
+            by_flow[call.flow][0].append(call)
+    for frame in frames:
+        if frame.flow:
+            by_flow[frame.flow][1].append(frame)
+    processes = [e for e in timeline.events if isinstance(e, Process)]
+    faults = {e.frame: e for e in timeline.events if isinstance(e, Fault)}
+    polls = [c for c in calls if not c.way and (c.ready or "poll" in c.name or "select" in c.name)]
+    states: list[State] = []
+    for flow, (its_calls, its_frames) in sorted(by_flow.items(), key=lambda kv: _first(kv[1])):
+        if flow.protocol == "tcp":
+            story = tcp.tell(flow, its_calls, its_frames, polls, processes, faults)
+            timeline.tcp[flow] = story
+            timeline.links += story.links
+            states += infer_states(story)
+        elif flow.protocol == "udp":
+            told = udp.tell(flow, its_calls, its_frames, polls, faults)
+            timeline.udp[flow] = told
+            timeline.links += told.links
+    for fault in faults.values():
+        if fault.frame >= 0:
+            timeline.links.append(
+                Link(fault.frame, fault.id, "fault", f"{fault.kind} by {fault.by}")
+            )
+    if states:
+        timeline.events += states
+        _renumber(timeline)
+    timeline.links.sort(key=lambda link: (link.source, link.target))
+    return timeline
+
+
+def _first(pair: tuple[list[Call], list[Frame]]) -> int:
+    return min((event.at for part in pair for event in part), default=0)
+
+
+def _name_flows(frames: list[Frame]) -> None:
+    """Say of each frame which conversation it belongs to; fragments follow their first."""
+    whole: dict[tuple[str, str, int], Flow] = {}
+    for frame in frames:
+        packet = frame.packet
+        if packet.protocol in ("tcp", "udp"):
+            here = packet.source, packet.source_port
+            there = packet.target, packet.target_port
+            ends = (here, there) if frame.host == "client" else (there, here)
+            frame.flow = Flow(packet.protocol, *ends)
+            if packet.more:
+                whole[packet.source, packet.target, packet.identity] = frame.flow
+        elif packet.inner and packet.inner.protocol in ("tcp", "udp"):
+            inner = packet.inner
+            sent, to = (inner.source, inner.source_port), (inner.target, inner.target_port)
+            # it comes back to whoever had sent the packet
+            ends = (to, sent) if frame.host == "client" else (sent, to)
+            frame.flow = Flow(inner.protocol, *ends)
+    for frame in frames:
+        packet = frame.packet
+        if packet.protocol == "fragment":
+            frame.flow = whole.get((packet.source, packet.target, packet.identity))
+
+
+def _find_lost_flows(calls: list[Call], frames: list[Frame]) -> None:
+    """Name the conversations of sockets whose own end strace never showed, by what they sent.
+
+    A refused connect() leaves no trace of its port but the SYN; nor does the only datagram of a
+    socket that is never used again.
+    """
+    nameless = [
+        c for c in calls if c.flow is None and c.peer and (c.way == "out" or c.name == "connect")
+    ]
+    if not nameless:
+        return
+    claimed = {c.flow for c in calls if c.flow}
+    by_target: dict[tuple[str, str, tuple[str, int]], list[Frame]] = defaultdict(list)
+    for frame in frames:
+        packet = frame.packet
+        if frame.flow and packet.protocol in ("tcp", "udp"):
+            key = frame.host, packet.protocol, (packet.target, packet.target_port)
+            by_target[key].append(frame)
+    same: dict[tuple[str, int], list[Call]] = defaultdict(list)
+    for call in calls:
+        if call.flow is None and call.socket >= 0:
+            same[call.host, call.socket].append(call)
+    for call in nameless:
+        if call.flow is not None or call.peer is None:
+            continue
+        for frame in by_target[call.host, call.protocol, call.peer]:
+            if frame.flow not in claimed and call.at <= frame.at <= call.until:
+                assert frame.flow is not None  # noqa: S101 - for the type checker
+                claimed.add(frame.flow)
+                for other in same[call.host, call.socket]:
+                    if other.protocol == "tcp" or other.peer in (call.peer, None):
+                        other.flow = frame.flow
+                break
+
+
+def _number(timeline: Timeline) -> None:
+    """Put the events in order, and number them; faults follow their frames' numbers."""
+    frames_before = {e.id: e for e in timeline.events if isinstance(e, Frame)}
+    timeline.events.sort(key=lambda e: (e.at, ORDER.get(type(e).__name__, 9)))
+    faults = [(e, frames_before.get(e.frame)) for e in timeline.events if isinstance(e, Fault)]
+    for number, event in enumerate(timeline.events):
+        event.id = number
+    for fault, frame in faults:
+        fault.frame = frame.id if frame else -1
+
+
+def _renumber(timeline: Timeline) -> None:
+    """Number the events again, and everything that names them."""
+    timeline.events.sort(key=lambda e: (e.at, ORDER.get(type(e).__name__, 9)))
+    new = {}
+    for number, event in enumerate(timeline.events):
+        if not isinstance(event, State):
+            new[event.id] = number
+    for number, event in enumerate(timeline.events):
+        event.id = number
+        if isinstance(event, Fault):
+            event.frame = new.get(event.frame, -1)
+        elif isinstance(event, State):
+            event.cause = new.get(event.cause, -1)
+        elif isinstance(event, Frame) and event.repeats is not None:
+            event.repeats = new[event.repeats]
+    timeline.links = [
+        replace(link, source=new[link.source], target=new[link.target]) for link in timeline.links
+    ]

@@ -1,0 +1,167 @@
+"""The datagrams between two ends: which call sent each, which got it, and what became of the rest.
+
+Sources: RFC 768; RFC 1122 section 4.1. Pure.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from stretta.see.events import Call, Fault, Flow, Frame, Link
+
+__all__ = ["Datagram", "UdpStory", "tell"]
+
+
+@dataclass(slots=True)
+class Datagram:
+    """One datagram: its frames (several, if it was fragmented), its sender, its receivers."""
+
+    frames: list[Frame]
+    size: int
+    call: Call | None = None
+    arrivals: list[int] = field(default_factory=list)
+    taken: list[Call] = field(default_factory=list)
+
+    @property
+    def frame(self) -> Frame:
+        """Its first frame."""
+        return self.frames[0]
+
+    @property
+    def host(self) -> str:
+        """Where it came from."""
+        return self.frames[0].host
+
+    @property
+    def lost(self) -> bool:
+        """Whether it never came whole."""
+        return not self.arrivals
+
+
+@dataclass(slots=True)
+class UdpStory:
+    """The datagrams between two ends, in the order of their sending."""
+
+    flow: Flow
+    calls: list[Call] = field(default_factory=list)
+    frames: list[Frame] = field(default_factory=list)
+    datagrams: list[Datagram] = field(default_factory=list)
+    errors: list[Frame] = field(default_factory=list)  # ICMP
+    links: list[Link] = field(default_factory=list)
+    faults: dict[int, Fault] = field(default_factory=dict)
+
+    def link(self, source: int, target: int, kind: str, reason: str) -> None:
+        """Add a link."""
+        self.links.append(Link(source, target, kind, reason))
+
+
+def tell(
+    flow: Flow, calls: list[Call], frames: list[Frame], polls: list[Call], faults: dict[int, Fault]
+) -> UdpStory:
+    """Return the story of the datagrams between two ends."""
+    story = UdpStory(flow, calls, frames, faults=faults)
+    story.datagrams = _join(frames)
+    _senders(story)
+    _receivers(story)
+    _errors(story, frames)
+    _wakes(story, polls)
+    return story
+
+
+def _join(frames: list[Frame]) -> list[Datagram]:
+    """Put fragments together; a datagram has come when all of them have."""
+    datagrams: list[Datagram] = []
+    open_ones: dict[tuple[str, int], Datagram] = {}
+    for frame in frames:
+        packet = frame.packet
+        if packet.protocol == "udp":
+            datagram = Datagram([frame], len(packet.payload))
+            datagrams.append(datagram)
+            if packet.more:
+                open_ones[frame.host, packet.identity] = datagram
+        elif packet.protocol == "fragment" and (frame.host, packet.identity) in open_ones:
+            datagram = open_ones[frame.host, packet.identity]
+            datagram.frames.append(frame)
+            datagram.size += len(packet.payload)
+    for datagram in datagrams:
+        if len(datagram.frames) == 1:
+            datagram.arrivals = [a.at for a in datagram.frame.arrivals if not a.changed]
+        else:
+            times = [f.arrived for f in datagram.frames]
+            come = [t for t in times if t is not None]
+            if len(come) == len(times) and not datagram.frames[-1].packet.more:
+                datagram.arrivals = [max(come)]
+    return datagrams
+
+
+def _senders(story: UdpStory) -> None:
+    waiting = [c for c in story.calls if c.way == "out" and not c.error and c.result is not None]
+    for datagram in story.datagrams:
+        for call in waiting:
+            fits = call.host == datagram.host and call.moved == datagram.size
+            if fits and call.at <= datagram.frame.at:
+                datagram.call = call
+                waiting.remove(call)
+                for frame in datagram.frames:
+                    story.link(call.id, frame.id, "carried", f"{call.name}() sent this datagram")
+                break
+
+
+def _receivers(story: UdpStory) -> None:
+    """Relate each receive to the datagram that it returned: they are taken in order of arrival."""
+    came = sorted(
+        ((at, number) for number, d in enumerate(story.datagrams) for at in d.arrivals),
+    )
+    calls = [c for c in story.calls if c.way == "in" and not c.error and c.result is not None]
+    calls.sort(key=lambda c: c.until)
+    for call in calls:
+        for at, number in came:
+            datagram = story.datagrams[number]
+            if datagram.host == call.host or at > call.until:
+                continue
+            if call.moved == datagram.size or (
+                call.moved < datagram.size and call.asked == call.moved
+            ):
+                came.remove((at, number))
+                datagram.taken.append(call)
+                story.link(datagram.frames[-1].id, call.id, "delivered", "this datagram")
+                break
+
+
+def _errors(story: UdpStory, frames: list[Frame]) -> None:
+    for frame in frames:
+        if frame.packet.inner is None:
+            continue
+        story.errors.append(frame)
+        cause = next(
+            (
+                d
+                for d in reversed(story.datagrams)
+                if d.host != frame.host and d.frame.at <= frame.at
+            ),
+            None,
+        )
+        if cause:
+            story.link(cause.frame.id, frame.id, "provoked", f"ICMP: {frame.packet.words}")
+        for call in story.calls:
+            if (
+                call.host != frame.host and frame.arrived is not None
+                and call.error in ("ECONNREFUSED", "EHOSTUNREACH", "EMSGSIZE", "ENETUNREACH")
+                and call.until >= frame.arrived
+            ):  # fmt: skip
+                story.link(frame.id, call.id, "failed", f"ICMP: {frame.packet.words}")
+                break
+
+
+def _wakes(story: UdpStory, polls: list[Call]) -> None:
+    came = [(at, d.host, d.frames[-1].id) for d in story.datagrams for at in d.arrivals]
+    came += [(f.arrived, f.host, f.id) for f in story.errors if f.arrived is not None]
+    came.sort()
+    for call in polls:
+        if story.flow in call.ready or (
+            call.flow is None and not call.ready and call.protocol == "udp"
+        ):
+            for at, host, number in came:
+                if host != call.host and call.at <= at <= call.until and call.result:
+                    story.link(number, call.id, "woke", "there is something to read")
+                    break
