@@ -2,9 +2,15 @@
 
 import asyncio
 import random
+import re
+import resource
 import socket
 import struct
+import subprocess
+import sys
+import textwrap
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -13,7 +19,7 @@ from stretta.errors import CannotServe, UsageError
 from stretta.options import StreamLimits
 from stretta.reports import Dropped, Received, Sent
 from stretta.services import discard, echo, upper_ascii
-from support import PATIENCE, serving, until
+from support import PATIENCE, Running, serving, until
 
 
 def dial(server, **options):
@@ -344,3 +350,50 @@ def test_a_slow_client_costs_no_other_anything(tcp_upper_server):
     assert done.wait(PATIENCE)
     thread.join()
     assert b"".join(replies) == b"ONE BYTE AT A TIME"
+
+
+def test_out_of_descriptors_accepting_pauses_without_spinning_and_recovers():
+    """The server's process may have so few files open that most clients have to wait."""
+    few = lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (24, 24))  # noqa: E731
+    with Running("tcp", "server", "--max-connections", "1000", preexec_fn=few) as server:
+        first = [dial(server) for _ in range(40)]
+        server.expect("too many open files: accepting pauses")
+        cpu = Path(f"/proc/{server.process.pid}/stat")
+        before = sum(map(int, cpu.read_text().split()[13:15]))
+        server.expect("too many open files: accepting pauses")
+        for sock in first:
+            sock.close()
+        with dial(server) as sock:
+            sock.sendall(b"still there")
+            assert receive(sock, 11) == b"STILL THERE"
+        spent = sum(map(int, cpu.read_text().split()[13:15])) - before
+        assert spent < 50  # hundredths of a second, in more than one of waiting
+        assert server.stop() == 0
+        stopped = int(re.search(r"exhausted (\d+)", server.lines[-1])[1])
+        assert stopped < 10
+
+
+def test_a_server_needs_neither_uvloop_nor_aiofastnet():
+    code = "import sys; sys.modules.update(uvloop=None, aiofastnet=None)\n" + textwrap.dedent("""
+        from stretta import tcp
+        with tcp.serve().in_background() as server:
+            print(tcp.ask(b"ciao" * 100_000, port=server.port) == b"CIAO" * 100_000)
+    """)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False)
+    assert (done.stdout, done.stderr) == (b"True\n", b"")
+
+
+def test_a_stop_answers_who_waited_in_the_listen_queue():
+    async def main():
+        server = tcp.serve()
+        await server.start()
+        with socket.socket() as sock:
+            sock.setblocking(True)
+            sock.connect(("127.0.0.1", server.port))  # the kernel completes the handshake alone
+            sock.sendall(b"ciao")
+            stopping = asyncio.create_task(server.stop())
+            reply = await asyncio.get_running_loop().run_in_executor(None, receive_all, sock)
+            await stopping
+        return reply
+
+    assert asyncio.run(main()) == b"CIAO"

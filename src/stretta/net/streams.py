@@ -15,7 +15,7 @@ from contextlib import suppress
 from typing import cast
 
 from stretta.address import Endpoint
-from stretta.net.loop import serve_socket
+from stretta.net.accept import Acceptor
 from stretta.net.server import Server
 from stretta.options import ConnectionLimits
 from stretta.reports import Watch
@@ -125,7 +125,7 @@ class StreamServer(Server):
         self._factory = factory
         self._per_source: Counter[str] = Counter()
         self._max_connections = 0
-        self._listeners: list[asyncio.AbstractServer] = []
+        self._acceptors: list[Acceptor] = []
         self._timer: asyncio.TimerHandle | None = None
         self._every = tick_length(limits)
 
@@ -134,18 +134,20 @@ class StreamServer(Server):
             MOST_CONNECTIONS, max(1, descriptors() - SPARE_DESCRIPTORS)
         )
         for sock in sockets:
-            listener = await serve_socket(self._factory, sock, backlog=self.limits.backlog)
-            self._listeners.append(listener)
+            acceptor = Acceptor(
+                sock, self._factory, backlog=self.limits.backlog, exhausted=self._out_of_descriptors
+            )
+            self._acceptors.append(acceptor)
         self._timer = asyncio.get_running_loop().call_later(self._every, self._tick)
 
     def _close(self) -> None:
-        for listener in self._listeners:
-            listener.close()
+        for acceptor in self._acceptors:
+            acceptor.close()
 
     def _wind_up(self) -> int:
         for connection in list(self.open):
             connection.wind_up()
-        return len(self.open)
+        return len(self.open) + sum(acceptor.starting for acceptor in self._acceptors)
 
     def abort(self) -> None:
         for connection in list(self.open):
@@ -177,6 +179,10 @@ class StreamServer(Server):
             self.counts["resets"] += 1
         if not self.open:
             self._idle()
+
+    def _out_of_descriptors(self, error: OSError) -> None:
+        why = f"{(error.strerror or '').lower()}: accepting pauses for a second"
+        self.dropped(self.endpoints[0], "exhausted", why)
 
     def _tick(self) -> None:
         super()._tick()
