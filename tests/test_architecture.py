@@ -88,7 +88,7 @@ def test_public_names(module, names):
     found = importlib.import_module(module)
     assert set(found.__all__) == names
     for name in names:
-        assert getattr(found, name).__doc__, name
+        assert ">>>" in getattr(found, name).__doc__, name  # and the doctests run it
     with pytest.raises(AttributeError, match="no attribute"):
         _ = found.nonsense
 

@@ -140,8 +140,16 @@ def connect(
 class Conversation:
     """One TCP connection seen from the client: bytes out, bytes in, each end closed by itself.
 
-    ``partial_sends`` counts the calls of ``send()`` that took less than they were given: the
-    lecture's reason for ``sendall()``.
+    ``connect`` makes one; ``server`` is the address at the other end. ``partial_sends`` counts the
+    calls of ``send()`` that took less than they were given: the lecture's reason for ``sendall()``.
+
+    >>> from stretta import tcp
+    >>> server = getfixture("tcp_upper_server")
+    >>> reply = bytearray()
+    >>> with tcp.connect(port=server.port) as conversation:
+    ...     conversation.exchange(b"ciao", reply.extend)
+    >>> reply
+    bytearray(b'CIAO')
     """
 
     def __init__(

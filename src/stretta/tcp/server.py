@@ -46,7 +46,14 @@ def serve(
 
 
 class TcpServer(StreamServer):
-    """What ``serve`` returns: ``endpoints``, ``port`` and ``counts`` tell what it is and did."""
+    """What ``serve`` returns: ``endpoints``, ``port`` and ``counts`` tell what it is and did.
+
+    >>> from stretta import tcp
+    >>> with tcp.serve().in_background() as server:
+    ...     _ = tcp.ask(b"ciao", port=server.port)
+    >>> server.counts["connections"]
+    1
+    """
 
     command = "stretta tcp server"
 

@@ -41,7 +41,14 @@ def serve(
 
 
 class UdpServer(DatagramServer):
-    """What ``serve`` returns: ``endpoints``, ``port`` and ``counts`` tell what it is and did."""
+    """What ``serve`` returns: ``endpoints``, ``port`` and ``counts`` tell what it is and did.
+
+    >>> from stretta import udp
+    >>> with udp.serve().in_background() as server:
+    ...     _ = udp.ask(b"ciao", port=server.port)
+    >>> server.counts["datagrams"], server.counts["replies"]
+    (1, 1)
+    """
 
     command = "stretta udp server"
 
