@@ -18,7 +18,7 @@ def test_it_serves_a_folder_says_where_and_stops_cleanly(tmp_path):
             assert response.read() == b"Nel mezzo del cammin"
         server.expect(r'127\.0\.0\.1 - - \[.*\] "GET /canto.txt HTTP/1.1" 200 20')
         assert server.stop(signal.SIGINT) == 0
-        assert "1 request" in server.lines[-1]
+        assert "requests 1" in server.lines[-1]
 
 
 def test_quiet_says_nothing(tmp_path):

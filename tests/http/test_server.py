@@ -86,10 +86,9 @@ def test_a_listing_names_what_is_there_and_every_link_works(client, folder):
     got = client.get("/sub/")
     assert got.headers["Content-Type"] == "text/html; charset=utf-8"
     assert b"<script>.txt" not in got.body
-    assert b".hidden" not in got.body
-    assert b'out"' not in got.body
-    links = [part.split(b'"')[0] for part in got.body.split(b'href="./')[1:]]
-    assert len(links) == len(names) + 1
+    rows = got.body.split(b"<tbody>")[1].split(b"</tbody>")[0]
+    links = [part.split(b'"')[0] for part in rows.split(b'href="')[1:]]
+    assert len(links) == len(names) + 1  # neither the hidden one nor the one that leaves
     for href in links:
         assert client.get("/sub/" + href.decode()).status == 200
 
@@ -127,8 +126,9 @@ def test_a_change_is_served_on_the_next_request(client, folder):
 @pytest.mark.parametrize("seconds", [0, -5, 4e9])
 def test_odd_times_make_valid_headers(client, folder, seconds):
     os.utime(folder / "file.txt", (seconds, seconds))
-    expected = formatdate(max(seconds, 0), usegmt=True)
-    assert client.get("/file.txt").headers["Last-Modified"] == expected
+    headers = client.get("/file.txt").headers
+    expected = {4e9: headers["Date"]}.get(seconds, formatdate(0, usegmt=True))
+    assert headers["Last-Modified"] == expected  # never later than now (RFC 9110 8.8.2.1)
 
 
 def test_an_unchanged_file_is_not_sent_again(client, folder):

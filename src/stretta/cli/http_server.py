@@ -12,7 +12,7 @@ from stretta.cli.main import Command
 from stretta.cli.talk import Talk
 from stretta.errors import UsageError
 from stretta.http.server import serve
-from stretta.options import HttpLimits
+from stretta.options import HttpLimits, SiteOptions
 from stretta.services import load
 
 __all__ = ["command"]
@@ -29,7 +29,7 @@ __all__ = ["command"]
     metavar="NAME",
     help="What answers a POST: upper, upper-ascii, echo, discard, or your own module:function.",
 )
-@click.option("--hidden", is_flag=True, help="Serve and list names that begin with a dot too.")
+@flags_of(SiteOptions)
 @flags_of(HttpLimits)
 @talk_flags
 def command(
@@ -39,7 +39,6 @@ def command(
     port: str,
     service: str | None,
     *,
-    hidden: bool,
     any_port: bool,
     quiet: bool,
     as_json: bool,
@@ -59,7 +58,7 @@ def command(
     serve(
         directory, address, number,
         service=load(service) if service else None,
-        hidden=hidden,
+        options=take(SiteOptions, options),
         limits=take(HttpLimits, options),
         watch=None if quiet else Talk(quiet=quiet, as_json=as_json),
     ).run()  # fmt: skip

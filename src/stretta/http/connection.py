@@ -22,6 +22,9 @@ LINGER = 2.0
 """Seconds that a refused client gets to read why, before what it still sends meets a closed port
 (RFC 9112 section 9.6)."""
 
+IN_A_ROW = 4
+"""Pieces of one body that are written before others get their turn."""
+
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 NOTHING = Request("-", b"-", "1.1", {}, keep_alive=False)
@@ -169,7 +172,12 @@ class HttpConnection(Connection):
     def _pump(self) -> None:
         """Write a body's pieces until the peer's pace holds us."""
         pieces = self._pieces
+        turn = 0
         while pieces is not None and not self._blocked:
+            turn += 1
+            if turn > IN_A_ROW:  # a peer that is as fast as we are must not keep others waiting
+                asyncio.get_running_loop().call_soon(self._go_on)
+                return
             try:
                 piece = next(pieces)
             except StopIteration:
@@ -186,6 +194,10 @@ class HttpConnection(Connection):
                 self.transport.write(piece)
                 if not self._sized:
                     self.transport.write(b"\r\n")
+
+    def _go_on(self) -> None:
+        if self._pieces is not None and not self._blocked:
+            self._work()
 
     def _flush(self) -> None:
         out = self._out

@@ -1,38 +1,74 @@
-"""From a request for a file to which bytes of which file."""
+"""From a request for a file to which bytes of which of its representations."""
 
 from __future__ import annotations
 
+import asyncio
 import os
-from email.utils import parsedate_to_datetime
+import secrets
+import struct
+import time
+from collections.abc import Awaitable, Sequence
+from hashlib import blake2b
+from typing import NamedTuple
 
-from stretta.http.folder import Opened, Version
+from stretta.http.codings import CODINGS, Coding, accepted, is_compressible
+from stretta.http.conditions import judge, range_applies
+from stretta.http.folder import Folder, Opened, Version
 from stretta.http.mime import media_type_of
-from stretta.http.reply import Reply, http_date
+from stretta.http.pages import error_reply
+from stretta.http.ranges import Unsatisfiable, parse_ranges
+from stretta.http.reply import Depends, Reply, http_date
 from stretta.http.request import Request
 
-__all__ = ["FilePieces", "file_reply"]
+__all__ = ["FilePieces", "Files", "entity_tag"]
 
 PIECE = 256 * 1024
-"""Bytes read and written at a time: large enough to be cheap, small enough for the cache."""
+"""Bytes read and written at a time: large enough to be cheap, small enough for the cache. Measured
+with files of 10 MiB: 1.5 times as fast as sendfile(2), which moves page by page."""
+
+WORTH_COMPRESSING = range(1024, 8 << 20)
+"""Sizes in bytes: below, the headers weigh more; above, the time does, and a file made once by
+``gzip -k`` beside the original is the better way."""
+
+AT_ONCE = 16 * 1024
+"""Bytes that are compressed while others wait; more is done beside the event loop."""
+
+COMPRESSED_CACHE = 32 << 20
+"""Bytes of compressed bodies that are kept."""
+
+UNKNOWN = "application/octet-stream"
+
+
+class Changed(OSError):
+    """A file changed while it was read."""
 
 
 class FilePieces:
-    """A stretch of an open file, piece by piece. Owns the descriptor."""
+    """Stretches of an open file with bytes between them, piece by piece. Owns the descriptor."""
 
-    __slots__ = ("_at", "_descriptor", "_left")
+    __slots__ = ("_at", "_descriptor", "_parts", "_version")
 
-    def __init__(self, descriptor: int, at: int, length: int) -> None:
-        self._descriptor, self._at, self._left = descriptor, at, length
+    def __init__(self, descriptor: int, parts: Sequence[bytes | range], version: Version) -> None:
+        self._descriptor, self._version = descriptor, version
+        self._parts = list(reversed(parts))
 
     def __next__(self) -> bytes:
-        """Return the next piece; raises OSError where the file has become shorter."""
-        if not self._left:
+        """Return the next piece; raises Changed where the file is no longer what it was."""
+        if not self._parts:
             raise StopIteration
-        piece = os.pread(self._descriptor, min(PIECE, self._left), self._at)
-        if not piece:
-            raise OSError("the file was truncated while it was sent")
-        self._at += len(piece)
-        self._left -= len(piece)
+        part = self._parts.pop()
+        if isinstance(part, bytes):
+            return part
+        piece = os.pread(self._descriptor, min(PIECE, len(part)), part.start)
+        now = os.fstat(self._descriptor)
+        # appending harms nobody: exactly what was promised is sent
+        overwritten = now.st_mtime_ns != self._version.modified and (
+            now.st_size <= self._version.size
+        )
+        if not piece or overwritten:
+            raise Changed("the file was changed while it was sent")
+        if len(piece) < len(part):
+            self._parts.append(part[len(piece) :])
         return piece
 
     def close(self) -> None:
@@ -42,40 +78,216 @@ class FilePieces:
             self._descriptor = -1
 
 
-def file_reply(request: Request, name: str, opened: Opened) -> Reply:
-    """Return the reply to a GET or HEAD for an open file, whose descriptor it takes over."""
-    status = opened.status
-    headers = [("Last-Modified", http_date(status.st_mtime))]
-    if not_modified(request, status.st_mtime):
-        os.close(opened.descriptor)
-        return Reply(304, headers)
-    headers.insert(0, ("Content-Type", media_type_of(name)))
-    if status.st_size > PIECE:
-        pieces = FilePieces(opened.descriptor, 0, status.st_size)
-        return Reply(200, headers, pieces, status.st_size)
-    try:
-        body = read_whole(opened.descriptor, status)
-    finally:
-        os.close(opened.descriptor)
-    return Reply(200, headers, body, len(body))
+class Variant(NamedTuple):
+    """One representation of a file: as it is, or in a content coding."""
+
+    opened: Opened
+    version: Version
+    etag: str
+    coding: str = ""
+    made: bytes | None = None
 
 
-def read_whole(descriptor: int, status: os.stat_result) -> bytes:
-    """Return what a small file holds, all of one version if it changes no more than twice."""
-    for _ in range(3):
-        body = os.pread(descriptor, status.st_size + 1, 0)
-        before, status = Version.of(status), os.fstat(descriptor)
-        if Version.of(status) == before:
-            break
+class Files:
+    """Makes replies from open files; keeps what it has compressed."""
+
+    def __init__(self, folder: Folder, *, compress: bool = True) -> None:
+        self.folder = folder
+        self._codings = CODINGS if compress else ()
+        self._made: dict[tuple[Version, str], bytes] = {}
+        self._made_size = 0
+
+    def reply(
+        self, request: Request, names: Sequence[bytes], opened: Opened, depends: Depends = ()
+    ) -> Reply | Awaitable[Reply]:
+        """Return the reply to a GET or HEAD for an open file, whose descriptor it takes over.
+
+        ``depends`` is what the choice of this file hung on.
+        """
+        media = media_type_of(names[-1].decode("utf-8", "replace"))
+        version = Version.of(opened.status)
+        depends = (*depends, (self.folder.path_of(names), version))
+        plain = Variant(opened, version, entity_tag(version))
+        varies = bool(self._codings) and (is_compressible(media) or media == UNKNOWN)
+        # a range is always one of the file as it is
+        if not varies or "range" in request.headers:
+            return self._finish(request, plain, media, varies=varies, depends=depends)
+        liked = accepted(request.headers.get("accept-encoding"), self._codings)
+        for coding in liked:
+            beside = (*names[:-1], names[-1] + coding.extension)
+            ready = self._ready(beside, opened)
+            if ready is None:
+                depends = (*depends, (self.folder.path_of(beside), None))
+                continue
+            os.close(opened.descriptor)
+            version = Version.of(ready.status)
+            depends = (*depends, (self.folder.path_of(beside), version))
+            chosen = Variant(ready, version, f"{entity_tag(version)}-{coding.name}", coding.name)
+            return self._finish(request, chosen, media, varies=True, depends=depends)
+        makers = [coding for coding in liked if coding.compress is not None]
+        if makers and is_compressible(media) and version.size in WORTH_COMPRESSING:
+            return self._compressed(request, plain, makers[0], media, depends)
+        return self._finish(request, plain, media, varies=True, depends=depends)
+
+    def _ready(self, names: Sequence[bytes], original: Opened) -> Opened | None:
+        """Return the compressed file that lies beside its original, if it is no older."""
+        try:
+            found = self.folder.open(names)
+        except FileNotFoundError:
+            return None
+        if found.is_folder or found.status.st_mtime < original.status.st_mtime:
+            os.close(found.descriptor)
+            return None
+        return found
+
+    # compressing
+
+    def _compressed(
+        self, request: Request, plain: Variant, coding: Coding, media: str, depends: Depends
+    ) -> Reply | Awaitable[Reply]:
+        key = plain.version, coding.name
+        coded = plain._replace(etag=f"{plain.etag}-{coding.name}", coding=coding.name)
+
+        def finish(variant: Variant) -> Reply:
+            return self._finish(request, variant, media, varies=True, depends=depends)
+
+        made = self._made.get(key)
+        if made is not None:
+            gained = len(made) < plain.version.size
+            return finish(coded._replace(made=made) if gained else plain)
+        if judge(request.headers, coded.etag, plain.opened.status.st_mtime) != 200:
+            return finish(coded)  # which needs no body
+        try:
+            body = _read(plain, range(plain.version.size))
+        finally:
+            os.close(plain.opened.descriptor)
+        read = Opened(-1, plain.opened.status)
+
+        def settle(made: bytes) -> Reply:
+            self._keep(key, made)
+            variant, best = (coded, made) if len(made) < len(body) else (plain, body)
+            return finish(variant._replace(opened=read, made=best))
+
+        compress = coding.compress
+        assert compress is not None  # noqa: S101 - for the type checker
+        if len(body) <= AT_ONCE:
+            return settle(compress(body))
+
+        async def beside() -> Reply:
+            loop = asyncio.get_running_loop()
+            return settle(await loop.run_in_executor(None, compress, body))
+
+        return beside()
+
+    def _keep(self, key: tuple[Version, str], made: bytes) -> None:
+        if key not in self._made:
+            self._made[key] = made
+            self._made_size += len(made)
+            while self._made_size > COMPRESSED_CACHE:
+                oldest = next(iter(self._made))
+                self._made_size -= len(self._made.pop(oldest))
+
+    # the reply to what was chosen
+
+    def _finish(
+        self, request: Request, chosen: Variant, media: str, *, varies: bool, depends: Depends
+    ) -> Reply:
+        descriptor, version = chosen.opened.descriptor, chosen.version
+        now = time.time()
+        # RFC 9110 section 8.8.2.1: never later than the Date header
+        modified = min(max(chosen.opened.status.st_mtime, 0), now)
+        headers = [("ETag", f'"{chosen.etag}"'), ("Last-Modified", http_date(modified))]
+        if varies:
+            headers.insert(0, ("Vary", "Accept-Encoding"))
+        try:
+            verdict = judge(request.headers, chosen.etag, modified)
+            if verdict == 304:
+                return Reply(304, headers, depends=depends)
+            if verdict == 412:
+                return error_reply(412, "The file is not, or no longer, what you expect.")
+            if chosen.coding:
+                headers.insert(0, ("Content-Encoding", chosen.coding))
+            else:
+                headers.append(("Accept-Ranges", "bytes"))
+            if chosen.made is not None:
+                headers.insert(0, ("Content-Type", media))
+                return Reply(200, headers, chosen.made, len(chosen.made), depends=depends)
+            wanted = None
+            asked = request.headers.get("range")
+            if (
+                asked is not None
+                and request.method == "GET"
+                and range_applies(request.headers, chosen.etag, modified)
+            ):
+                wanted = parse_ranges(asked, version.size)
+            reply = _stretches(chosen, wanted, media, headers)
+            reply.depends = depends
+            if not isinstance(reply.body, bytes):
+                descriptor = -1  # the body has it now
+            return reply
+        except Unsatisfiable:
+            reply = error_reply(416, f"The file has {version.size} bytes.")
+            reply.headers.append(("Content-Range", f"bytes */{version.size}"))
+            return reply
+        finally:
+            if descriptor >= 0:
+                os.close(descriptor)
+
+
+def _stretches(
+    chosen: Variant, wanted: list[range] | None, media: str, headers: list[tuple[str, str]]
+) -> Reply:
+    """Return the reply that holds the whole, one stretch, or several (multipart/byteranges)."""
+    size = chosen.version.size
+    if wanted is None or len(wanted) == 1:
+        one = range(size) if wanted is None else wanted[0]
+        headers.insert(0, ("Content-Type", media))
+        if wanted is not None:
+            headers.append(("Content-Range", _content_range(one, size)))
+        return _body_of(chosen, [one], 200 if wanted is None else 206, headers)
+    boundary = secrets.token_hex(12)
+    parts: list[bytes | range] = []
+    for one in wanted:  # RFC 9110 section 14.6
+        parts.append(
+            f"\r\n--{boundary}\r\nContent-Type: {media}\r\n"
+            f"Content-Range: {_content_range(one, size)}\r\n\r\n".encode("latin-1")
+        )
+        parts.append(one)
+    parts.append(f"\r\n--{boundary}--\r\n".encode())
+    headers.insert(0, ("Content-Type", f"multipart/byteranges; boundary={boundary}"))
+    return _body_of(chosen, parts, 206, headers)
+
+
+def _content_range(one: range, size: int) -> str:
+    return f"bytes {one.start}-{one.stop - 1}/{size}"
+
+
+def _body_of(
+    chosen: Variant, parts: Sequence[bytes | range], status: int, headers: list[tuple[str, str]]
+) -> Reply:
+    length = sum(len(part) for part in parts)
+    if length > PIECE:
+        pieces = FilePieces(chosen.opened.descriptor, parts, chosen.version)
+        return Reply(status, headers, pieces, length)
+    held = [part if isinstance(part, bytes) else _read(chosen, part) for part in parts]
+    return Reply(status, headers, b"".join(held), length)
+
+
+def _read(chosen: Variant, stretch: range) -> bytes:
+    """Return the bytes of a stretch; raises Changed when they may be of another version."""
+    if not stretch:
+        return b""
+    descriptor = chosen.opened.descriptor
+    body = os.pread(descriptor, len(stretch), stretch.start)
+    if len(body) != len(stretch) or Version.of(os.fstat(descriptor)) != chosen.version:
+        raise Changed("the file was changed while it was read")
     return body
 
 
-def not_modified(request: Request, modified: float) -> bool:
-    """Return whether the client's copy is as new (RFC 9110 section 13.1.3)."""
-    since = request.headers.get("if-modified-since")
-    if since is None or "if-none-match" in request.headers:
-        return False
-    try:
-        return int(modified) <= parsedate_to_datetime(since).timestamp()
-    except (ValueError, OverflowError, IndexError):
-        return False
+def entity_tag(version: Version) -> str:
+    """Return the strong tag of a version, without its quotes: it changes whenever the file does.
+
+    Times of writing and of change, in nanoseconds, and the inode go in: a file that is replaced
+    by another of the same size and age has another tag.
+    """
+    return blake2b(struct.pack("<QQQqq", *version), digest_size=9).hexdigest()

@@ -86,6 +86,10 @@ class Folder:
                 raise  # that is our trouble, and says nothing about the file
             raise FileNotFoundError(names) from error
 
+    def path_of(self, names: Sequence[bytes]) -> bytes:
+        """Return the path of a name beneath, as it is written; a link in it may lead elsewhere."""
+        return b"/".join((self.path, *names))
+
     def is_hidden(self, names: Sequence[bytes]) -> bool:
         """Return whether one of the names begins with a dot, and that is to be hidden."""
         return not self.hidden and any(name.startswith(b".") for name in names)

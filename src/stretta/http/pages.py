@@ -1,22 +1,29 @@
-"""Pages that the server makes itself: errors, redirects, listings; from templates, escaped."""
+"""Pages that the server makes itself: errors, redirects; from templates, every value escaped."""
 
 from __future__ import annotations
 
+import json
 from functools import cache
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
+
+from werkzeug.datastructures import MIMEAccept
+from werkzeug.http import parse_accept_header
 
 from stretta.http.reply import Reply
 
 if TYPE_CHECKING:
     import jinja2
 
-__all__ = ["error_reply", "redirect_reply", "render"]
+__all__ = ["HTML", "JSON", "TEXT", "best_type", "error_reply", "redirect_reply", "render"]
 
-HTML = "text/html; charset=utf-8"
+HTML = "text/html"
+JSON = "application/json"
+TEXT = "text/plain"
 
 PLAIN_WORDS = {
     400: "The request cannot be understood.",
+    401: "Reading here takes a name and a password.",
     404: "There is nothing here by this name.",
     405: "This cannot be done here.",
     408: "The request did not arrive in time.",
@@ -44,15 +51,37 @@ def render(template: str, **values: Any) -> bytes:
     return templates().get_template(template).render(values).encode("utf-8", "backslashreplace")
 
 
-def error_reply(status: int, why: str = "", *headers: tuple[str, str]) -> Reply:
-    """Return the page of an error, in plain words."""
+def best_type(accept: str | None, *offered: str) -> str:
+    """Return the media type that a client likes best among those offered, the first by default.
+
+    >>> best_type("application/json, */*;q=0.1", "text/html", "application/json")
+    'application/json'
+    >>> best_type("image/png", "text/html", "text/plain")
+    'text/html'
+    """
+    if not accept or accept == "*/*":
+        return offered[0]
+    asked: MIMEAccept = parse_accept_header(accept, MIMEAccept)
+    return asked.best_match(offered, offered[0])
+
+
+def error_reply(
+    status: int, why: str = "", *headers: tuple[str, str], accept: str | None = None
+) -> Reply:
+    """Return the page of an error, in plain words, as HTML, JSON or text as the client likes."""
     phrase = HTTPStatus(status).phrase
     why = why or PLAIN_WORDS.get(status, phrase + ".")
-    page = render("error.html", status=status, phrase=phrase, why=why)
-    return Reply.of(status, HTML, page, *headers)
+    kind = best_type(accept, HTML, JSON, TEXT)
+    if kind == JSON:
+        page = json.dumps({"status": status, "error": phrase, "why": why}).encode() + b"\n"
+    elif kind == TEXT:
+        page = f"{status} {phrase}\n{why}\n".encode()
+    else:
+        page = render("error.html", status=status, phrase=phrase, why=why)
+    charset = "" if kind == JSON else "; charset=utf-8"
+    return Reply.of(status, kind + charset, page, ("Vary", "Accept"), *headers)
 
 
 def redirect_reply(status: int, location: str) -> Reply:
     """Return a redirect to a path of this server."""
-    page = render("moved.html", location=location)
-    return Reply.of(status, HTML, page, ("Location", location))
+    return Reply(status, [("Location", location)])

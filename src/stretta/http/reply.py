@@ -8,7 +8,9 @@ from email.utils import formatdate
 from http import HTTPStatus
 from typing import Protocol
 
-__all__ = ["Clock", "Pieces", "Reply", "head", "http_date"]
+from stretta.http.folder import Version
+
+__all__ = ["Clock", "Depends", "Pieces", "Reply", "head", "http_date"]
 
 
 class Pieces(Protocol):
@@ -20,6 +22,9 @@ class Pieces(Protocol):
     def close(self) -> None:
         """Let go of what it holds."""
 
+
+Depends = tuple[tuple[bytes, Version | None], ...]
+"""Paths, and the version each had; None where there was nothing."""
 
 NO_CONTENT = (204, 304)
 """Statuses whose replies end after the head (RFC 9110 section 6.4.1); 1xx are not sent so."""
@@ -38,6 +43,7 @@ class Reply:
     body: bytes | Pieces = b""
     length: int | None = 0
     close: bool = False
+    depends: Depends | None = None  # while these are as they were, the same request gets the same
 
     @classmethod
     def of(cls, status: int, kind: str, body: bytes, *headers: tuple[str, str]) -> Reply:

@@ -8,13 +8,12 @@ import time
 from stretta.address import Endpoint
 from stretta.http.access import Answered
 from stretta.http.connection import HttpConnection
-from stretta.http.folder import Folder
 from stretta.http.reply import Clock, Reply
 from stretta.http.request import Request
 from stretta.http.site import Site
 from stretta.net.interfaces import reachable
 from stretta.net.streams import StreamServer
-from stretta.options import HttpLimits
+from stretta.options import HttpLimits, SiteOptions
 from stretta.reports import Serving, Watch
 from stretta.services import Service
 
@@ -27,17 +26,17 @@ def serve(
     port: int = 0,
     *,
     service: Service | None = None,
-    hidden: bool = False,
+    options: SiteOptions | None = None,
     limits: HttpLimits | None = None,
     watch: Watch | None = None,
 ) -> HttpServer:
     """Return an HTTP server of the files in ``folder``, and of nothing outside it.
 
     ``service``, if given, answers the body of each POST; without it a POST gets 405. ``host`` is an
-    address or a name (``"::"`` takes IPv4 too), ``port`` 0 any free port. ``hidden`` serves names
-    that begin with a dot too. ``watch`` is called with each report. Use the server as an async
-    context manager, or block in its ``run()``; both raise CannotServe when the address, the port
-    or the folder cannot be had.
+    address or a name (``"::"`` takes IPv4 too), ``port`` 0 any free port. ``watch`` is called with
+    each report. Use the server as an async context manager, or block in its ``run()``; both raise
+    CannotServe when the address, the port or the folder cannot be had. Raises UsageError for
+    ``options`` that make no sense.
 
     >>> import asyncio, urllib.request
     >>> from stretta import http
@@ -50,7 +49,7 @@ def serve(
     b'CIAO'
     """
     limits = limits or HttpLimits()
-    site = Site(Folder(folder, hidden=hidden), service, limits)
+    site = Site(folder, service, limits, options or SiteOptions())
     return HttpServer(site, host, port, limits, watch)
 
 

@@ -4,32 +4,62 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 from collections.abc import Awaitable, Callable
 from typing import cast
+from urllib.parse import quote_from_bytes
 
-from stretta.http.files import file_reply
+from stretta.errors import UsageError
+from stretta.http.auth import Users
+from stretta.http.codings import CODINGS, accepted, gzip
+from stretta.http.files import Changed, Files
 from stretta.http.folder import Folder, Opened
-from stretta.http.listing import entries, listing_page
-from stretta.http.pages import HTML, error_reply, redirect_reply
-from stretta.http.reply import Reply
+from stretta.http.pages import HTML, JSON, best_type, error_reply, redirect_reply
+from stretta.http.reply import Depends, Reply
 from stretta.http.request import Refused, Request
 from stretta.http.target import Target, parse_target
-from stretta.options import HttpLimits
+from stretta.options import HttpLimits, SiteOptions
 from stretta.services import Service, is_async
 
 __all__ = ["Site"]
 
-INDEX = (b"index.html", b"index.htm")
+HEADER = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([\x20-\x7e\xa0-\xff\t]*)")
+"""RFC 9110 section 5.1 and 5.5."""
+
+OURS = {"connection", "content-length", "date", "transfer-encoding"}
+"""Headers that say how the reply is framed: changing them would break it."""
+
+CHALLENGE = ("WWW-Authenticate", 'Basic realm="stretta", charset="UTF-8"')
+
+GZIP = [coding for coding in CODINGS if coding.name == "gzip"]
+
+TRIES = 3
+"""How often a file that changes while it is read is read again."""
 
 
 class Site:
-    """Answers requests; knows nothing of connections."""
+    """Answers requests; knows nothing of connections. Raises UsageError for senseless options."""
 
-    def __init__(self, folder: Folder, service: Service | None, limits: HttpLimits) -> None:
-        self.folder, self.service, self.limits = folder, service, limits
+    def __init__(
+        self,
+        folder: str | os.PathLike[str],
+        service: Service | None,
+        limits: HttpLimits,
+        options: SiteOptions,
+    ) -> None:
+        self.folder = Folder(folder, hidden=options.hidden)
+        self.service, self.limits, self.options = service, limits, options
+        self.users = Users.load(options.auth, options.auth_file)
+        self._files = Files(self.folder, compress=options.compress)
         self._service_is_async = service is not None and is_async(service)
+        self._index = [os.fsencode(name) for name in options.index]
+        self._base = parse_base(options.base_path)
         self.methods = ("GET", "HEAD", "OPTIONS") + (("POST",) if service else ())
         self.allow = ("Allow", ", ".join(self.methods))
+        self._added = added_headers(options)
+        self._replaced = {name.lower() for name, _ in self._added}
+
+    # from a request to a reply
 
     def admit(self, request: Request) -> tuple[int, bool]:
         """Judge the head of a request: return how long its body may be, and whether to keep it.
@@ -52,20 +82,80 @@ class Site:
 
     def answer(self, request: Request) -> Reply | Awaitable[Reply]:
         """Return the reply, or what gives it when it is awaited."""
+        users = self.users
+        credentials = request.headers.get("authorization")
+        if users is None or users.knows(credentials) or self._is_preflight(request):
+            return self._answer(request)
+        if credentials is None:
+            return self._finish(self._error(request, 401, "", CHALLENGE))
+        return self._check(request, users, credentials)
+
+    def refusal(self, refused: Refused, accept: str | None = None) -> Reply:
+        """Return the page for a request that was refused."""
+        headers = [self.allow] if refused.status == 405 else []
+        reply = error_reply(refused.status, refused.why, *headers, accept=accept)
+        reply.close = True
+        return self._finish(reply)
+
+    async def _check(self, request: Request, users: Users, credentials: str) -> Reply:
+        right = await asyncio.get_running_loop().run_in_executor(None, users.check, credentials)
+        if not right:
+            return self._finish(self._error(request, 401, "", CHALLENGE))
+        reply = self._answer(request)
+        return reply if isinstance(reply, Reply) else await reply
+
+    def _answer(self, request: Request) -> Reply | Awaitable[Reply]:
+        for _ in range(TRIES):
+            try:
+                reply = self._dispatch(request)
+            except Changed:
+                continue
+            return self._finish(reply) if isinstance(reply, Reply) else self._await(reply)
+        return self._finish(self._error(request, 503, "The file is being changed; ask again."))
+
+    async def _await(self, coming: Awaitable[Reply]) -> Reply:
+        return self._finish(await coming)
+
+    def _dispatch(self, request: Request) -> Reply | Awaitable[Reply]:
         if request.method not in self.methods:
-            return error_reply(405, "", self.allow)
+            return self._error(request, 405, "", self.allow)
         if request.method == "OPTIONS":
-            return Reply(204, [self.allow])
+            return self._options(request)
         if request.method == "POST":
             return self._serve(request)
         return self._look_up(request)
 
-    def refusal(self, refused: Refused) -> Reply:
-        """Return the page for a request that was refused."""
-        headers = [self.allow] if refused.status == 405 else []
-        reply = error_reply(refused.status, refused.why, *headers)
-        reply.close = True
+    def _finish(self, reply: Reply) -> Reply:
+        """Add what every reply has."""
+        headers = [pair for pair in reply.headers if pair[0].lower() not in self._replaced]
+        headers += self._added
+        reply.headers = headers
         return reply
+
+    def _error(
+        self, request: Request, status: int, why: str = "", *headers: tuple[str, str]
+    ) -> Reply:
+        return error_reply(status, why, *headers, accept=request.headers.get("accept"))
+
+    # OPTIONS
+
+    def _is_preflight(self, request: Request) -> bool:
+        """Return whether a browser asks, without credentials, what another site's page may do."""
+        return (
+            self.options.cors
+            and request.method == "OPTIONS"
+            and "access-control-request-method" in request.headers
+        )
+
+    def _options(self, request: Request) -> Reply:
+        headers = [self.allow]
+        if self._is_preflight(request):
+            headers += [
+                ("Access-Control-Allow-Methods", self.allow[1]),
+                ("Access-Control-Allow-Headers", "*, Authorization"),
+                ("Access-Control-Max-Age", "3600"),
+            ]
+        return Reply(204, headers)
 
     # services
 
@@ -83,47 +173,146 @@ class Site:
     # files
 
     def _look_up(self, request: Request) -> Reply | Awaitable[Reply]:
-        target = parse_target(request.target)
+        asked = parse_target(request.target)
+        target = asked.beneath(self._base)
+        if target is None:
+            return self._error(request, 404)
         try:
             opened = self.folder.open(target.names)
         except FileNotFoundError:
-            return error_reply(404)
+            return self._missing(request, target)
         if not opened.is_folder:
             if target.is_folder:  # a file has nothing inside it
                 os.close(opened.descriptor)
-                return error_reply(404)
-            return file_reply(request, _file_name(target.names[-1]), opened)
-        if not target.is_folder:
+                return self._missing(request, target)
+            return self._files.reply(request, target.names, opened)
+        if not asked.is_folder:
             os.close(opened.descriptor)
-            query = f"?{target.query}" if target.query else ""
-            return redirect_reply(301, f"{target.path}/{query}")
-        for name in INDEX:
-            try:
-                index = self.folder.open((*target.names, name))
-            except FileNotFoundError:
-                continue
-            if index.is_folder:
-                os.close(index.descriptor)
-                continue
+            query = f"?{asked.query}" if asked.query else ""
+            return redirect_reply(301, f"{asked.path}/{query}")
+        index = self._find_index(target.names)
+        if index is not None:
             os.close(opened.descriptor)
-            return file_reply(request, _file_name(name), index)
-        return self._list(target, opened)
+            names, found, depends = index
+            reply = self._files.reply(request, names, found, depends)
+            if isinstance(reply, Reply):
+                reply.headers.append(("Content-Location", asked.child(names[-1])))
+            return reply
+        return self._show(request, target, opened)
 
-    async def _list(self, target: Target, opened: Opened) -> Reply:
-        def make() -> bytes:
+    def _find_index(
+        self, names: tuple[bytes, ...]
+    ) -> tuple[tuple[bytes, ...], Opened, Depends] | None:
+        depends: Depends = ()
+        for name in self._index:
+            path = (*names, name)
             try:
-                found = entries(self.folder, target.names, opened.descriptor)
-            finally:
-                os.close(opened.descriptor)
-            return listing_page(target.shown, found)
+                found = self.folder.open(path)
+            except FileNotFoundError:
+                depends = (*depends, (self.folder.path_of(path), None))
+                continue
+            if not found.is_folder:
+                return path, found, depends
+            os.close(found.descriptor)
+        return None
+
+    def _missing(self, request: Request, target: Target) -> Reply | Awaitable[Reply]:
+        if self.options.spa and not self.folder.is_hidden(target.names):
+            index = self._find_index(())
+            if index is not None:
+                reply = self._files.reply(request, index[0], index[1])
+                if isinstance(reply, Reply):  # what was asked for may come to be
+                    reply.depends = None
+                return reply
+        return self._error(request, 404)
+
+    # folders
+
+    def _show(self, request: Request, target: Target, opened: Opened) -> Reply | Awaitable[Reply]:
+        os.close(opened.descriptor)
+        wanted = target.format
+        if not self.options.listing or (wanted == "zip" and not self.options.zip):
+            return self._error(request, 404)
+        if wanted == "zip":
+            return self._zip(target)
+        accept = request.headers.get("accept")
+        kind = JSON if wanted == "json" else best_type(accept, HTML, JSON)
+        return self._list(request, target, kind)
+
+    async def _list(self, request: Request, target: Target, kind: str) -> Reply:
+        from stretta.http.listing import listing_json, listing_page  # noqa: PLC0415 - when asked
+
+        packs = bool(accepted(request.headers.get("accept-encoding"), GZIP))
+
+        def make() -> bytes:
+            with self.folder.opened(target.names) as opened:
+                if kind == JSON:
+                    page = listing_json(self.folder, target, opened.descriptor)
+                else:
+                    page = listing_page(
+                        self.folder, target, opened.descriptor, offers_zip=self.options.zip
+                    )
+            return gzip(page) if packs else page
 
         # a large folder takes long to read and write down; others are served meanwhile
-        page = await asyncio.get_running_loop().run_in_executor(None, make)
-        return Reply.of(200, HTML, page)
+        try:
+            page = await asyncio.get_running_loop().run_in_executor(None, make)
+        except FileNotFoundError:  # removed meanwhile
+            return self._error(request, 404)
+        charset = "" if kind == JSON else "; charset=utf-8"
+        reply = Reply.of(200, kind + charset, page, ("Vary", "Accept, Accept-Encoding"))
+        if packs:
+            reply.headers.append(("Content-Encoding", "gzip"))
+        return reply
+
+    def _zip(self, target: Target) -> Reply:
+        from stretta.http.archive import ZipPieces  # noqa: PLC0415 - when asked
+
+        name = (target.names or (os.path.basename(self.folder.path) or b"folder",))[-1] + b".zip"
+        headers = [
+            ("Content-Type", "application/zip"),
+            ("Content-Disposition", attachment(name)),
+        ]
+        return Reply(200, headers, ZipPieces(self.folder, target.names), None)
 
 
-def _file_name(name: bytes) -> str:
-    return name.decode("utf-8", "replace")
+def attachment(name: bytes) -> str:
+    """Return a Content-Disposition that names a file to be saved (RFC 6266, RFC 8187).
+
+    >>> attachment("perché.zip".encode())
+    'attachment; filename="perch__.zip"; filename*=UTF-8\\'\\'perch%C3%A9.zip'
+    """
+    plain = re.sub(rb"[^A-Za-z0-9!#$&+.^_`|~ -]", b"_", name).decode()
+    exact = quote_from_bytes(name, safe="")
+    return f"attachment; filename=\"{plain}\"; filename*=UTF-8''{exact}"
+
+
+def parse_base(path: str) -> tuple[bytes, ...]:
+    """Return the names of the path under which the folder appears. Raises UsageError."""
+    try:
+        return parse_target(path.encode()).names
+    except Refused as refused:
+        raise UsageError(
+            f"cannot serve under {path!r}", refused.why.rstrip("."), "As in: --base-path /files/"
+        ) from None
+
+
+def added_headers(options: SiteOptions) -> list[tuple[str, str]]:
+    """Return what every reply gets beside its own headers. Raises UsageError."""
+    added = {
+        "cache-control": ("Cache-Control", "no-cache"),  # a copy is kept, and asked about
+        "x-content-type-options": ("X-Content-Type-Options", "nosniff"),
+    }
+    if options.cors:
+        added["access-control-allow-origin"] = ("Access-Control-Allow-Origin", "*")
+        added["access-control-expose-headers"] = ("Access-Control-Expose-Headers", "*")
+    for line in options.header:
+        found = HEADER.fullmatch(line)
+        if found is None or found[1].lower() in OURS:
+            why = "the server writes that itself" if found else "it is not of the form Name: value"
+            raise UsageError(f"cannot add the header {line!r}", why)
+        added[found[1].lower()] = (found[1], found[2].rstrip())
+    return list(added.values())
 
 
 def _service_reply(body: bytes | None, kind: str) -> Reply:

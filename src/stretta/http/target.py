@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from typing import NamedTuple
-from urllib.parse import quote_from_bytes, unquote_to_bytes
+from urllib.parse import parse_qsl, quote_from_bytes, unquote_to_bytes
 
 from stretta.http.request import Refused
 
@@ -28,6 +28,24 @@ class Target(NamedTuple):
         """The path as a URL writes it: one slash in front, everything unusual escaped."""
         path = "".join("/" + quote_from_bytes(name) for name in self.names)
         return path + "/" if self.is_folder else path
+
+    def child(self, name: bytes) -> str:
+        """Return the path of a name in this folder, as a URL writes it."""
+        return self.path + quote_from_bytes(name)
+
+    def beneath(self, base: tuple[bytes, ...]) -> Target | None:
+        """Return what this names seen from the folder ``base``, None if it lies elsewhere."""
+        if self.names[: len(base)] != base:
+            return None
+        return self._replace(names=self.names[len(base) :])
+
+    @property
+    def format(self) -> str:
+        """What the query asks a folder's contents to be made into: ``zip``, ``json``, or ``''``."""
+        for name, value in parse_qsl(self.query, errors="replace"):
+            if name == "format":
+                return value
+        return ""
 
     @property
     def shown(self) -> str:

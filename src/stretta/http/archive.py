@@ -1,0 +1,68 @@
+"""A folder as a ZIP file, made while it is sent."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Generator, Iterator, Sequence
+
+from zipstream import ZIP_STORED, ZipStream
+
+from stretta.http.files import PIECE
+from stretta.http.folder import Folder
+from stretta.http.listing import entries
+
+__all__ = ["ZipPieces"]
+
+DEEPEST = 64
+"""Folders within folders that are followed; a link to its own parent goes round for ever."""
+
+
+class ZipPieces:
+    """The ZIP file of a folder, piece by piece, uncompressed: it keeps pace with any network."""
+
+    def __init__(self, folder: Folder, names: Sequence[bytes]) -> None:
+        self._folder = folder
+        self._pieces = self._make(tuple(names))
+
+    def __next__(self) -> bytes:
+        """Return the next piece; raises OSError where something cannot be read to its end."""
+        return next(self._pieces)
+
+    def close(self) -> None:
+        """Close what is open."""
+        self._pieces.close()
+
+    def _make(self, names: tuple[bytes, ...]) -> Generator[bytes, None, None]:
+        archive = ZipStream(compress_type=ZIP_STORED)
+        for path in self._walk(names, 0):
+            inside = b"/".join(path[len(names) :]).decode("utf-8", "backslashreplace")
+            archive.add(self._contents(path), inside)
+            yield from archive.all_files()
+        yield from archive.finalize()
+
+    def _walk(self, names: tuple[bytes, ...], depth: int) -> Iterator[tuple[bytes, ...]]:
+        deeper = []
+        try:
+            with self._folder.opened(names) as opened:
+                for entry in entries(self._folder, names, opened.descriptor):
+                    if not entry.is_folder:
+                        yield (*names, entry.name)
+                    elif depth < DEEPEST and not self._is_link((*names, entry.name)):
+                        deeper.append(entry.name)
+        except FileNotFoundError:  # removed meanwhile
+            return
+        for name in deeper:
+            yield from self._walk((*names, name), depth + 1)
+
+    def _is_link(self, names: tuple[bytes, ...]) -> bool:
+        return os.path.islink(self._folder.path_of(names))
+
+    def _contents(self, names: tuple[bytes, ...]) -> Iterator[bytes]:
+        try:
+            with self._folder.opened(names) as opened:
+                at = 0
+                while piece := os.pread(opened.descriptor, PIECE, at):
+                    yield piece
+                    at += len(piece)
+        except FileNotFoundError:  # removed meanwhile: it stays empty
+            return
