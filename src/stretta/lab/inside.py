@@ -29,6 +29,9 @@ from stretta.lab.wire import Wire
 from stretta.options import WireOptions
 
 HOSTS = {"client": ("10.0.0.1", "fd00::1"), "server": ("10.0.0.2", "fd00::2")}
+CARDS = {"client": "02:00:00:00:00:01", "server": "02:00:00:00:00:02"}
+"""The MAC addresses, locally administered ones."""
+
 POLL = 0.005
 """Seconds between two looks at whether the server listens."""
 
@@ -130,7 +133,7 @@ def build_network() -> dict[str, int]:
     kernel.setns(wire)
     lines = [
         f"link add to-{name} mtu 1500 numtxqueues 1 numrxqueues 1 type veth"
-        f" peer name eth0 mtu 1500 numtxqueues 1 numrxqueues 1 netns /proc/self/fd/{space}\n"
+        f" peer name eth0 address {CARDS[name]} mtu 1500 numtxqueues 1 numrxqueues 1 netns /proc/self/fd/{space}\n"
         f"link set to-{name} arp off up\n"
         for name, space in spaces.items()
     ]
@@ -139,11 +142,17 @@ def build_network() -> dict[str, int]:
         kernel.setns(space)
         kernel.offloads_off("eth0")
         v4, v6 = HOSTS[name]
+        peer = "server" if name == "client" else "client"
+        # the two have met before: else what a first segment waits for would be ARP
+        met = "".join(
+            f"neighbour add {address} lladdr {CARDS[peer]} dev eth0 nud reachable\n"
+            for address in HOSTS[peer]
+        )
         ip(
             "link set lo up\n"
             f"address add {v4}/24 dev eth0\n"
             f"address add {v6}/64 dev eth0 nodad\n"
-            "link set eth0 up\n"
+            "link set eth0 up\n" + met
         )
     kernel.setns(wire)
     return spaces

@@ -258,6 +258,8 @@ def _repeat(story: TcpStory, side: Side, frame: Frame, original: Frame) -> None:
         cause = "syn"
         what = "answer" if not frame.packet.flags & ACK else "acknowledgement"
         reason = f"no {what} had come for {_seconds(waited)} (time-out of 1 s at first, RFC 6298)"
+        if frame.packet.flags & ACK and any(f.packet.flags & SYN for f in heard):
+            reason = "the SYN had come again, so it was answered again"
     elif sacked or len(duplicates) >= 3:
         cause = "duplicate-acks"
         reason = "acknowledgements said that later bytes had come and these had not (RFC 6675)"
@@ -306,8 +308,10 @@ def _opening(story: TcpStory) -> None:
     if syn is None:
         return
     for call in opener.call("connect", "send", "sendto", "sendmsg"):
-        if call.at <= syn.at <= call.until and (call.name == "connect" or "FASTOPEN" in call.flags):
+        # the SYN may leave later than a call that does not block returns: the address comes first
+        if call.at <= syn.at and (call.name == "connect" or "FASTOPEN" in call.flags):
             story.link(call.id, syn.id, "sent", "connect() asks the kernel for a connection: SYN")
+            break
     connects = opener.call("connect")
     came = next((f for f in taker.find(SYN) if f.arrived is not None), None)
     if answer and came:

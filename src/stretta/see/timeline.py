@@ -69,20 +69,18 @@ def build(
         if flow.protocol == "tcp":
             story = tcp.tell(flow, its_calls, its_frames, polls, processes, faults)
             timeline.tcp[flow] = story
-            timeline.links += story.links
             states += infer_states(story)
         elif flow.protocol == "udp":
             told = udp.tell(flow, its_calls, its_frames, polls, faults)
             timeline.udp[flow] = told
-            timeline.links += told.links
+    timeline.events += states
+    _renumber(timeline)
+    for each in (*timeline.tcp.values(), *timeline.udp.values()):
+        timeline.links += each.links
     for fault in faults.values():
         if fault.frame >= 0:
-            timeline.links.append(
-                Link(fault.frame, fault.id, "fault", f"{fault.kind} by {fault.by}")
-            )
-    if states:
-        timeline.events += states
-        _renumber(timeline)
+            reason = f"{fault.kind} by {fault.by}"
+            timeline.links.append(Link(fault.frame, fault.id, "fault", reason))
     timeline.links.sort(key=lambda link: (link.source, link.target))
     return timeline
 
@@ -176,6 +174,8 @@ def _renumber(timeline: Timeline) -> None:
             event.cause = new.get(event.cause, -1)
         elif isinstance(event, Frame) and event.repeats is not None:
             event.repeats = new[event.repeats]
-    timeline.links = [
-        replace(link, source=new[link.source], target=new[link.target]) for link in timeline.links
-    ]
+    for story in (*timeline.tcp.values(), *timeline.udp.values()):
+        story.links = [
+            replace(link, source=new[link.source], target=new[link.target]) for link in story.links
+        ]
+        story.faults = {fault.frame: fault for fault in story.faults.values()}

@@ -1,0 +1,237 @@
+"""How connections end: FIN, RST, half-close, TIME_WAIT (RFC 9293 sections 3.6 and 3.10.7)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from stretta.see.events import Frame
+from stretta.see.explain.rules import Found, TcpRule, bytes_, duration, kernel
+from stretta.see.tcp import TcpStory, other, unread_at
+
+__all__ = ["RULES"]
+
+
+def _why(story: TcpStory, frame: Frame, kind: str = "sent") -> str:
+    return next((k.reason for k in story.links if k.target == frame.id and k.kind == kind), "")
+
+
+def _cause(story: TcpStory, frame: Frame) -> list[int]:
+    return [
+        k.source for k in story.links if k.target == frame.id and k.kind in ("sent", "provoked")
+    ]
+
+
+def unread_data(story: TcpStory) -> Iterator[Found]:
+    """close() with unread data resets."""
+    for side in story.sides:
+        peer = story.side(other(side.host))
+        for reset in side.resets[:1]:
+            why = _why(story, reset)
+            if "unread" not in why:
+                continue
+            unread = unread_at(peer, reset.at)
+            takes = list(peer.takes)
+            gave = next((c for _, _, c in peer.sends), None)
+            carried = [f for f in peer.frames if f.packet.payload and f.repeats is None]
+            story_of = ""
+            if gave and takes:
+                last = takes[-1][2]
+                asked = f"{last.asked:,}" if last.asked is not None else ""
+                story_of = (
+                    f"The {peer.host} sent {bytes_(gave.moved)} in one {gave.name}(); they travelled"
+                    f" in {len(carried)} segment{'s' * (len(carried) != 1)}; the {side.host}'s"
+                    f" {last.name}({asked}) returned {last.moved:,} of them. "
+                )
+            ends = "program ended" if why.startswith("the program") else "close()"
+            yield (
+                f"{story_of}The {side.host}'s {ends} with {bytes_(unread)} unread sent RST, not FIN:"
+                " the other end must learn that they were thrown away (RFC 2525 section 2.17).",
+                [reset.id, *_cause(story, reset)],
+            )
+
+
+def after_close(story: TcpStory) -> Iterator[Found]:
+    """Data came for a program that had closed."""
+    for side in story.sides:
+        for reset in side.resets:
+            why = _why(story, reset, "provoked")
+            if "had closed" in why:
+                yield (
+                    f"Bytes came to the {side.host} when its program had closed: nobody could read"
+                    " them any more, so its kernel answered with RST.",
+                    [reset.id, *_cause(story, reset)],
+                )
+                return
+
+
+def nobody_there(story: TcpStory) -> Iterator[Found]:
+    """A segment came for a connection that is not known."""
+    for side in story.sides:
+        for reset in side.resets:
+            if "nobody has" in _why(story, reset, "provoked"):
+                yield (
+                    f"{kernel(side.host).capitalize()} knows nothing of this connection (its program"
+                    " is gone), and says so with RST.",
+                    [reset.id, *_cause(story, reset)],
+                )
+                return
+
+
+def failed_with_reset(story: TcpStory) -> Iterator[Found]:
+    """A call failed because of an RST."""
+    for side in story.sides:
+        peer = story.side(other(side.host))
+        for call in side.calls:
+            if call.error != "ECONNRESET":
+                continue
+            lost = peer.sent - peer.taken
+            also = ""
+            if lost > 0 and call.way == "in":
+                also = f" {bytes_(lost).capitalize()} that the {peer.host} had sent before are lost too."
+            cause = [k.source for k in story.links if k.target == call.id and k.kind == "failed"]
+            yield f"{call.name}() failed with ECONNRESET: an RST had come.{also}", [call.id, *cause]
+            return
+
+
+def broken_pipe(story: TcpStory) -> Iterator[Found]:
+    """A send after the end."""
+    for side in story.sides:
+        for call in side.calls:
+            if call.error == "EPIPE":
+                yield (
+                    f"{call.name}() failed with EPIPE: the connection had been reset before. A program"
+                    " that does not ignore SIGPIPE is killed by this.",
+                    [call.id],
+                )
+                return
+
+
+def half_close(story: TcpStory) -> Iterator[Found]:
+    """One direction ended, the other went on."""
+    for side in story.sides:
+        peer = story.side(other(side.host))
+        call = next(
+            (c for c in side.call("shutdown") if c.flags == "SHUT_WR" and not c.error), None
+        )
+        fin = next(iter(side.fins), None)
+        if call and fin:
+            later = [c for _, _, c in peer.sends if fin.arrived is not None and c.at > fin.arrived]
+            size = sum(c.moved for c in later)
+            went_on = f"; {bytes_(size)} still came back after it" if size else ""
+            yield (
+                f"shutdown(SHUT_WR) ended one direction only: the FIN says that the {side.host} sends"
+                f" no more, and it still reads{went_on} (half-close, RFC 9293 section 3.6).",
+                [call.id, fin.id],
+            )
+
+
+def end_of_stream(story: TcpStory) -> Iterator[Found]:
+    """A receive returned nothing."""
+    for link in story.links:
+        if link.kind == "ended":
+            call = next(c for side in story.sides for c in side.calls if c.id == link.target)
+            yield (
+                f"{call.name}() returned 0 bytes: no error, but the end. The {other(call.host)}'s FIN"
+                " had come, and all before it was read.",
+                [call.id, link.source],
+            )
+
+
+def time_wait(story: TcpStory) -> Iterator[Found]:
+    """Who closes first stays behind."""
+    first, second = story.sides
+    fins = [(f.at, side) for side in (first, second) for f in side.fins[:1]]
+    if len(fins) < 2 or any(side.resets for side in story.sides):
+        return
+    at, side = min(fins, key=lambda pair: pair[0])
+    fin = side.fins[0]
+    other_fin = story.side(other(side.host)).fins[0]
+    if fin.arrived is None or other_fin.at <= fin.arrived:
+        return  # both at once
+    last = next(
+        (f for f in side.frames if other_fin.arrived is not None and f.at >= other_fin.arrived),
+        None,
+    )
+    yield (
+        f"The {side.host} closed first, so it is its end that stays in TIME_WAIT, for 60 s on Linux:"
+        " a late segment must not be taken for one of a new connection between the same ports.",
+        [(last or fin).id],
+    )
+
+
+def both_at_once(story: TcpStory) -> Iterator[Found]:
+    """Two FINs crossed."""
+    one, two = story.sides
+    if one.fins and two.fins:
+        a, b = one.fins[0], two.fins[0]
+        if (a.arrived or 2**62) > b.at and (b.arrived or 2**62) > a.at:
+            yield "Both ends closed at once: their FINs crossed on the wire.", [a.id, b.id]
+
+
+def ended_by_exit(story: TcpStory) -> Iterator[Found]:
+    """The kernel closed for a program that did not."""
+    for side in story.sides:
+        for fin in side.fins[:1]:
+            if "program ended" in _why(story, fin):
+                yield (
+                    f"The {side.host}'s program ended without close(): its kernel closed the socket"
+                    " for it, and sent the FIN.",
+                    [fin.id, *_cause(story, fin)],
+                )
+
+
+def abandoned(story: TcpStory) -> Iterator[Found]:
+    """Bytes came that no program took, and no RST told of."""
+    for side in story.sides:
+        peer = story.side(other(side.host))
+        rest = side.sent - side.taken
+        if rest > 0 and side.taken and peer.calls and not side.resets and not peer.resets:
+            last = list(side.takes)[-1][2]
+            yield (
+                f"The {peer.host}'s program took {side.taken:,} of the {bytes_(side.sent)} that the"
+                f" {side.host} sent, and no more: a single {last.name}() is not a whole message.",
+                [last.id],
+            )
+
+
+def linger(story: TcpStory) -> Iterator[Found]:
+    """close() was told to reset."""
+    for side in story.sides:
+        for reset in side.resets:
+            if "SO_LINGER" in _why(story, reset):
+                yield (
+                    "SO_LINGER with 0 s made close() send RST at once: no FIN, no TIME_WAIT, and"
+                    " unsent bytes are lost.",
+                    [reset.id, *_cause(story, reset)],
+                )
+                return
+
+
+def close_took(story: TcpStory) -> Iterator[Found]:
+    """close() returns at once; the kernel goes on."""
+    for side in story.sides:
+        for fin in side.fins[:1]:
+            call = next((c for c in side.calls if c.id in _cause(story, fin)), None)
+            if call and call.end is not None and fin.at - call.end > 1_000_000:
+                yield (
+                    f"{call.name}() returned at once; the FIN left {duration(fin.at - call.end)} later,"
+                    " behind the bytes that were still to be sent: the kernel does that alone.",
+                    [call.id, fin.id],
+                )
+
+
+RULES: dict[str, TcpRule] = {
+    "unread-data": unread_data,
+    "data-after-close": after_close,
+    "connection-unknown": nobody_there,
+    "connection-reset": failed_with_reset,
+    "broken-pipe": broken_pipe,
+    "half-close": half_close,
+    "end-of-stream": end_of_stream,
+    "time-wait": time_wait,
+    "both-closed": both_at_once,
+    "ended-by-exit": ended_by_exit,
+    "left-unread": abandoned,
+    "linger": linger,
+    "close-went-on": close_took,
+}

@@ -1,0 +1,268 @@
+"""What TCP does about loss, damage, doubling and disorder (RFC 6298, 5681, 6675, 8985)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from stretta.see.events import Frame
+from stretta.see.explain.rules import Found, TcpRule, bytes_, duration, fate, kernel, times
+from stretta.see.packets import FIN, RST
+from stretta.see.tcp import Repeat, Side, TcpStory, other
+
+__all__ = ["RULES"]
+
+
+def _data_repeats(side: Side, cause: str) -> list[Repeat]:
+    return [
+        r for r in side.repeats if r.cause == cause and r.frame.packet.payload and not r.needless
+    ]
+
+
+def time_out(story: TcpStory) -> Iterator[Found]:
+    """A segment was sent again after a time-out."""
+    for side in story.sides:
+        for repeat in _data_repeats(side, "time-out")[:3]:
+            again = next((r for r in side.repeats if r.original is repeat.frame), None)
+            if again is None or repeat.original.repeats is None:
+                yield (
+                    f"{bytes_(len(repeat.frame.packet.payload)).capitalize()} were sent again after"
+                    f" {duration(repeat.waited)}: the segment {fate(story.faults, repeat.original)},"
+                    " and no acknowledgement came in time (RFC 6298; for the last segment of a burst"
+                    " the kernel may ask sooner, RFC 8985). The programs saw nothing of it but time.",
+                    [repeat.frame.id, repeat.original.id],
+                )
+
+
+def back_off(story: TcpStory) -> Iterator[Found]:
+    """Each further time-out is longer."""
+    for side in story.sides:
+        chain: list[Repeat] = []
+        for repeat in side.repeats:
+            if chain and repeat.original.id == chain[-1].frame.id:
+                chain.append(repeat)
+            else:
+                chain = [repeat]
+            if len(chain) == 2 and chain[1].waited > 1.5 * chain[0].waited:
+                waits = ", ".join(duration(r.waited) for r in chain)
+                yield (
+                    f"Sent again and again, each time after a longer wait ({waits}, ...): the"
+                    " time-out doubles, so that a network in trouble is left alone (RFC 6298"
+                    " section 5.5).",
+                    [r.frame.id for r in chain],
+                )
+                break
+
+
+def fast(story: TcpStory) -> Iterator[Found]:
+    """A segment was sent again without waiting for a time-out."""
+    for side in story.sides:
+        repeats = _data_repeats(side, "duplicate-acks")
+        for repeat in repeats[:1]:
+            more = f" {len(repeats)} segments were repaired like this." if len(repeats) > 1 else ""
+            yield (
+                f"Sent again after only {duration(repeat.waited)}: the segment"
+                f" {fate(story.faults, repeat.original)}, and acknowledgements of later ones said"
+                f" that it was missing (fast retransmit, RFC 5681; SACK, RFC 6675).{more}",
+                [repeat.frame.id, repeat.original.id],
+            )
+
+
+def needless(story: TcpStory) -> Iterator[Found]:
+    """What was sent again had arrived."""
+    for side in story.sides:
+        for repeat in [r for r in side.repeats if r.needless and r.frame.packet.payload][:1]:
+            peer = story.side(other(side.host))
+            ack = next(
+                (f for f in peer.frames if f.ack > repeat.original.seq and repeat.original.at < f.at < repeat.frame.at),
+                None,
+            )  # fmt: skip
+            why = "its acknowledgement had not come yet"
+            if ack and ack.arrived is None:
+                why = f"its acknowledgement {fate(story.faults, ack)}"
+            yield (
+                f"Sent again for nothing: the segment had arrived, but {why}."
+                f" {kernel(peer.host).capitalize()} threw the second copy away by its sequence number.",
+                [repeat.frame.id, repeat.original.id],
+            )
+
+
+def lost_ack(story: TcpStory) -> Iterator[Found]:
+    """A lost acknowledgement did no harm."""
+    for side in story.sides:
+        peer = story.side(other(side.host))
+        for frame in side.frames:
+            plain = not frame.packet.span and not frame.packet.flags & RST and not frame.forged
+            if not plain or frame.arrivals or frame.ack <= 1:
+                continue
+            later = next(
+                (f for f in side.frames if f.at > frame.at and f.ack >= frame.ack and f.arrived),
+                None,
+            )
+            blamed = any(
+                r.needless and frame.at < r.frame.at and r.original.seq < frame.ack
+                for r in peer.repeats
+            )
+            if later and not blamed:
+                yield (
+                    f"This acknowledgement {fate(story.faults, frame)}, and it did no harm: the next"
+                    " one says everything that it said.",
+                    [frame.id, later.id],
+                )
+                return
+
+
+def corrupted(story: TcpStory) -> Iterator[Found]:
+    """A damaged segment is a lost one."""
+    for side in story.sides:
+        for frame in side.frames:
+            if any(a.changed for a in frame.arrivals) and frame.arrived is None:
+                yield (
+                    "One bit of this segment changed on the wire. Its checksum no longer fitted, and"
+                    f" {kernel(other(side.host))} dropped it without a word: damage looks like loss.",
+                    [frame.id],
+                )
+                return
+
+
+def doubled(story: TcpStory) -> Iterator[Found]:
+    """A segment that came twice."""
+    for side in story.sides:
+        for frame in side.frames:
+            if len(frame.arrivals) > 1 and frame.packet.payload:
+                yield (
+                    f"The wire delivered this segment {times(len(frame.arrivals))}. The sequence"
+                    " numbers give the second copy away: the program got its bytes once.",
+                    [frame.id],
+                )
+                return
+
+
+def overtaken(story: TcpStory) -> Iterator[Found]:
+    """Segments that came in another order."""
+    for side in story.sides:
+        highest: Frame | None = None
+        data = [f for f in side.frames if f.packet.payload and f.arrived is not None]
+        for frame in sorted(data, key=lambda f: f.arrived or 0):
+            if highest and frame.seq < highest.seq and frame.at < highest.at:
+                yield (
+                    f"This segment was overtaken by a later one. {kernel(other(side.host)).capitalize()}"
+                    " kept the later one until the gap was filled: the program got the bytes in order.",
+                    [frame.id, highest.id],
+                )
+                return
+            if highest is None or frame.seq > highest.seq:
+                highest = frame
+
+
+def lost_fin(story: TcpStory) -> Iterator[Found]:
+    """A FIN that was lost."""
+    for side in story.sides:
+        for repeat in side.repeats:
+            if repeat.frame.packet.flags & FIN and repeat.original.arrived is None:
+                yield (
+                    f"The FIN {fate(story.faults, repeat.original)}; a FIN takes a sequence number as"
+                    f" a byte does, so it was sent again after {duration(repeat.waited)}. The program"
+                    " had closed long ago: its kernel does this alone.",
+                    [repeat.frame.id, repeat.original.id],
+                )
+                return
+
+
+def unplugged(story: TcpStory) -> Iterator[Found]:
+    """The wire was cut."""
+    cut = [f for f in story.faults.values() if f.kind == "cut"]
+    ours = {f.id: f for side in story.sides for f in side.frames}
+    lost = [ours[f.frame] for f in cut if f.frame in ours]
+    if not lost:
+        return
+    lost.sort(key=lambda f: f.at)
+    after = next((f for f in ours.values() if f.arrived is not None and f.at > lost[-1].at), None)
+    end = (
+        f"When it was plugged in again after {duration(after.at - lost[0].at)}, all went on."
+        if after
+        else ("Neither end is told: to each the other is only silent.")
+    )
+    yield (
+        f"The wire was unplugged, and {times(len(lost))} a frame was lost."
+        f" A connection is state at its two ends, not a wire: it stayed open. {end}",
+        [lost[0].id],
+    )
+
+
+def forged(story: TcpStory) -> Iterator[Found]:
+    """Somebody on the way reset the connection."""
+    made = [f for side in story.sides for f in side.frames if f.forged]
+    if made:
+        stopped = [f for f in story.faults.values() if f.kind == "reset"]
+        yield (
+            "Neither program and neither kernel sent this RST: something on the way did, to both"
+            " ends, each in the other's name. Neither can tell the difference.",
+            [stopped[0].frame if stopped else made[0].id, *(f.id for f in made)],
+        )
+
+
+def queue_full(story: TcpStory) -> Iterator[Found]:
+    """A slow wire's queue overflowed."""
+    ours = {f.id for side in story.sides for f in side.frames}
+    full = [f for f in story.faults.values() if f.kind == "queue-full" and f.frame in ours]
+    if full:
+        yield (
+            f"The slow wire's queue was full, and {len(full)} segments found no place in it: this is"
+            " how congestion loses segments, and how TCP learns of it.",
+            [full[0].frame],
+        )
+
+
+def gave_up(story: TcpStory) -> Iterator[Found]:
+    """A call failed because nothing was acknowledged any more."""
+    for side in story.sides:
+        for call in side.calls:
+            if call.error == "ETIMEDOUT" and call.name != "connect":
+                yield (
+                    f"{call.name}() failed with ETIMEDOUT: {kernel(side.host)} had sent the same"
+                    " bytes again and again, and gave the connection up.",
+                    [call.id],
+                )
+                return
+
+
+def held(story: TcpStory) -> Iterator[Found]:
+    """Bytes that had come waited behind a gap."""
+    for side in story.sides:
+        peer = story.side(other(side.host))
+        for first, last, frame in side.landed:
+            taken = next(iter(side.takes.within(first, last)), None)
+            if taken is None or frame.arrived is None:
+                continue
+            gap = [
+                f for a, _, f in side.landed
+                if a < first and f.arrived is not None and f.arrived > frame.arrived and f.repeats is not None
+            ]  # fmt: skip
+            if gap and taken[2].until > (gap[0].arrived or 0):
+                wait = (gap[0].arrived or 0) - frame.arrived
+                if wait > 1_000_000:
+                    yield (
+                        f"These bytes had come, but {kernel(peer.host)} held them for"
+                        f" {duration(wait)}: bytes before them were missing, and a stream is read in"
+                        " order (head-of-line blocking).",
+                        [frame.id, gap[0].id, taken[2].id],
+                    )
+                    return
+
+
+RULES: dict[str, TcpRule] = {
+    "time-out": time_out,
+    "back-off": back_off,
+    "fast-retransmit": fast,
+    "needless-retransmission": needless,
+    "lost-ack": lost_ack,
+    "corrupted": corrupted,
+    "doubled": doubled,
+    "overtaken": overtaken,
+    "lost-fin": lost_fin,
+    "unplugged": unplugged,
+    "forged-reset": forged,
+    "queue-full": queue_full,
+    "gave-up": gave_up,
+    "held-behind-gap": held,
+}

@@ -1,0 +1,50 @@
+"""What the bytes are: HTTP exchanges and TLS handshakes, with their times."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from stretta.see.explain.rules import Found, TcpRule, duration
+from stretta.see.packets import describe_payload
+from stretta.see.tcp import TcpStory
+
+__all__ = ["RULES"]
+
+
+def http_exchange(story: TcpStory) -> Iterator[Found]:
+    """A request and its response."""
+    opener, taker = story.sides
+    requests = [
+        (f, describe_payload(f.data)) for f in opener.frames if f.repeats is None and f.data
+    ]
+    answers = [(f, describe_payload(f.data)) for f in taker.frames if f.repeats is None and f.data]
+    requests = [(f, words) for f, words in requests if " HTTP/" in words]
+    answers = [(f, words) for f, words in answers if words.startswith("HTTP/")]
+    for (asked, request), (came, status) in list(zip(requests, answers, strict=False))[:10]:
+        if came.arrived is not None:
+            yield (
+                f"{request}: {status} - the first byte came {duration(came.arrived - asked.at)} after"
+                " the request left.",
+                [asked.id, came.id],
+            )
+
+
+def tls_handshake(story: TcpStory) -> Iterator[Found]:
+    """A TLS handshake, from ClientHello to the first application data."""
+    opener, taker = story.sides
+    hello = next((f for f in opener.frames if "ClientHello" in describe_payload(f.data)), None)
+    answer = next((f for f in taker.frames if "ServerHello" in describe_payload(f.data)), None)
+    if hello and answer and answer.arrived is not None:
+        data = next(
+            (f for f in opener.frames if f.at > answer.at and "application data" in describe_payload(f.data)),
+            None,
+        )  # fmt: skip
+        took = (data.at if data else answer.arrived) - hello.at
+        yield (
+            f"TLS began with ClientHello and took {duration(took)} until the first encrypted record:"
+            " from there on, only lengths and times can be seen.",
+            [hello.id, answer.id],
+        )
+
+
+RULES: dict[str, TcpRule] = {"http-exchange": http_exchange, "tls-handshake": tls_handshake}

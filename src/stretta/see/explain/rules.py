@@ -1,0 +1,62 @@
+"""What all rules share: their shape, and the words for times, sizes and fates."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from stretta.see.events import Fault, Frame
+from stretta.see.tcp import TcpStory
+from stretta.see.udp import UdpStory
+
+__all__ = ["Found", "TcpRule", "UdpRule", "bytes_", "duration", "fate", "kernel", "times"]
+
+Found = tuple[str, list[int]]
+"""A sentence, and the ids of the events that it is about, the one to stand beside first."""
+
+TcpRule = Callable[[TcpStory], Iterable[Found]]
+UdpRule = Callable[[UdpStory], Iterable[Found]]
+
+
+def duration(nanoseconds: int) -> str:
+    """Return a time as a person says it.
+
+    >>> duration(1_023_400_000), duration(50_312_000), duration(312_000)
+    ('1.02 s', '50.3 ms', '0.31 ms')
+    """
+    if nanoseconds >= 1_000_000_000:
+        return f"{nanoseconds / 1e9:.2f} s"
+    if nanoseconds >= 1_000_000:
+        return f"{nanoseconds / 1e6:.3g} ms"
+    return f"{nanoseconds / 1e6:.2f} ms"
+
+
+def bytes_(count: int) -> str:
+    """Return a number of bytes in words."""
+    return f"{count:,} byte" if count == 1 else f"{count:,} bytes"
+
+
+def times(count: int) -> str:
+    """Return how often, in words."""
+    return {1: "once", 2: "twice"}.get(count, f"{count} times")
+
+
+def kernel(host: str) -> str:
+    """Return the words for a host's kernel."""
+    return f"the {host}'s kernel"
+
+
+WORDS = {
+    "lost": "was lost on the wire",
+    "cut": "was lost, as the wire was unplugged",
+    "queue-full": "was lost, as the slow wire's queue was full",
+    "corrupted": "was damaged on the wire, and its receiver's kernel threw it away",
+    "reset": "was stopped on the wire",
+}
+
+
+def fate(faults: dict[int, Fault], frame: Frame) -> str:
+    """Return what became of a frame that did not arrive, and by which option."""
+    fault = faults.get(frame.id)
+    if fault is None or fault.kind not in WORDS:
+        return "did not arrive"
+    return f"{WORDS[fault.kind]} ({fault.by})"
