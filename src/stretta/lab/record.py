@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from stretta.lab.hosts import Capture
 from stretta.lab.inside import HOSTS
 from stretta.lab.wire import ARRIVED, FORGED, LEFT, MARKED, RECORD
@@ -35,7 +37,7 @@ def frames_of(wire: bytes, start: int) -> tuple[list[Frame], list[Fault], dict[i
             packet = decode(body)
             frames[number] = Frame(
                 number, time - start, SIDES[direction],
-                packet=packet, forged=what == FORGED, data=packet.payload[:SHOWN],
+                packet=replace(packet, payload=packet.payload[:SHOWN]), forged=what == FORGED,
             )  # fmt: skip
             whole[number] = body
         elif what == ARRIVED:

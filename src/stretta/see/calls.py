@@ -112,6 +112,8 @@ class Calls:
         call = Call(
             -1, line.at - self.start, self.host,
             end=None if line.end is None else line.end - self.start,
+            took=0 if line.end is None else line.end - line.at,
+            latest=line.latest - self.start if line.latest else None,
             name=name or line.name, process=process, thread=line.thread,
             program=self._programs.get(process, ""), result=line.result,
         )  # fmt: skip

@@ -53,7 +53,7 @@ class Event:
 class Call(Event):
     """One system call of a program, from when it was entered until it returned.
 
-    ``end`` is None for one that never returned. ``result`` is the call's, ``error`` its errno by
+    ``took`` is how long it lasted; ``end`` is None for one that never returned. ``result`` is the call's, ``error`` its errno by
     name. ``moved`` counts bytes of the conversation's data that it sent (``way`` out) or took
     (``way`` in); ``asked`` is how many it was given or had room for. ``data`` begins with those
     bytes, ``shown`` is the call as a person would write it. ``ready`` names the flows that a
@@ -80,16 +80,19 @@ class Call(Event):
     local: Address | None = None
     ready: tuple[Flow, ...] = ()
     socket: int = -1  # the same number for all calls on one socket of a host
-
-    @property
-    def took(self) -> int:
-        """How long it lasted, in nanoseconds; 0 for one that never returned."""
-        return 0 if self.end is None else self.end - self.at
+    took: int = 0
+    latest: int | None = None
 
     @property
     def until(self) -> int:
-        """When it returned; for one that never did, the end of time."""
-        return 2**63 if self.end is None else self.end
+        """The latest time at which it can have returned; for one that never did, the end of time.
+
+        strace measures how long a call took, but from when is known only to some tenths of a
+        millisecond: before its thread called again, at the latest.
+        """
+        if self.end is None:
+            return 2**63
+        return self.end if self.latest is None else max(self.end, self.latest)
 
 
 @dataclass(slots=True)
@@ -115,8 +118,6 @@ class Frame(Event):
     seq: int = 0
     ack: int = 0
     repeats: int | None = None  # the frame of which this is a retransmission
-    shown: str = ""
-    data: bytes = b""  # the payload's beginning
 
     @property
     def arrived(self) -> int | None:

@@ -20,7 +20,7 @@ IPV6 = re.compile(r'sin6_port=htons\((\d+)\),.*?inet_pton\(AF_INET6, "([^"]*)"',
 class Line:
     """One call (or signal, or exit) of one thread; times in nanoseconds since 1970.
 
-    ``end`` is None for a call that never returned; ``result`` is None where strace prints ``?``.
+    ``end`` is None for a call that never returned; ``latest`` is when its thread was seen again; ``result`` is None where strace prints ``?``.
     ``rest`` follows the result: a descriptor's name, or an error and its words.
     """
 
@@ -31,6 +31,7 @@ class Line:
     end: int | None = None
     result: int | None = None
     rest: str = ""
+    latest: int | None = None
 
 
 def read_lines(text: str) -> Iterator[Line]:
@@ -41,6 +42,7 @@ def read_lines(text: str) -> Iterator[Line]:
     """
     lines: list[Line] = []
     begun: dict[int, Line] = {}
+    before: dict[int, Line] = {}
     for raw in text.split("\n"):
         found = LINE.fullmatch(raw)
         if found is None:
@@ -48,6 +50,8 @@ def read_lines(text: str) -> Iterator[Line]:
         thread = int(found[1] or 0)
         at = int(found[2]) * 1_000_000_000 + int(found[3])
         body = found[4]
+        if thread in before and before[thread].latest is None:
+            before[thread].latest = at
         if body.startswith("<... "):
             resumed = RESUMED.fullmatch(body)
             line = begun.pop(thread, None)
@@ -62,6 +66,7 @@ def read_lines(text: str) -> Iterator[Line]:
             continue
         line = Line(thread, at, name, rest)
         lines.append(line)
+        before[thread] = line
         if rest.endswith("<unfinished ...>"):
             line.arguments = rest.removesuffix("<unfinished ...>").rstrip(" ")
             begun[thread] = line

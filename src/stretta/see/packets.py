@@ -9,6 +9,7 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass, replace
 from socket import AF_INET, AF_INET6, inet_ntop
+from typing import Any
 
 __all__ = ["Packet", "checksum_is_good", "decode", "describe_payload", "transport_checksum"]
 
@@ -47,7 +48,8 @@ class Packet:
     """What one frame carries; the fields of protocols that it does not carry are empty.
 
     ``protocol`` is arp, icmp, udp, tcp, fragment (all but the first one of a datagram), or other.
-    ``size`` is the frame's length in bytes, ``payload`` the transport's. Sequence numbers are the
+    ``size`` is the frame's length in bytes, ``payload`` the transport's (a timeline keeps only its
+    beginning), and ``length`` how long that is. Sequence numbers are the
     raw ones.
     """
 
@@ -58,6 +60,7 @@ class Packet:
     source_port: int = 0
     target_port: int = 0
     payload: bytes = b""
+    length: int = 0
     identity: int = 0  # of the IP datagram, by which its fragments are joined
     offset: int = 0  # of this fragment, in bytes
     more: bool = False  # fragments follow
@@ -87,7 +90,7 @@ class Packet:
     @property
     def span(self) -> int:
         """How many sequence numbers it takes: its payload, and one each for SYN and FIN."""
-        return len(self.payload) + bool(self.flags & SYN) + bool(self.flags & FIN)
+        return self.length + bool(self.flags & SYN) + bool(self.flags & FIN)
 
 
 def decode(frame: bytes) -> Packet:
@@ -147,14 +150,15 @@ def _ipv6(frame: bytes) -> Packet:
 
 def _transport(base: Packet, protocol: int, body: bytes) -> Packet:
     if base.offset:
-        return replace(base, protocol="fragment", payload=body, words="")
+        return replace(base, protocol="fragment", payload=body, length=len(body), words="")
     if protocol == 6:
         return _tcp(base, body)
     if protocol == 17:
         source, target = struct.unpack_from("!HH", body)
         return replace(
-            base, protocol="udp", source_port=source, target_port=target, payload=body[8:], words=""
-        )
+            base, protocol="udp", source_port=source, target_port=target, words="",
+            payload=body[8:], length=len(body) - 8,
+        )  # fmt: skip
     if protocol in (1, 58):
         return _icmp(base, protocol, body)
     return base
@@ -163,16 +167,18 @@ def _transport(base: Packet, protocol: int, body: bytes) -> Packet:
 def _tcp(base: Packet, body: bytes) -> Packet:
     source, target, seq, ack, head, flags, window = struct.unpack_from("!HHIIBBH", body)
     start = (head >> 4) * 4
-    fields: dict[str, object] = {}
+    fields: dict[str, Any] = {}
     if start > 20:
         _tcp_options(body[20:start], fields)
-    return Packet(
-        "tcp", base.size, base.source, base.target, source, target, body[start:],
-        identity=base.identity, flags=flags, seq=seq, ack=ack, window=window, **fields,
-    )  # type: ignore[arg-type] # fmt: skip
+    payload = body[start:]
+    packet = Packet(
+        "tcp", base.size, base.source, base.target, source, target, payload, len(payload),
+        identity=base.identity, flags=flags, seq=seq, ack=ack, window=window,
+    )  # fmt: skip
+    return replace(packet, **fields) if fields else packet
 
 
-def _tcp_options(options: bytes, fields: dict[str, object]) -> None:
+def _tcp_options(options: bytes, fields: dict[str, Any]) -> None:
     at = 0
     while at < len(options) and options[at] != 0:
         kind = options[at]
@@ -222,7 +228,7 @@ def transport_checksum(source: bytes, target: bytes, protocol: int, body: bytes)
     """
     pseudo = source + target + struct.pack("!II", len(body), protocol)
     data = pseudo + body + b"\0" * (len(body) % 2)
-    total = sum(struct.unpack(f"!{len(data) // 2}H", data))
+    total: int = sum(struct.unpack(f"!{len(data) // 2}H", data))
     while total >> 16:
         total = (total & 0xFFFF) + (total >> 16)
     return ~total & 0xFFFF

@@ -208,7 +208,7 @@ def _bytes_out(story: TcpStory, side: Side) -> None:
         if frame.forged or packet.flags & RST:
             continue
         start = frame.seq - 1 + bool(packet.flags & SYN)
-        end = start + len(packet.payload)
+        end = start + packet.length
         new = cover.add(start, end)
         for first, last in new:
             side.first.add(first, last, frame)
@@ -220,20 +220,16 @@ def _bytes_out(story: TcpStory, side: Side) -> None:
         if packet.flags & SYN:
             original = syns.get(frame.seq)
             syns[frame.seq] = frame
-        elif packet.payload and not new:
+        elif packet.length and not new:
             original = next(
-                (
-                    f
-                    for f in reversed(carried)
-                    if f.seq - 1 <= start < f.seq - 1 + len(f.packet.payload)
-                ),
+                (f for f in reversed(carried) if f.seq - 1 <= start < f.seq - 1 + f.packet.length),
                 None,
             )
         if packet.flags & FIN:
-            if original is None and not packet.payload:
+            if original is None and not packet.length:
                 original = fins.get(end)
             fins[end] = frame
-        if packet.payload:
+        if packet.length:
             carried.append(frame)
         if original:
             _repeat(story, side, frame, original)
@@ -251,7 +247,7 @@ def _repeat(story: TcpStory, side: Side, frame: Frame, original: Frame) -> None:
     sacked = any(f.packet.sacks for f in heard)
     duplicates = [
         f for f in heard
-        if f.ack == original.seq and not f.packet.payload and not f.packet.flags & (SYN | FIN)
+        if f.ack == original.seq and not f.packet.length and not f.packet.flags & (SYN | FIN)
     ]  # fmt: skip
     cause, reason = "time-out", f"no acknowledgement had come for {_seconds(waited)}"
     if frame.packet.flags & SYN:
@@ -263,7 +259,7 @@ def _repeat(story: TcpStory, side: Side, frame: Frame, original: Frame) -> None:
     elif sacked or len(duplicates) >= 3:
         cause = "duplicate-acks"
         reason = "acknowledgements said that later bytes had come and these had not (RFC 6675)"
-    elif not frame.packet.payload:
+    elif not frame.packet.length:
         cause = "fin"
     needless = arrived is not None and arrived < frame.at
     side.repeats.append(Repeat(frame, original, waited, cause, needless, reason))
@@ -274,12 +270,7 @@ def _bytes_in(story: TcpStory, side: Side) -> None:
     """Relate the bytes of each receiving call to the segments that brought them."""
     sender = story.side(other(side.host))
     arrivals = sorted(
-        (
-            (a.at, f)
-            for f in sender.frames
-            for a in f.arrivals
-            if not a.changed and f.packet.payload
-        ),
+        ((a.at, f) for f in sender.frames for a in f.arrivals if not a.changed and f.packet.length),
         key=lambda pair: (pair[0], pair[1].id),
     )
     cover = Cover()
@@ -287,7 +278,7 @@ def _bytes_in(story: TcpStory, side: Side) -> None:
         if frame.forged:
             continue
         start = frame.seq - 1 + bool(frame.packet.flags & SYN)
-        for first, last in cover.add(start, start + len(frame.packet.payload)):
+        for first, last in cover.add(start, start + frame.packet.length):
             sender.landed.add(first, last, frame)
     at = 0
     takers = sorted((c for c in side.calls if c.way == "in" and c.moved), key=lambda c: c.until)
@@ -320,7 +311,7 @@ def _opening(story: TcpStory) -> None:
             came.id, "answered", "the server's kernel answers a SYN by itself: SYN ACK",
         )  # fmt: skip
         for call in connects:
-            if not call.error and call.end is not None and (came.arrived or 0) <= call.end:
+            if not call.error and call.end is not None and (came.arrived or 0) <= call.until:
                 story.link(came.id, call.id, "returned", "the SYN ACK arrived: established")
     confirm = _confirmation(opener, taker)
     for call in taker.call("accept"):
@@ -474,7 +465,7 @@ def _wakes(story: TcpStory, polls: list[Call]) -> None:
         for call in polls:
             if call.host != side.host or story.flow not in call.ready or call.end is None:
                 continue
-            found = arrivals[bisect_left(times, call.at) : bisect_right(times, call.end)]
+            found = arrivals[bisect_left(times, call.at) : bisect_right(times, call.until)]
             chosen = next((i for _, i in found if i in weighty), found[-1][1] if found else None)
             if chosen is not None:
                 what = (

@@ -73,6 +73,8 @@ def build(
         elif flow.protocol == "udp":
             told = udp.tell(flow, its_calls, its_frames, polls, faults)
             timeline.udp[flow] = told
+    for each in (*timeline.tcp.values(), *timeline.udp.values()):
+        _obey_causes(timeline, each.links)
     timeline.events += states
     _renumber(timeline)
     for each in (*timeline.tcp.values(), *timeline.udp.values()):
@@ -83,6 +85,16 @@ def build(
             timeline.links.append(Link(fault.frame, fault.id, "fault", reason))
     timeline.links.sort(key=lambda link: (link.source, link.target))
     return timeline
+
+
+def _obey_causes(timeline: Timeline, links: list[Link]) -> None:
+    """Let no call return before what ended it arrived: strace's clock leaves that much room."""
+    for link in links:
+        source, call = timeline.events[link.source], timeline.events[link.target]
+        if isinstance(source, Frame) and isinstance(call, Call) and call.end is not None:
+            came = source.arrived
+            if came is not None and call.end <= came <= call.until:
+                call.end = came + 1000
 
 
 def _first(pair: tuple[list[Call], list[Frame]]) -> int:

@@ -75,14 +75,14 @@ def _join(frames: list[Frame]) -> list[Datagram]:
     for frame in frames:
         packet = frame.packet
         if packet.protocol == "udp":
-            datagram = Datagram([frame], len(packet.payload))
+            datagram = Datagram([frame], packet.length)
             datagrams.append(datagram)
             if packet.more:
                 open_ones[frame.host, packet.identity] = datagram
         elif packet.protocol == "fragment" and (frame.host, packet.identity) in open_ones:
             datagram = open_ones[frame.host, packet.identity]
             datagram.frames.append(frame)
-            datagram.size += len(packet.payload)
+            datagram.size += packet.length
     for datagram in datagrams:
         if len(datagram.frames) == 1:
             datagram.arrivals = [a.at for a in datagram.frame.arrivals if not a.changed]

@@ -12,7 +12,7 @@ __all__ = ["RULES"]
 
 
 def _bytes_of(datagram: Datagram) -> bytes:
-    return datagram.frame.packet.payload or datagram.frame.data
+    return datagram.frame.packet.payload
 
 
 def _again(story: UdpStory, lost: Datagram) -> Datagram | None:

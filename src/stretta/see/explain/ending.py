@@ -32,7 +32,7 @@ def unread_data(story: TcpStory) -> Iterator[Found]:
             unread = unread_at(peer, reset.at)
             takes = list(peer.takes)
             gave = next((c for _, _, c in peer.sends), None)
-            carried = [f for f in peer.frames if f.packet.payload and f.repeats is None]
+            carried = [f for f in peer.frames if f.packet.length and f.repeats is None]
             story_of = ""
             if gave and takes:
                 last = takes[-1][2]

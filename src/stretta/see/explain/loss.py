@@ -14,7 +14,7 @@ __all__ = ["RULES"]
 
 def _data_repeats(side: Side, cause: str) -> list[Repeat]:
     return [
-        r for r in side.repeats if r.cause == cause and r.frame.packet.payload and not r.needless
+        r for r in side.repeats if r.cause == cause and r.frame.packet.length and not r.needless
     ]
 
 
@@ -25,7 +25,7 @@ def time_out(story: TcpStory) -> Iterator[Found]:
             again = next((r for r in side.repeats if r.original is repeat.frame), None)
             if again is None or repeat.original.repeats is None:
                 yield (
-                    f"{bytes_(len(repeat.frame.packet.payload)).capitalize()} were sent again after"
+                    f"{bytes_(repeat.frame.packet.length).capitalize()} were sent again after"
                     f" {duration(repeat.waited)}: the segment {fate(story.faults, repeat.original)},"
                     " and no acknowledgement came in time (RFC 6298; for the last segment of a burst"
                     " the kernel may ask sooner, RFC 8985). The programs saw nothing of it but time.",
@@ -70,7 +70,7 @@ def fast(story: TcpStory) -> Iterator[Found]:
 def needless(story: TcpStory) -> Iterator[Found]:
     """What was sent again had arrived."""
     for side in story.sides:
-        for repeat in [r for r in side.repeats if r.needless and r.frame.packet.payload][:1]:
+        for repeat in [r for r in side.repeats if r.needless and r.frame.packet.length][:1]:
             peer = story.side(other(side.host))
             ack = next(
                 (f for f in peer.frames if f.ack > repeat.original.seq and repeat.original.at < f.at < repeat.frame.at),
@@ -128,7 +128,7 @@ def doubled(story: TcpStory) -> Iterator[Found]:
     """A segment that came twice."""
     for side in story.sides:
         for frame in side.frames:
-            if len(frame.arrivals) > 1 and frame.packet.payload:
+            if len(frame.arrivals) > 1 and frame.packet.length:
                 yield (
                     f"The wire delivered this segment {times(len(frame.arrivals))}. The sequence"
                     " numbers give the second copy away: the program got its bytes once.",
@@ -141,7 +141,7 @@ def overtaken(story: TcpStory) -> Iterator[Found]:
     """Segments that came in another order."""
     for side in story.sides:
         highest: Frame | None = None
-        data = [f for f in side.frames if f.packet.payload and f.arrived is not None]
+        data = [f for f in side.frames if f.packet.length and f.arrived is not None]
         for frame in sorted(data, key=lambda f: f.arrived or 0):
             if highest and frame.seq < highest.seq and frame.at < highest.at:
                 yield (

@@ -105,7 +105,7 @@ def lost_handshake_ack(story: TcpStory) -> Iterator[Found]:
         ),
         None,
     )  # fmt: skip
-    if third and not third.packet.payload and third.arrived is None:
+    if third and not third.packet.length and third.arrived is None:
         healer = next((f for f in opener.frames if f.arrived is not None and f.at > third.at), None)
         what = "the next segment, which acknowledges the same," if healer else "nothing yet"
         yield (

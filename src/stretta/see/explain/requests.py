@@ -15,9 +15,15 @@ def http_exchange(story: TcpStory) -> Iterator[Found]:
     """A request and its response."""
     opener, taker = story.sides
     requests = [
-        (f, describe_payload(f.data)) for f in opener.frames if f.repeats is None and f.data
+        (f, describe_payload(f.packet.payload))
+        for f in opener.frames
+        if f.repeats is None and f.packet.length
     ]
-    answers = [(f, describe_payload(f.data)) for f in taker.frames if f.repeats is None and f.data]
+    answers = [
+        (f, describe_payload(f.packet.payload))
+        for f in taker.frames
+        if f.repeats is None and f.packet.length
+    ]
     requests = [(f, words) for f, words in requests if " HTTP/" in words]
     answers = [(f, words) for f, words in answers if words.startswith("HTTP/")]
     for (asked, request), (came, status) in list(zip(requests, answers, strict=False))[:10]:
@@ -32,11 +38,15 @@ def http_exchange(story: TcpStory) -> Iterator[Found]:
 def tls_handshake(story: TcpStory) -> Iterator[Found]:
     """A TLS handshake, from ClientHello to the first application data."""
     opener, taker = story.sides
-    hello = next((f for f in opener.frames if "ClientHello" in describe_payload(f.data)), None)
-    answer = next((f for f in taker.frames if "ServerHello" in describe_payload(f.data)), None)
+    hello = next(
+        (f for f in opener.frames if "ClientHello" in describe_payload(f.packet.payload)), None
+    )
+    answer = next(
+        (f for f in taker.frames if "ServerHello" in describe_payload(f.packet.payload)), None
+    )
     if hello and answer and answer.arrived is not None:
         data = next(
-            (f for f in opener.frames if f.at > answer.at and "application data" in describe_payload(f.data)),
+            (f for f in opener.frames if f.at > answer.at and "application data" in describe_payload(f.packet.payload)),
             None,
         )  # fmt: skip
         took = (data.at if data else answer.arrived) - hello.at

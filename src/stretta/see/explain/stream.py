@@ -42,7 +42,7 @@ def segmented(story: TcpStory) -> Iterator[Found]:
         for _, _, call in side.sends:
             carried = list({f.id: f for _, _, f in frames[call.id]}.values())
             if len(carried) > 1:
-                most = max(len(f.packet.payload) for f in carried)
+                most = max(f.packet.length for f in carried)
                 less = limit - most
                 why = f" (MSS {limit:,}, less {less} of options)" if 0 < less <= 40 else ""
                 yield (
@@ -57,15 +57,15 @@ def coalesced(story: TcpStory) -> Iterator[Found]:
     for side, _ in _sides(story):
         told = 0
         for frame in side.frames:
-            if not frame.packet.payload or frame.repeats is not None or told >= 3:
+            if not frame.packet.length or frame.repeats is not None or told >= 3:
                 continue
             start = frame.seq - 1
             calls = list(
                 _by_id(
-                    c for _, _, c in side.sends.within(start, start + len(frame.packet.payload))
+                    c for _, _, c in side.sends.within(start, start + frame.packet.length)
                 ).values()
             )
-            if len(calls) > 1 and len(frame.packet.payload) < 1000:
+            if len(calls) > 1 and frame.packet.length < 1000:
                 told += 1
                 yield (
                     f"One segment carries the bytes of {len(calls)} calls of {calls[0].name}():"
@@ -162,7 +162,7 @@ def zero_window(story: TcpStory) -> Iterator[Found]:
         opened = next((f for f, w in side.windows if w > 0 and f.at > shut.at), None)
         until = opened.at if opened else 2**62
         probes = [
-            f for f in peer.frames if shut.at < f.at < until and len(f.packet.payload) <= 1 and f.packet.span <= 1
+            f for f in peer.frames if shut.at < f.at < until and f.packet.length <= 1 and f.packet.span <= 1
         ]  # fmt: skip
         heard = (
             f" It asked {times(len(probes))} meanwhile whether there was room." if probes else ""
@@ -211,7 +211,7 @@ def delayed_ack(story: TcpStory) -> Iterator[Found]:
                 (k for k in story.links if k.target == frame.id and k.kind == "acknowledged"), None
             )
             done = next((f for f in peer.frames if link and f.id == link.source), None)
-            if done and done.arrived is not None and done.packet.payload:
+            if done and done.arrived is not None and done.packet.length:
                 wait = frame.at - done.arrived
                 if 30_000_000 <= wait <= 500_000_000:
                     yield (
@@ -229,8 +229,8 @@ def piggyback(story: TcpStory) -> Iterator[Found]:
         for link in story.links:
             if link.kind != "acknowledged":
                 continue
-            frame = next((f for f in side.frames if f.id == link.target and f.packet.payload), None)
-            done = next((f for f in peer.frames if f.id == link.source and f.packet.payload), None)
+            frame = next((f for f in side.frames if f.id == link.target and f.packet.length), None)
+            done = next((f for f in peer.frames if f.id == link.source and f.packet.length), None)
             if frame and done:
                 yield (
                     "No segment of its own was needed to acknowledge these bytes: the"

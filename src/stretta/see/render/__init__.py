@@ -1,0 +1,1 @@
+"""Pictures of a timeline: for a terminal, for Mermaid."""

@@ -1,0 +1,63 @@
+"""A row of cells with colours, and how rows become text."""
+
+from __future__ import annotations
+
+__all__ = ["ASCII", "HARD", "Row"]
+
+CODES = {
+    "red": "31",
+    "green": "32",
+    "yellow": "33",
+    "blue": "34",
+    "cyan": "36",
+    "dim": "2",
+    "bold": "1",
+}
+
+ASCII = str.maketrans(
+    {
+        "│": "|", "┊": ":", "┌": "+", "└": "+", "─": "-", "╲": "\\", "╱": "/", "╳": "X",
+        "▶": ">", "◀": "<", "×": "x", "…": "~", "⋮": ":", "→": ">", "←": "<", "·": ".",
+    }
+)  # fmt: skip
+"""For terminals that have no more than ASCII; each sign for one sign."""
+
+
+HARD = "\0"
+"""A space that is part of some words: nothing is drawn through it."""
+
+
+class Row:
+    """One line of the picture; what is written first stays."""
+
+    def __init__(self, width: int) -> None:
+        self.cells = [" "] * width
+        self.colours = [""] * width
+
+    def free(self, at: int, size: int) -> bool:
+        """Return whether nothing is written there."""
+        return all(cell == " " for cell in self.cells[max(0, at) : at + size])
+
+    def write(self, at: int, text: str, colour: str = "", *, over: bool = False) -> None:
+        """Write text from a column on; what does not fit is left out."""
+        for place, cell in enumerate(text, at):
+            if 0 <= place < len(self.cells) and (over or self.cells[place] == " "):
+                self.cells[place] = cell
+                self.colours[place] = colour
+
+    def text(self, *, colour: bool) -> str:
+        """Return the row as text, without spaces at its end."""
+        plain = "".join(self.cells).rstrip().replace(HARD, " ")
+        if not colour:
+            return plain
+        parts: list[str] = []
+        now = ""
+        for cell, wanted in zip(plain, self.colours, strict=False):
+            if wanted != now:
+                if now:
+                    parts.append("\x1b[0m")
+                if wanted:
+                    parts.append(f"\x1b[{CODES[wanted]}m")
+                now = wanted
+            parts.append(cell)
+        return "".join(parts) + ("\x1b[0m" if now else "")

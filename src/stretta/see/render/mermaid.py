@@ -1,0 +1,72 @@
+"""The sequence diagram as Mermaid text, for pages that draw it (GitHub's, for one). Pure."""
+
+from __future__ import annotations
+
+from stretta.escape import escape
+from stretta.see.events import Call, Fault, Frame, Process
+from stretta.see.explain.rules import duration
+from stretta.see.render.moments import label, outcome, scene
+from stretta.see.timeline import Timeline
+
+__all__ = ["to_mermaid"]
+
+HEADING = """\
+sequenceDiagram
+    participant cp as client program
+    participant ck as client kernel
+    participant sk as server kernel
+    participant sp as server program
+"""
+PROGRAM = {"client": "cp", "server": "sp"}
+KERNEL = {"client": "ck", "server": "sk"}
+
+
+def to_mermaid(timeline: Timeline, *, everything: bool = False) -> str:
+    """Return the picture of a timeline in Mermaid's language (sequenceDiagram).
+
+    Mermaid has one arrow for a segment, not a slanted one: it stands where the segment leaves.
+    """
+    what = scene(timeline, everything=everything)
+    faults = {e.frame: e for e in timeline.events if isinstance(e, Fault)}
+    lines: list[str] = []
+    for moment in what.moments:
+        event, host = moment.event, moment.event.host
+        if moment.kind == "fold":
+            lines.append(f"Note over ck,sk: {_safe(moment.words)}")
+        elif isinstance(event, Frame) and moment.kind == "leave":
+            there = "server" if host == "client" else "client"
+            words = _safe(label(event, faults.get(event.id)))
+            if event.flow in what.names:
+                words = f"{what.names[event.flow]} {words}"
+            if event.arrivals:
+                lines.append(f"{KERNEL[host]}->>{KERNEL[there]}: {words}")
+            else:
+                lines.append(f"{KERNEL[host]}-x{KERNEL[there]}: {words} (lost)")
+        elif isinstance(event, Call):
+            if moment.kind == "enter":
+                lines.append(f"{PROGRAM[host]}->>{KERNEL[host]}: {_safe(event.shown)}")
+            elif event.took >= 1_000_000 or event.result:
+                took = f" after {duration(event.took)}" if event.took >= 1_000_000 else ""
+                lines.append(
+                    f"{KERNEL[host]}-->>{PROGRAM[host]}: {_safe(event.name)} {outcome(event)}{took}"
+                )
+        elif isinstance(event, Process):
+            lines.append(
+                f"Note over {PROGRAM[host]}: {_safe(event.program)} ends, status {event.status}"
+            )
+        for there, state in moment.states.items():
+            lines.append(f"Note over {KERNEL[there]}: {state}")
+        for number in moment.notes:
+            lines.append(f"Note over ck,sk: {_safe(timeline.notes[number - 1].text)}")
+    return HEADING + "".join(f"    {line}\n" for line in lines)
+
+
+def _safe(text: str) -> str:
+    """Return text without the signs that end a statement in Mermaid, or begin an entity."""
+    text = escape(text).replace("\n", " ")
+    return (
+        text.replace("#", "#35;")
+        .replace(";", "#59;")
+        .replace("#35#59;", "#35;")
+        .replace("<", "#lt;")
+    )
