@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from stretta.address import Endpoint
+from stretta.escape import escape
 
 __all__ = [
     "Asked",
@@ -67,12 +68,23 @@ class Serving(Report):
 
     event = "serving"
     port: int
-    urls: tuple[str, ...]
+    urls: list[str]
     folder: str
+    shared: bool = False
+    trust: str | None = None
 
     def __str__(self) -> str:
-        urls = "".join(f"\n  {url}" for url in self.urls)
-        return f"Serving at port {self.port}/tcp ...{urls}"
+        lines = [f"Serving at port {self.port}/tcp ...", *(f"  {url}" for url in self.urls)]
+        lines.append(f"Folder: {escape(self.folder)}")
+        if self.shared:
+            lines.append(
+                "Others on your network can read it. To keep it to this machine: -a 127.0.0.1"
+            )
+        if self.trust is not None:
+            lines.append(
+                f"To trust the certificate, import {self.trust} or: curl --cacert {self.trust} ..."
+            )
+        return "\n".join([*lines, "To stop: Ctrl-C"])
 
 
 @dataclass(eq=False, repr=False)

@@ -401,7 +401,7 @@ def test_it_says_where_it_serves_and_refuses_what_is_no_folder(folder):
     reports = []
     with serving(stretta_http.serve(folder, watch=reports.append)) as server:
         (said,) = [r for r in reports if isinstance(r, Serving)]
-        assert said.urls == (f"http://127.0.0.1:{server.port}/",)
+        assert said.urls == [f"http://127.0.0.1:{server.port}/"]
         assert str(said).startswith(f"Serving at port {server.port}/tcp ...\n")
     with pytest.raises(CannotServe, match="there is no such folder"):
         asyncio.run(stretta_http.serve(folder / "missing").start())

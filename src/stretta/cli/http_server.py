@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import os
-from typing import Any
+from typing import Any, cast
 
 import click
 
 from stretta.cli.flags import end_flags, flags_of, parse_end, take, talk_flags
 from stretta.cli.main import Command
-from stretta.cli.talk import Talk
+from stretta.cli.talk import Talk, write_out
 from stretta.errors import UsageError
+from stretta.http.access import AccessLog, LogFormat
 from stretta.http.server import serve
-from stretta.options import HttpLimits, SiteOptions
+from stretta.options import HttpLimits, ServerTls, SiteOptions
+from stretta.reports import Report, Serving
 from stretta.services import load
 
 __all__ = ["command"]
@@ -29,7 +31,17 @@ __all__ = ["command"]
     metavar="NAME",
     help="What answers a POST: upper, upper-ascii, echo, discard, or your own module:function.",
 )
+@click.option(
+    "--log",
+    "log_format",
+    type=click.Choice(["common", "combined", "json", "off"]),
+    default="common",
+    show_default=True,
+    help="Access log, one line a request.",
+)
+@click.option("--qr", is_flag=True, help="Show a code that a phone's camera opens the page with.")
 @flags_of(SiteOptions)
+@flags_of(ServerTls)
 @flags_of(HttpLimits)
 @talk_flags
 def command(
@@ -38,7 +50,9 @@ def command(
     address: str,
     port: str,
     service: str | None,
+    log_format: str,
     *,
+    qr: bool,
     any_port: bool,
     quiet: bool,
     as_json: bool,
@@ -50,15 +64,50 @@ def command(
     Examples:
       stretta http server
       stretta http server 8000 -d public
+      stretta http server --tls --auth anna:secret
       stretta http server -a 127.0.0.1 --service upper
     """
     number = parse_end(port_argument or port, any_port=any_port)
     if not os.path.isdir(directory):
         raise UsageError(f"cannot serve {directory}", "there is no such folder")
+    talk = Talk(quiet=quiet, as_json=as_json)
     serve(
         directory, address, number,
         service=load(service) if service else None,
         options=take(SiteOptions, options),
+        tls=take(ServerTls, options),
         limits=take(HttpLimits, options),
-        watch=None if quiet else Talk(quiet=quiet, as_json=as_json),
+        watch=Announcer(talk) if qr else talk.watch,
+        access=access_log(talk, log_format),
     ).run()  # fmt: skip
+
+
+def access_log(talk: Talk, form: str) -> AccessLog | None:
+    """Return the log that was asked for: on stderr, or on stdout where all that is said is JSON."""
+    if talk.as_json:
+        return AccessLog(lambda lines: write_out(lines + "\n"), "json")
+    if talk.quiet or form == "off":
+        return None
+    return AccessLog(talk.say, cast("LogFormat", form))
+
+
+class Announcer:
+    """Says what a server reports, and shows the way to it as a QR code."""
+
+    def __init__(self, talk: Talk) -> None:
+        self._talk = talk
+
+    def __call__(self, report: Report) -> None:
+        """Say a report; after the first, show the code."""
+        self._talk(report)
+        if isinstance(report, Serving):
+            import io  # noqa: PLC0415
+
+            import segno  # noqa: PLC0415 - only here
+
+            # a phone does not reach this machine's own address
+            away = [url for url in report.urls if "//127." not in url and "//[::1]" not in url]
+            drawing = io.StringIO()
+            url = (away or report.urls)[0]
+            segno.make(url, micro=False).terminal(drawing, compact=True, border=2)
+            self._talk.say(f"{drawing.getvalue()}\n  {url}")

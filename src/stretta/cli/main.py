@@ -86,13 +86,10 @@ class Group(click.Group):
         return super().resolve_command(ctx, args)
 
 
-def protocol(name: str, words: str, client: str, server: str) -> Group:
-    """Return the group ``stretta NAME`` with its two roles."""
-    return Group(
-        name,
-        words,
-        {"client": (f"{name}_client", client), "server": (f"{name}_server", server)},
-    )
+def protocol(name: str, words: str, client: str, server: str, **more: str) -> Group:
+    """Return the group ``stretta NAME`` with its two roles, and ``more`` commands and words."""
+    commands = {"client": client, "server": server, **more}
+    return Group(name, words, {role: (f"{name}_{role}", does) for role, does in commands.items()})
 
 
 class Root(Group):
@@ -116,6 +113,7 @@ class Root(Group):
             "Requests and responses over TCP.",
             "Fetch a URL and show the exchange.",
             "Serve this folder.",
+            password="Make a line for the server's --auth-file.",  # noqa: S106 - words
         ),
     }
 

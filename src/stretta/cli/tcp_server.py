@@ -9,7 +9,7 @@ import click
 from stretta.cli.flags import end_flags, flags_of, parse_end, service_flag, take, talk_flags
 from stretta.cli.main import Command
 from stretta.cli.talk import Talk
-from stretta.options import StreamLimits
+from stretta.options import ServerTls, StreamLimits
 from stretta.services import load
 from stretta.tcp.server import serve
 
@@ -26,6 +26,7 @@ __all__ = ["command"]
     show_default=True,
     help="What a request is: whatever arrives, or a line.",
 )
+@flags_of(ServerTls)
 @flags_of(StreamLimits)
 @talk_flags
 def command(
@@ -46,8 +47,13 @@ def command(
       stretta tcp server
       stretta tcp server -a :: --service echo
       stretta tcp server --service mine:answer --framing line
+      stretta tcp server --tls
     """
     number = parse_end(port, any_port=any_port)
     limits = take(StreamLimits, options)
     talk = Talk(quiet=quiet, as_json=as_json)
-    serve(load(service), address, number, framing=framing, limits=limits, watch=talk.watch).run()
+    tls = take(ServerTls, options)
+    serve(
+        load(service), address, number,
+        framing=framing, limits=limits, tls=tls, watch=talk.watch,
+    ).run()  # fmt: skip

@@ -1,34 +1,91 @@
-"""The access log: one report a request."""
+"""The access log: one line a request, in the formats that other tools read."""
 
 from __future__ import annotations
 
+import asyncio
+import json
+import re
 import time
-from dataclasses import dataclass
+from collections.abc import Callable
+from typing import Literal
 
-from stretta.reports import Report
+from stretta.http.request import Request
 
-__all__ = ["Answered"]
+__all__ = ["AccessLog", "LogFormat"]
+
+LogFormat = Literal["common", "combined", "json"]
+
+UNSAFE = re.compile(r'[^\x20-\x7e]|["\\]')
 
 
-@dataclass(frozen=True, slots=True)
-class Answered(Report):
-    """An HTTP server has answered a request; ``at`` is in seconds since 1970, ``size`` in bytes.
+def quoted(text: str) -> str:
+    r"""Return text from a peer between quotes, nothing in it that could end them or the line.
 
-    Its line is the Common Log Format's.
+    >>> print(quoted('a "quoted"\r\nword'))
+    "a \x22quoted\x22\x0d\x0aword"
+    """
+    return '"' + UNSAFE.sub(lambda found: f"\\x{ord(found[0]):02x}", text) + '"'
+
+
+class AccessLog:
+    """Collects the lines of one turn of the event loop and gives them to ``sink`` at once.
+
+    ``clock`` gives the time in seconds since 1970.
     """
 
-    event = "answered"
-    client: str
-    at: float
-    method: str
-    target: str
-    version: str
-    status: int
-    size: int | None
+    def __init__(
+        self,
+        sink: Callable[[str], object],
+        form: LogFormat = "common",
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._sink, self._clock = sink, clock
+        self._line = {"common": self._common, "combined": self._combined, "json": self._json}[form]
+        self._lines: list[str] = []
+        self._second, self._stamp = -1, ""
 
-    def __str__(self) -> str:
-        at = time.strftime("%d/%b/%Y:%H:%M:%S %z", time.localtime(self.at))
-        target = self.target.replace('"', "%22")
-        size = "-" if self.size is None else self.size
-        line = f"{self.method} {target} HTTP/{self.version}"
-        return f'{self.client} - - [{at}] "{line}" {self.status} {size}'
+    def add(self, client: str, request: Request, status: int, size: int | None) -> None:
+        """Note a request that is answered; ``size`` is the body's in bytes, None if unknown."""
+        if not self._lines:
+            asyncio.get_running_loop().call_soon(self.flush)
+        self._lines.append(self._line(client, request, status, size))
+
+    def flush(self) -> None:
+        """Give out what has been collected."""
+        if self._lines:
+            text = "\n".join(self._lines)
+            self._lines.clear()
+            self._sink(text)
+
+    def _time(self, form: str) -> str:
+        now = int(self._clock())
+        if now != self._second:
+            self._second, self._stamp = now, time.strftime(form, time.localtime(now))
+        return self._stamp
+
+    def _common(self, client: str, request: Request, status: int, size: int | None) -> str:
+        at = self._time("%d/%b/%Y:%H:%M:%S %z")
+        target = request.target.decode("latin-1")
+        line = quoted(f"{request.method} {target} HTTP/{request.version}")
+        return f"{client} - - [{at}] {line} {status} {'-' if size is None else size}"
+
+    def _combined(self, client: str, request: Request, status: int, size: int | None) -> str:
+        referer = quoted(request.headers.get("referer", "-"))
+        agent = quoted(request.headers.get("user-agent", "-"))
+        return f"{self._common(client, request, status, size)} {referer} {agent}"
+
+    def _json(self, client: str, request: Request, status: int, size: int | None) -> str:
+        return json.dumps(
+            {
+                "event": "answered",
+                "client": client,
+                "at": self._time("%Y-%m-%dT%H:%M:%S%z"),
+                "method": request.method,
+                "target": request.target.decode("latin-1"),
+                "version": request.version,
+                "status": status,
+                "bytes": size,
+                "referer": request.headers.get("referer"),
+                "agent": request.headers.get("user-agent"),
+            }
+        )

@@ -57,6 +57,13 @@ class HttpConnection(Connection):
         self._eof = False
         self._lingering: float | None = None
 
+    def not_tls(self) -> bytes:
+        page = self.site.refusal(
+            Refused(400, "This port speaks HTTPS; here it was asked in plain HTTP.")
+        )
+        body = page.body if isinstance(page.body, bytes) else b""
+        return head(page, self.server.clock.date(), "close") + body
+
     # reading
 
     def data_received(self, data: bytes) -> None:
@@ -154,8 +161,9 @@ class HttpConnection(Connection):
         )
         connection = ("keep-alive" if old else "") if keep else "close"
         self._out.append(head(reply, self.server.clock.date(), connection, chunked=chunked))
-        if self.server.watched:
-            self.server.log(self.peer, request, reply)
+        if self.server.access is not None:
+            sent = 0 if request.method == "HEAD" or not reply.has_body else reply.length
+            self.server.access.add(self.peer.host, request, reply.status, sent)
         body = reply.body
         if not isinstance(body, bytes):
             if request.method == "HEAD":

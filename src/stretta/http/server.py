@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import os
-import time
 
 from stretta.address import Endpoint
-from stretta.http.access import Answered
+from stretta.errors import UsageError
+from stretta.http.access import AccessLog
 from stretta.http.connection import HttpConnection
-from stretta.http.reply import Clock, Reply
-from stretta.http.request import Request
+from stretta.http.reply import Clock
 from stretta.http.site import Site
-from stretta.net.interfaces import reachable
+from stretta.net.interfaces import is_local, reachable
 from stretta.net.streams import StreamServer
-from stretta.options import HttpLimits, SiteOptions
+from stretta.options import HttpLimits, ServerTls, SiteOptions
 from stretta.reports import Serving, Watch
 from stretta.services import Service
 
@@ -28,15 +27,18 @@ def serve(
     service: Service | None = None,
     options: SiteOptions | None = None,
     limits: HttpLimits | None = None,
+    tls: ServerTls | None = None,
     watch: Watch | None = None,
+    access: AccessLog | None = None,
 ) -> HttpServer:
     """Return an HTTP server of the files in ``folder``, and of nothing outside it.
 
     ``service``, if given, answers the body of each POST; without it a POST gets 405. ``host`` is an
     address or a name (``"::"`` takes IPv4 too), ``port`` 0 any free port. ``watch`` is called with
     each report. Use the server as an async context manager, or block in its ``run()``; both raise
-    CannotServe when the address, the port or the folder cannot be had. Raises UsageError for
-    ``options`` that make no sense.
+    CannotServe when the address, the port or the folder cannot be had. ``access`` collects a line
+    a request. Raises UsageError for
+    ``options`` that make no sense, and a certificate in ``tls`` that cannot be used.
 
     >>> import asyncio, urllib.request
     >>> from stretta import http
@@ -50,7 +52,7 @@ def serve(
     """
     limits = limits or HttpLimits()
     site = Site(folder, service, limits, options or SiteOptions())
-    return HttpServer(site, host, port, limits, watch)
+    return HttpServer(site, host, port, limits, tls, watch, access)
 
 
 class HttpServer(StreamServer):
@@ -59,10 +61,33 @@ class HttpServer(StreamServer):
     command = "stretta http server"
 
     def __init__(
-        self, site: Site, host: str, port: int, limits: HttpLimits, watch: Watch | None
+        self,
+        site: Site,
+        host: str,
+        port: int,
+        limits: HttpLimits,
+        tls: ServerTls | None,
+        watch: Watch | None,
+        access: AccessLog | None,
     ) -> None:
-        super().__init__(lambda: HttpConnection(self), host, port, limits=limits, watch=watch)
-        self.site, self.http_limits = site, limits
+        super().__init__(
+            lambda: HttpConnection(self),
+            host,
+            port,
+            limits=limits,
+            tls=tls,
+            alpn=["http/1.1"],
+            watch=watch,
+        )
+        protected = self.identity is not None or is_local(host) or site.options.auth_without_tls
+        if site.users is not None and not protected:
+            raise UsageError(
+                "passwords would travel unprotected",
+                f"whoever is on the way to {host} could read them",
+                "Add --tls, keep to this machine with -a 127.0.0.1,"
+                " or accept it with --auth-without-tls.",
+            )
+        self.site, self.http_limits, self.access = site, limits, access
         self.clock = Clock()
         self._every = min(self._every, limits.header_timeout / 4, limits.body_timeout / 4)
 
@@ -75,25 +100,30 @@ class HttpServer(StreamServer):
     def urls(self) -> list[str]:
         """Every URL at which it can be reached, this machine's own first."""
         hosts = [host for endpoint in self.endpoints for host in reachable(endpoint.host)]
-        return [f"http://{Endpoint(host, self.port).authority}/" for host in dict.fromkeys(hosts)]
+        scheme = "http" if self.identity is None else "https"
+        base = self.site.base
+        return [
+            f"{scheme}://{Endpoint(host, self.port).authority}{base}"
+            for host in dict.fromkeys(hosts)
+        ]
 
     async def start(self) -> None:
         self.site.folder.check()
         await super().start()
 
     def _announce(self) -> None:
-        self.watch(Serving(self.port, tuple(self.urls), os.fsdecode(self.site.folder.path)))
-
-    def log(self, client: Endpoint, request: Request, reply: Reply) -> None:
-        """Report a request that is answered."""
         self.watch(
-            Answered(
-                client.host,
-                time.time(),
-                request.method,
-                request.target.decode("latin-1"),
-                request.version,
-                reply.status,
-                reply.length,
+            Serving(
+                self.port,
+                self.urls,
+                self.site.folder.path.decode("utf-8", "replace"),
+                shared=not all(endpoint.is_loopback for endpoint in self.endpoints)
+                and self.site.users is None,
+                trust=self.identity.trust if self.identity is not None else None,
             )
         )
+
+    def abort(self) -> None:
+        super().abort()
+        if self.access is not None:
+            self.access.flush()

@@ -54,6 +54,7 @@ class Site:
         self._service_is_async = service is not None and is_async(service)
         self._index = [os.fsencode(name) for name in options.index]
         self._base = parse_base(options.base_path)
+        self.base = Target(self._base, is_folder=True, query="").path
         self.methods = ("GET", "HEAD", "OPTIONS") + (("POST",) if service else ())
         self.allow = ("Allow", ", ".join(self.methods))
         self._added = added_headers(options)

@@ -4,7 +4,18 @@ from __future__ import annotations
 
 import ifaddr
 
-__all__ = ["reachable"]
+from stretta.address import Endpoint
+
+__all__ = ["is_local", "reachable"]
+
+
+def is_local(host: str) -> bool:
+    """Return whether a listening address is reached from this machine only.
+
+    >>> is_local("127.0.0.1"), is_local("localhost"), is_local("0.0.0.0")
+    (True, True, False)
+    """
+    return host == "localhost" or Endpoint(host, 0).is_loopback
 
 
 def reachable(host: str) -> list[str]:

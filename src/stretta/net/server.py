@@ -9,7 +9,7 @@ import socket
 import threading
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
 from types import TracebackType
@@ -47,6 +47,7 @@ class Server(ABC):
         self.endpoints: list[Endpoint] = []
         self.counts: Counter[str] = Counter()
         self._told: set[str] = set()
+        self._on_hangup: Callable[[], None] | None = None  # else SIGHUP ends the process
         self._ended: asyncio.Event | None = None
         self._stopping = False
 
@@ -172,6 +173,8 @@ class Server(ABC):
 
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, on_signal)
+        if self._on_hangup is not None:
+            loop.add_signal_handler(signal.SIGHUP, self._on_hangup)
         await stopping.wait()
         await self.stop()
 

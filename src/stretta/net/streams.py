@@ -10,14 +10,17 @@ import struct
 import sys
 import termios
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import cast
 
 from stretta.address import Endpoint
+from stretta.errors import StrettaError
 from stretta.net.accept import Acceptor
+from stretta.net.identity import Identity
 from stretta.net.server import Server
-from stretta.options import ConnectionLimits
+from stretta.net.tls_stream import TlsStream
+from stretta.options import ConnectionLimits, ServerTls
 from stretta.reports import Watch
 
 __all__ = ["Connection", "StreamServer"]
@@ -92,6 +95,14 @@ class Connection(asyncio.Protocol):
             self.transport.close()
         self.busy = False
 
+    def not_tls(self) -> bytes:
+        """Return what a client hears that speaks no TLS where TLS is spoken."""
+        return b""
+
+    def insecure(self, why: str) -> None:
+        """Count and report that TLS has failed."""
+        self.server.dropped(self.peer, "insecure", why)
+
     def drop(self, name: str, why: str) -> None:
         """Reset the connection, count it under ``name`` and report why.
 
@@ -117,10 +128,15 @@ class StreamServer(Server):
         port: int,
         *,
         limits: ConnectionLimits,
+        tls: ServerTls | None = None,
+        alpn: Sequence[str] = (),
         watch: Watch | None = None,
     ) -> None:
         super().__init__(host, port, drain_timeout=limits.drain_timeout, watch=watch)
         self.limits = limits
+        self.identity = Identity.of(tls, host, alpn) if tls is not None else None
+        self._on_hangup = None if self.identity is None else self.reload
+        self._handshaking: set[TlsStream] = set()
         self.open: set[Connection] = set()
         self._factory = factory
         self._per_source: Counter[str] = Counter()
@@ -135,10 +151,21 @@ class StreamServer(Server):
         )
         for sock in sockets:
             acceptor = Acceptor(
-                sock, self._factory, backlog=self.limits.backlog, exhausted=self._out_of_descriptors
+                sock,
+                self._new_protocol,
+                backlog=self.limits.backlog,
+                exhausted=self._out_of_descriptors,
             )
             self._acceptors.append(acceptor)
         self._timer = asyncio.get_running_loop().call_later(self._every, self._tick)
+
+    def _new_protocol(self) -> asyncio.BaseProtocol:
+        connection = self._factory()
+        if self.identity is None:
+            return connection
+        stream = TlsStream(self.identity.context, connection)
+        self._handshaking.add(stream)
+        return stream
 
     def _close(self) -> None:
         for acceptor in self._acceptors:
@@ -188,7 +215,28 @@ class StreamServer(Server):
         super()._tick()
         for connection in list(self.open):
             connection.tick(self._every)
+        if self.identity is not None:
+            self._tick_handshakes(self.identity.handshake_timeout)
         self._timer = asyncio.get_running_loop().call_later(self._every, self._tick)
+
+    def _tick_handshakes(self, most: float) -> None:
+        for stream in list(self._handshaking):
+            stream.waited += self._every
+            if stream.ready or stream.is_closing():
+                self._handshaking.discard(stream)
+            elif stream.waited >= most:
+                self._handshaking.discard(stream)
+                stream.give_up("the TLS handshake took too long")
+
+    def reload(self) -> None:
+        """Take new certificates for connections to come; bad ones are reported and not taken."""
+        if self.identity is not None:
+            try:
+                self.identity.load()
+            except StrettaError as error:
+                self.dropped(self.endpoints[0], "not reloaded", str(error))
+            else:
+                self.counts["reloaded"] += 1
 
 
 def unsent(transport: asyncio.Transport) -> int:

@@ -1,4 +1,4 @@
-"""TLS, a property of the stream: contexts for both ends, and what their errors mean.
+"""TLS as a client speaks it: whom it trusts, and what its errors mean.
 
 Versions 1.2 and 1.3, and of 1.2 only suites with forward secrecy and authenticated encryption
 (RFC 9325 section 4.2).
@@ -14,7 +14,7 @@ from functools import cache
 
 from stretta.errors import NetworkError, StrettaError, UsageError
 
-__all__ = ["client_context", "tls_error"]
+__all__ = ["SUITES", "bad_file", "client_context", "tls_error"]
 
 SUITES = "ECDHE+AESGCM:ECDHE+CHACHA20"
 """What TLS 1.2 may use; the suites of TLS 1.3 are all authenticated."""
@@ -45,11 +45,12 @@ def client_context(
                 cafile=None if os.path.isdir(ca) else ca, capath=ca if os.path.isdir(ca) else None
             )
         except OSError as error:
-            raise _bad_file("certificates to trust", ca, error) from error
+            raise bad_file("certificates to trust", ca, error) from error
     return context
 
 
-def _bad_file(what: str, path: str, error: OSError) -> UsageError:
+def bad_file(what: str, path: str, error: OSError) -> UsageError:
+    """Return the error for a file of certificates or keys that cannot be read."""
     if isinstance(error, ssl.SSLError):
         why = "it holds no certificate in PEM form"
     else:

@@ -9,7 +9,7 @@ from typing import Literal, cast
 
 from stretta.errors import UsageError
 from stretta.net.streams import Connection, StreamServer
-from stretta.options import StreamLimits
+from stretta.options import ServerTls, StreamLimits
 from stretta.reports import Received, Sent, Watch
 from stretta.services import CUTS, Service, is_async, upper
 from stretta.tcp.framing import Framing, LineFraming, LineTooLong, StreamFraming
@@ -24,6 +24,7 @@ def serve(
     *,
     framing: Literal["stream", "line"] = "stream",
     limits: StreamLimits | None = None,
+    tls: ServerTls | None = None,
     watch: Watch | None = None,
 ) -> TcpServer:
     """Return a TCP server that answers every connection through ``service``.
@@ -32,7 +33,8 @@ def serve(
     whatever arrives, as it arrives; with ``"line"``, each line without its end. ``host`` is an
     address or a name (``"::"`` takes IPv4 too), ``port`` 0 any free port. ``watch`` is called with
     each report. Use the server as an async context manager, or block in its ``run()``; both raise
-    CannotServe when the address or port cannot be had.
+    CannotServe when the address or port cannot be had. Raises UsageError when ``tls`` asks for a
+    certificate that cannot be used.
 
     >>> import asyncio
     >>> from stretta import tcp
@@ -42,7 +44,7 @@ def serve(
     >>> asyncio.run(main())
     b'oaic\\n'
     """
-    return TcpServer(service, host, port, framing, limits or StreamLimits(), watch)
+    return TcpServer(service, host, port, framing, limits or StreamLimits(), tls, watch)
 
 
 class TcpServer(StreamServer):
@@ -64,6 +66,7 @@ class TcpServer(StreamServer):
         port: int,
         framing: Literal["stream", "line"],
         limits: StreamLimits,
+        tls: ServerTls | None,
         watch: Watch | None,
     ) -> None:
         if framing not in ("stream", "line"):
@@ -78,7 +81,12 @@ class TcpServer(StreamServer):
             )
 
         super().__init__(
-            lambda: kind(self, service, new_framing()), host, port, limits=limits, watch=watch
+            lambda: kind(self, service, new_framing()),
+            host,
+            port,
+            limits=limits,
+            tls=tls,
+            watch=watch,
         )
 
 

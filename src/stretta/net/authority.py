@@ -1,0 +1,89 @@
+"""A certificate authority of one's own, for servers that only need to be reached by their owner.
+
+It is made on first use and kept in the user's data folder (XDG Base Directory Specification), its
+key readable by nobody else.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from stretta.errors import UsageError
+
+__all__ = ["data_folder", "own_certificate"]
+
+VALID = dt.timedelta(days=365)
+"""How long a certificate serves; some systems refuse more than 398 days."""
+
+RENEW = dt.timedelta(days=30)
+"""With less time left than this, a new one is made."""
+
+
+def data_folder() -> Path:
+    """Return the folder in which the user's data lives."""
+    base = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
+    return Path(base) / "stretta"
+
+
+def own_certificate(names: Sequence[str]) -> tuple[str, str]:
+    """Return the file of a certificate for these names and addresses, and its authority's.
+
+    Both are made if need be. Raises UsageError where that cannot be.
+    """
+    try:
+        import trustme  # noqa: PLC0415 - an extra
+    except ImportError:
+        raise UsageError(
+            "cannot make a certificate",
+            "the package trustme is not installed",
+            "Install it: pip install 'stretta[tls]', or give a certificate: --tls-cert FILE",
+        ) from None
+    folder = data_folder()
+    ca_file, key_file, leaf_file = (folder / n for n in ("ca.pem", "ca.key", "server.pem"))
+    names = sorted(set(names))
+    try:
+        folder.mkdir(parents=True, mode=0o700, exist_ok=True)
+        if ca_file.exists() and key_file.exists():
+            authority = trustme.CA.from_pem(ca_file.read_bytes(), key_file.read_bytes())
+        else:
+            authority = trustme.CA(organization_name="Stretta on this machine")
+            _write_private(key_file, authority.private_key_pem.bytes())
+            _write_private(ca_file, authority.cert_pem.bytes())
+            leaf_file.unlink(missing_ok=True)
+        if not _still_good(leaf_file, names):
+            until = dt.datetime.now(dt.UTC) + VALID
+            leaf = authority.issue_cert(*names, not_after=until)
+            _write_private(leaf_file, leaf.private_key_and_cert_chain_pem.bytes())
+    except (OSError, ValueError) as error:
+        raise UsageError(
+            f"cannot keep a certificate in {folder}",
+            str(error),
+            "Give one: --tls-cert FILE --tls-key FILE, or another folder in XDG_DATA_HOME.",
+        ) from error
+    return str(leaf_file), str(ca_file)
+
+
+def _write_private(path: Path, data: bytes) -> None:
+    """Write a file that only its owner may read, all of it or nothing."""
+    aside = path.with_name(f"{path.name}.{os.getpid()}")
+    descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with open(descriptor, "wb") as file:
+        file.write(data)
+    aside.replace(path)
+
+
+def _still_good(leaf: Path, names: Sequence[str]) -> bool:
+    """Return whether the certificate made last time covers these names, for long enough."""
+    from cryptography import x509  # noqa: PLC0415 - it comes with trustme
+
+    if not leaf.exists():
+        return False
+    certificate = x509.load_pem_x509_certificate(leaf.read_bytes())
+    covered: Any = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    known = {str(name.value) for name in covered}
+    left = certificate.not_valid_after_utc - dt.datetime.now(dt.UTC)
+    return known.issuperset(names) and left > RENEW

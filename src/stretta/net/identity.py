@@ -1,0 +1,92 @@
+"""Who a server is under TLS: its certificate and key, which can be renewed while it serves."""
+
+from __future__ import annotations
+
+import os
+import socket
+import ssl
+from collections.abc import Sequence
+
+from stretta.errors import UsageError
+from stretta.net.authority import own_certificate
+from stretta.net.interfaces import reachable
+from stretta.net.tls import SUITES, bad_file
+from stretta.options import ServerTls
+
+__all__ = ["Identity"]
+
+
+class Identity:
+    """Who a server is: its certificate and key, in a context that can take newer ones.
+
+    ``trust`` is the file of the authority that clients have to trust, where we are that authority.
+    """
+
+    def __init__(
+        self, cert: str | None, key: str | None, names: Sequence[str], alpn: Sequence[str]
+    ) -> None:
+        self._cert, self._key, self._names = cert, key, names
+        self._alpn = list(alpn)
+        self.handshake_timeout = 10.0
+        self.trust: str | None = None
+        self.context = self._new_context()
+        self.load()
+
+    @classmethod
+    def of(cls, options: ServerTls, host: str, alpn: Sequence[str]) -> Identity | None:
+        """Return the identity that the options ask for, None if they ask for no TLS.
+
+        ``host`` is the address to listen on. Raises UsageError.
+        """
+        if options.tls_key is not None and options.tls_cert is None:
+            raise UsageError("--tls-key belongs to a certificate", hint="Give --tls-cert too.")
+        if not (options.tls or options.tls_cert):
+            return None
+        names = [] if options.tls_cert else ["localhost", *reachable(host), socket.gethostname()]
+        identity = cls(options.tls_cert, options.tls_key, names, alpn)
+        identity.handshake_timeout = options.tls_handshake_timeout
+        return identity
+
+    def load(self) -> None:
+        """Read certificate and key anew; what is there now stays when they cannot be used.
+
+        Raises UsageError.
+        """
+        cert = self._cert
+        if cert is None:
+            cert, self.trust = own_certificate(self._names)
+        self._load_into(self._new_context(), cert)  # try it where it can do no harm
+        self._load_into(self.context, cert)
+
+    def _load_into(self, context: ssl.SSLContext, cert: str) -> None:
+        try:
+            context.load_cert_chain(cert, self._key, password=_no_password)
+        except ssl.SSLError as error:
+            raise UsageError(
+                f"cannot use the certificate in {cert}",
+                (error.reason or str(error)).replace("_", " ").lower(),
+                "Give PEM files of a certificate and its own key: --tls-cert FILE --tls-key FILE",
+            ) from error
+        except OSError as error:
+            path = error.filename or self._key or cert
+            raise bad_file("certificate or key", str(path), error) from error
+
+    def _new_context(self) -> ssl.SSLContext:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        context.set_ciphers(SUITES)
+        context.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_CIPHER_SERVER_PREFERENCE
+        if self._alpn:
+            context.set_alpn_protocols(self._alpn)
+        keylog = os.environ.get("SSLKEYLOGFILE")
+        if keylog:
+            context.keylog_filename = keylog
+        return context
+
+
+def _no_password() -> str:
+    raise UsageError(
+        "the private key is locked with a password",
+        "a server cannot ask for it",
+        "Unlock it first: openssl pkey -in KEY -out UNLOCKED",
+    )

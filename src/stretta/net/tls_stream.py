@@ -1,0 +1,188 @@
+"""TLS between the wire and a server's connection, so that neither knows of the other.
+
+The event loops' own TLS drops what OpenSSL has to say when something goes wrong: a client of the
+wrong version sees the connection end without a word. Here the alert goes out (RFC 8446 section 6).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from contextlib import suppress
+from typing import Any, Protocol, cast
+
+__all__ = ["TlsStream"]
+
+CHUNK = 256 * 1024
+"""Bytes of plain text that one read takes at most."""
+
+HANDSHAKE = 0x16
+"""The first byte of every TLS conversation (RFC 8446 section 5.1)."""
+
+
+class Securable(Protocol):
+    """What a connection needs to be put behind TLS."""
+
+    def not_tls(self) -> bytes:
+        """Return what to answer, in the clear, to a client that speaks no TLS."""
+
+    def insecure(self, why: str) -> None:
+        """Be told that no secure connection came about, or that it broke."""
+
+    # and what asyncio.Protocol has
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None: ...
+    def connection_lost(self, exc: Exception | None) -> None: ...
+    def data_received(self, data: bytes) -> None: ...
+    def eof_received(self) -> bool | None: ...
+    def pause_writing(self) -> None: ...
+    def resume_writing(self) -> None: ...
+
+
+class TlsStream(asyncio.Protocol, asyncio.Transport):
+    """The wire's protocol, and the connection's transport."""
+
+    __slots__ = (
+        "_begun", "_closing", "_in", "_inner", "_out", "_paused", "_tls", "_wire", "ready",
+        "waited",
+    )  # fmt: skip
+
+    def __init__(self, context: ssl.SSLContext, inner: Securable) -> None:
+        super().__init__()
+        self._inner = inner
+        self._in, self._out = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self._tls = context.wrap_bio(self._in, self._out, server_side=True)
+        self._begun = self._paused = self._closing = False
+        self.ready = False  # the handshake is done
+        self.waited = 0.0  # seconds that the handshake has taken, to a tick's precision
+
+    # the wire's side
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._wire = cast("asyncio.Transport", transport)
+        self._inner.connection_made(self)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._closing = True
+        self._inner.connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        if self._closing:
+            return
+        if not self._begun:
+            self._begun = True
+            if data[0] != HANDSHAKE:
+                self._wire.write(self._inner.not_tls())
+                self._fail("it does not speak TLS")
+                return
+        self._in.write(data)
+        self._advance()
+
+    def _advance(self) -> None:
+        """Go on with what has come: the handshake, then the data."""
+        if self._closing:
+            return
+        try:
+            if not self.ready:
+                self._tls.do_handshake()
+                self.ready = True
+            self._read()
+        except ssl.SSLWantReadError:
+            pass
+        except ssl.SSLError as error:
+            self._flush()  # the alert
+            self._fail(f"TLS failed: {(error.reason or str(error)).replace('_', ' ').lower()}")
+            return
+        self._flush()
+
+    def eof_received(self) -> bool:
+        if not self.ready:
+            return False
+        return bool(self._inner.eof_received())
+
+    def pause_writing(self) -> None:
+        self._inner.pause_writing()
+
+    def resume_writing(self) -> None:
+        self._inner.resume_writing()
+
+    def _read(self) -> None:
+        """Give the connection what can be decrypted. Raises SSLWantReadError, SSLError."""
+        while not self._paused and not self._closing:
+            try:
+                data = self._tls.read(CHUNK)
+            except ssl.SSLZeroReturnError:
+                data = b""
+            if not data:  # close_notify: the client has said all it has to say
+                if not self._inner.eof_received():
+                    self.close()
+                return
+            self._inner.data_received(data)
+
+    def _flush(self) -> None:
+        if self._out.pending:
+            self._wire.write(self._out.read())
+
+    def give_up(self, why: str) -> None:
+        """Cut a client that does not come to the point."""
+        self._inner.insecure(why)
+        self.abort()
+
+    def _fail(self, why: str) -> None:
+        self._closing = True
+        self._inner.insecure(why)
+        self._wire.close()
+
+    # the connection's side
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        if self._closing:
+            return
+        rest = memoryview(data)
+        while rest:
+            rest = rest[self._tls.write(rest) :]
+        self._wire.write(self._out.read())
+
+    def pause_reading(self) -> None:
+        self._paused = True
+        self._wire.pause_reading()
+
+    def resume_reading(self) -> None:
+        if self._paused:
+            self._paused = False
+            self._wire.resume_reading()
+            if self._in.pending or self._tls.pending():
+                asyncio.get_running_loop().call_soon(self._advance)
+
+    def write_eof(self) -> None:
+        """Say that no more will follow (close_notify); reading goes on."""
+        with suppress(ssl.SSLError):  # it wants the client's own, for which nobody waits
+            self._tls.unwrap()
+        self._flush()
+        self._wire.write_eof()
+
+    def can_write_eof(self) -> bool:
+        return self.ready
+
+    def close(self) -> None:
+        if self._closing:
+            return
+        if self.ready:
+            with suppress(ssl.SSLError):
+                self._tls.unwrap()
+            self._flush()
+        self._closing = True
+        self._wire.close()
+
+    def abort(self) -> None:
+        self._closing = True
+        self._wire.abort()
+
+    def is_closing(self) -> bool:
+        return self._closing or self._wire.is_closing()
+
+    def get_write_buffer_size(self) -> int:
+        return self._wire.get_write_buffer_size()
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        return self._tls if name == "ssl_object" else self._wire.get_extra_info(name, default)
