@@ -13,20 +13,46 @@ def reply(head, body=b""):
     return b"HTTP/1.1 " + head.replace(b"\n", b"\r\n") + b"\r\n\r\n" + body
 
 
-def test_the_lectures_conversation_at_the_prompt():
-    with canned(HELLO) as server, Terminal("http", "client") as person:
-        person.expect("Type the object's URL: ")
-        person.type(server.url + "\n")
+def test_the_lectures_conversation_at_the_prompt(tmp_path):
+    env = {"NO_COLOR": "1", "XDG_STATE_HOME": str(tmp_path)}
+    with canned(HELLO) as server, Terminal("http", "client", env=env) as person:
+        person.expect("Type the object's URL:")
+        person.type(server.url + "\r")
         person.expect(f"Connecting to server at (127.0.0.1, {server.port})\nGET / HTTP/1.1\n")
         person.expect("\n\nWaiting for response ... received\nResponse:\nHTTP/1.1 200 OK\n")
-        person.expect("Content-Length: 4\n\nciao\nType the object's URL: ")
-        person.type("http://a b/\n")
+        person.expect("Content-Length: 4\n\nciao\n")
+        person.expect("total ")  # the timing bar's last word
+        person.type("http://a b/\r")
         person.expect("cannot use the URL <http://a b/>: its host holds a character")
-        person.type(f":{free_port()}\n")
+        person.type(f":{free_port()}\r")
         person.expect("connection refused")
-        person.type("\n")
+        person.type("\r")
         assert person.end() == 0
     assert "Traceback" not in person.screen
+    assert server.url in (tmp_path / "stretta" / "urls").read_text()
+
+
+def test_the_prompt_remembers_urls_but_no_passwords(tmp_path):
+    env = {"NO_COLOR": "1", "XDG_STATE_HOME": str(tmp_path)}
+    with canned(HELLO) as server:
+        secret = server.url.replace("//", "//anna:segreto@")
+        with Terminal("http", "client", env=env) as person:
+            person.expect("Type the object's URL:")
+            person.type(server.url + "earlier\r")
+            person.expect("total ")
+            person.type(secret + "\r")
+            person.expect("Authorization: Basic")
+            person.type("\x04")
+            assert person.end() == 0
+        with Terminal("http", "client", env=env) as person:
+            person.expect("Type the object's URL:")
+            person.type("\x12")  # Ctrl-R
+            person.expect("i-search")
+            person.type("earl\r\r")
+            person.expect("GET /earlier HTTP/1.1")
+            person.type("\x04")
+            assert person.end() == 0
+    assert "segreto" not in (tmp_path / "stretta" / "urls").read_text()
 
 
 def test_the_prompt_reads_urls_from_a_pipe_too():
@@ -92,28 +118,43 @@ def test_a_silent_server_is_exit_status_6():
         (b"Content-Type: text/plain; charset=latin1", b"perch\xe9", "perché\n"),
         (b"Content-Type: text/plain; charset=utf-16", "perché".encode("utf-16"), "perché\n"),
         (b"X: y", b"\xef\xbb\xbfciao", "\n\nciao\n"),
-        (b"Content-Type: image/png", b"\x89PNG\r\n", "(binary, not shown: image/png, 6 bytes)"),
-        (b"Content-Type: text/plain", b"a\0b", "(binary, not shown: text/plain, 3 bytes)"),
+        (
+            b"Content-Type: image/png",
+            b"\x89PNG\r\n",
+            "(binary, not shown: image/png, 6 bytes; to save it",
+        ),
+        (b"Content-Type: text/plain", b"a\0b", "(binary, not shown: text/plain, 3 bytes; "),
         (b"X: y", b"\x00\xff\xfe\x01" * 999, "3996 bytes"),
         (b"X: \x9b31m\xc3\xa9", b"ciao", "X: \\x9b31mé"),
-        (b"Content-Encoding: gzip", gzip.compress(b"ciao " * 400), "ciao ciao"),
+        (b"Content-Encoding: gzip", gzip.compress(b"ciao " * 400, mtime=0), "ciao ciao"),
     ],
 )
 def test_a_person_sees_text_and_is_spared_the_rest(head, body, shown):
     answer = reply(b"200 OK\nContent-Length: %d\n" % len(body) + head, body)
-    with canned(answer) as server, Terminal("http", "client", server.url) as person:
+    with (
+        canned(answer) as server,
+        Terminal("http", "client", server.url, env={"NO_COLOR": "1"}) as person,
+    ):
         person.expect(shown)
         assert person.end() == 0
     assert "\x1b" not in person.screen
     assert "\x9b" not in person.screen
 
 
-def test_json_is_one_object_a_line():
-    with canned(HELLO) as server:
-        result = stretta("http", "client", "--json", server.url)
-    objects = [json.loads(line) for line in result.stdout.splitlines()]
-    assert objects[0] == {"event": "connecting", "server": ["127.0.0.1", server.port]}
-    assert objects[-1] == {"event": "reply", "bytes": 4, "text": "ciao"}
+def test_json_is_one_object_an_exchange():
+    with canned(HELLO, reply(b"404 No\nContent-Length: 2", b"\0\1")) as server:
+        result = stretta("http", "client", "--json", server.url, server.url + "x", ":1")
+    first, second, third = (json.loads(line) for line in result.stdout.splitlines())
+    assert first["request"]["head"].encode() == server.requests[0]
+    assert first["response"]["headers"] == [["Content-Type", "text/plain"], ["Content-Length", "4"]]
+    assert (first["response"]["text"], first["response"]["framing"]) == ("ciao", "length")
+    assert first["server"] == ["127.0.0.1", server.port]
+    assert 0 < first["phases"]["connected"] < first["phases"]["ended"]
+    assert (first["error"], first["exit_status"]) == (None, 0)
+    assert (second["response"]["base64"], second["exit_status"]) == ("AAE=", 4)
+    assert third["response"] is None
+    assert "connection refused" in third["error"]["why"]
+    assert result.returncode == 4
 
 
 def test_a_reader_that_leaves_is_no_traceback():

@@ -30,7 +30,8 @@ class ClientRequest:
 
     ``headers`` are added to those that every request carries, or replace them by name; one with an
     empty value takes the usual one away. ``size`` is that of ``body``, None where only its end will
-    tell. With a ``proxy`` the request is in the form that a proxy wants. Raises UsageError when the method or a header cannot be sent.
+    tell. With a ``proxy`` the request is in the form that a proxy wants. Raises UsageError when
+    the method or a header cannot be sent.
 
     >>> from stretta.http.url import parse_url
     >>> ClientRequest(url=parse_url("*"), version="1.0").head()

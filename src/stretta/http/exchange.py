@@ -11,7 +11,7 @@ from stretta.http.body import pieces_of
 from stretta.http.client_request import ClientRequest
 from stretta.http.decode import Decoder, decoder_for
 from stretta.http.reader import Head, HeadLimits, Piece, ResponseReader
-from stretta.http.reports import Awaiting, Requesting, Responding
+from stretta.http.reports import Awaiting, Interim, Requesting, Responding
 from stretta.net.channel import Channel, Timer
 from stretta.reports import Report, Watch
 
@@ -221,7 +221,10 @@ class Exchange:
             return
         if self.phases.first_byte is None:
             self.phases.first_byte = self._now()
+        known = len(self.reader.interim)
         pieces: Iterable[Piece] = self.reader.feed(data)
+        for head in self.reader.interim[known:]:
+            self._tell(Interim(head))
         if sending:  # they are views, and wait longer than the next call
             pieces = held = [bytes(piece) for piece in pieces]
             self._early += sum(map(len, held))

@@ -11,7 +11,7 @@ from stretta.reports import Report
 if TYPE_CHECKING:  # plain HTTP starts without TLS
     from stretta.net.channel_tls import Secured
 
-__all__ = ["Awaiting", "Redirected", "Requesting", "Responding", "Securing"]
+__all__ = ["Awaiting", "Interim", "Redirected", "Requesting", "Responding", "Securing"]
 
 
 @dataclass(eq=False, repr=False)
@@ -70,6 +70,20 @@ class Awaiting(Report):
 
     def __str__(self) -> str:
         return "Waiting for response ..."
+
+
+@dataclass(eq=False, repr=False)
+class Interim(Report):
+    """An interim head (1xx) has come; the final one follows."""
+
+    event = "interim"
+    head: Head
+
+    def __str__(self) -> str:
+        return self.head.status_line
+
+    def as_json(self) -> dict[str, Any]:
+        return {"event": self.event, "status": self.head.status}
 
 
 @dataclass(eq=False, repr=False)

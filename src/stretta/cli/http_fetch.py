@@ -1,0 +1,238 @@
+"""Fetching one URL for the command: what is sent, where the body goes, what is kept of it all."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+from stretta.cli.http_save import Saving
+from stretta.cli.http_show import Show
+from stretta.cli.talk import complain, write_out
+from stretta.errors import OutputError, StrettaError, UsageError
+from stretta.http.body import Body
+from stretta.http.client import Client, ResponseStream
+from stretta.http.reader import Piece
+from stretta.http.reports import Redirected, Securing
+from stretta.http.response import status_error
+from stretta.http.url import Url, parse_url
+from stretta.reports import LookedUp, Report
+
+if TYPE_CHECKING:
+    from stretta.http.record import Record
+
+__all__ = ["Fetcher", "Wanted"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """What every URL of one command is asked with, and where its body goes.
+
+    ``data`` is the text of ``-d``; ``output`` the file of ``-o``, "-" for standard output;
+    ``records`` tells that the exchanges are to be written down.
+    """
+
+    method: str = "GET"
+    headers: tuple[tuple[str, str], ...] = ()
+    data: str | None = None
+    output: str | None = None
+    remote_name: bool = False
+    resume: bool = False
+    records: bool = False
+
+    def content_type(self) -> list[tuple[str, str]]:
+        """Return the Content-Type field that the data needs, unless one is given."""
+        if self.data is None or any(name.lower() == "content-type" for name, _ in self.headers):
+            return []
+        return [("Content-Type", data_type(self.data))]
+
+
+@dataclass
+class Fetcher:
+    """Fetches URLs one after the other; ``records`` holds what came of each, if that is wanted."""
+
+    wanted: Wanted
+    show: Show
+    client: Client = field(init=False)
+    records: list[Record] = field(default_factory=list)
+    _notes: list[Report] = field(default_factory=list)
+
+    def watch(self, report: Report) -> None:
+        """Take what is told of an exchange."""
+        self._notes.append(report)
+        self.show(report)
+
+    def fetch(self, text: str) -> int:
+        """Fetch one URL and show the exchange; return the exit status that it deserves."""
+        self.show.begin()
+        self._notes.clear()
+        started = _now()
+        stream: KeptStream | None = None
+        saving: Saving | None = None
+        error: StrettaError | None = None
+        try:
+            url = parse_url(text)
+            saving = self._saving(url)
+            if saving is not None and saving.is_there:
+                self.show.talk.say(f"{saving.path} is there whole already.")
+                return 0
+            with ExitStack() as stack:
+                stream = self._ask(url, saving, stack)
+                error = self._receive(stream, saving)
+            self.show.times(stream.exchange.phases)
+        except StrettaError as failure:
+            self.show.broken_off()
+            error = failure
+        if error is not None:
+            complain(error)
+        if self.wanted.records:
+            self.records.append(self._record(started, text, stream, saving, error))
+        return error.status if error is not None else 0
+
+    def _saving(self, url: Url) -> Saving | None:
+        wanted = self.wanted
+        if wanted.remote_name:
+            if not wanted.resume:
+                return Saving(None, resume=False)
+            from stretta.http.filename import file_name  # noqa: PLC0415
+            from stretta.http.headers import Headers  # noqa: PLC0415
+
+            return Saving(Path(file_name(Headers(), url)), resume=True)
+        if wanted.output in {None, "-"}:
+            return None
+        return Saving(Path(str(wanted.output)), resume=wanted.resume)
+
+    def _ask(self, url: Url, saving: Saving | None, stack: ExitStack) -> KeptStream:
+        """Send the request; ``stack`` closes what was opened for it."""
+        fields = [*self.wanted.headers, *self.wanted.content_type()]
+        body: Body = b"" if self.wanted.data is None else open_data(self.wanted.data, stack)
+        if saving is not None:
+            fields += saving.fields()
+        stream = self.client.stream(self.wanted.method, url, headers=fields, body=body)
+        kept = KeptStream(stream, keep=self.wanted.records and saving is None)
+        return stack.enter_context(kept)
+
+    def _receive(self, stream: KeptStream, saving: Saving | None) -> StrettaError | None:
+        """Bring the body where it belongs; return the error that its status is."""
+        head, talk = stream.head, self.show.talk
+        error = status_error(head, str(stream.exchange.request.url))
+        if saving is not None and saving.complete_if_whole(stream):
+            talk.say(f"{saving.path} was whole already: {saving.done} bytes.")
+            return None
+        if saving is not None and error is None:
+            saving.take(stream)
+            talk.say(f"Saved {saving.done} bytes in {saving.path} {saving.note}".rstrip())
+        elif saving is not None:
+            talk.say("(nothing was saved)")
+        elif talk.as_json:
+            for _ in stream:  # it is kept, and told at the end
+                stream.exchange.check_size(stream.most)
+        elif self.wanted.output == "-":
+            for piece in stream:
+                write_out(piece)
+        else:
+            self.show.body(stream)
+        return error
+
+    def _record(
+        self,
+        started: str,
+        text: str,
+        stream: KeptStream | None,
+        saving: Saving | None,
+        error: StrettaError | None,
+    ) -> Record:
+        from stretta.http.exchange import Phases  # noqa: PLC0415
+        from stretta.http.record import Record  # noqa: PLC0415
+
+        notes = self._notes
+        facts: dict[str, Any] = {}
+        if stream is not None:
+            exchange = stream.exchange
+            facts = {
+                "request": exchange.request,
+                "request_head": exchange.request_head,
+                "server": exchange.server,
+                "interim": exchange.reader.interim,
+                "head": exchange.reader.head,
+                "framing": exchange.reader.framing,
+                "received": exchange.received,
+                "size": exchange.decoded,
+                "body": None if stream.kept is None else bytes(stream.kept),
+                "file": None if saving is None else str(saving.path),
+                "trailers": exchange.reader.trailers,
+            }
+        return Record(
+            started=started,
+            url=text if stream is None else str(stream.exchange.request.url),
+            addresses=[a for note in notes if isinstance(note, LookedUp) for a in note.addresses],
+            tls=next((note.as_json() for note in notes if isinstance(note, Securing)), None),
+            phases=Phases() if stream is None else stream.exchange.phases,
+            redirects=[(note.status, note.url) for note in notes if isinstance(note, Redirected)],
+            error=error,
+            **facts,
+        )
+
+
+class KeptStream(ResponseStream):
+    """A response whose body is kept as it passes, up to ``most`` bytes; ``kept`` is None beyond."""
+
+    most = 64 << 20
+
+    def __init__(self, stream: ResponseStream, *, keep: bool) -> None:
+        super().__init__(stream.exchange)
+        self.kept: bytearray | None = bytearray() if keep else None
+
+    def __iter__(self) -> Iterator[Piece]:
+        for piece in super().__iter__():
+            if self.kept is not None:
+                self.kept += piece
+                if len(self.kept) > self.most:
+                    self.kept = None
+            yield piece
+
+
+def open_data(data: str, stack: ExitStack) -> Body:
+    """Return what ``-d`` names: a file (@FILE), standard input (-), or its own text."""
+    if data == "-":
+        stdin: BinaryIO = sys.stdin.buffer
+        return stdin
+    if not data.startswith("@"):
+        return data.encode(errors="surrogateescape")
+    try:
+        return stack.enter_context(open(data[1:], "rb"))
+    except OSError as error:
+        raise UsageError(
+            f"cannot read {data[1:]}", (error.strerror or "").lower(), "Give a file: -d @FILE"
+        ) from None
+
+
+def data_type(data: str) -> str:
+    """Return the media type of what ``-d`` names, as far as its name tells."""
+    if data.startswith("@"):
+        from mimetypes import guess_type  # noqa: PLC0415
+
+        return guess_type(data[1:])[0] or "application/octet-stream"
+    return "application/octet-stream" if data == "-" else "application/x-www-form-urlencoded"
+
+
+def save_har(path: str, records: list[Record]) -> None:
+    """Write the exchanges as a HAR file. Raises OutputError."""
+    import json  # noqa: PLC0415
+
+    from stretta.http.record import har  # noqa: PLC0415
+
+    try:
+        Path(path).write_text(json.dumps(har(records), indent=1, ensure_ascii=False) + "\n")
+    except OSError as error:
+        why = (error.strerror or "").lower()
+        raise OutputError(f"cannot write {path}", why, "Choose another: --har FILE") from error
+
+
+def _now() -> str:
+    from datetime import UTC, datetime  # noqa: PLC0415
+
+    return datetime.now(UTC).isoformat(timespec="milliseconds")

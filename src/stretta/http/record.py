@@ -1,0 +1,213 @@
+"""An exchange as one JSON object, and several as a HAR log. Pure."""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from stretta import __version__
+from stretta.address import Endpoint
+from stretta.errors import StrettaError
+from stretta.http.client_request import ClientRequest
+from stretta.http.exchange import Phases
+from stretta.http.headers import Headers
+from stretta.http.media import charset_of, is_text
+from stretta.http.reader import Head
+
+__all__ = ["Record", "as_json", "har"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """All that is known of one exchange, whether it went well or not.
+
+    ``started`` is the time of the clock on the wall, as ISO 8601 has it. What did not come is None;
+    ``body`` also where it went to ``file``.
+    """
+
+    started: str
+    url: str
+    request: ClientRequest | None = None
+    request_head: bytes = b""
+    addresses: list[str]
+    server: Endpoint | None = None
+    tls: dict[str, Any] | None = None
+    interim: Sequence[Head] = ()
+    head: Head | None = None
+    framing: str = ""
+    received: int = 0
+    size: int = 0
+    body: bytes | None = None
+    file: str | None = None
+    trailers: Headers = Headers()  # noqa: RUF009 - it cannot change
+    phases: Phases
+    redirects: Sequence[tuple[int, str]] = ()
+    error: StrettaError | None = None
+
+
+def as_json(record: Record) -> dict[str, Any]:
+    """Return one exchange as a JSON object; docs/http-client.md describes its fields."""
+    head, error = record.head, record.error
+    return {
+        "url": record.url,
+        "started": record.started,
+        "redirects": [{"status": status, "url": url} for status, url in record.redirects],
+        "request": _request(record),
+        "addresses": record.addresses,
+        "server": list(record.server) if record.server else None,
+        "tls": record.tls,
+        "interim": [_head(one) for one in record.interim],
+        "response": None if head is None else {**_head(head), **_body(record)},
+        "phases": phases_of(record.phases),
+        "error": None
+        if error is None
+        else {"what": error.what, "why": error.why, "hint": error.hint},
+        "exit_status": error.status if error else 0,
+    }
+
+
+def phases_of(phases: Phases) -> dict[str, float | None]:
+    """Return when each phase ended, in seconds since the beginning, to the microsecond."""
+    return {
+        name: None if value is None else round(value, 6)
+        for name in Phases.__slots__
+        for value in [getattr(phases, name)]
+    }
+
+
+def _request(record: Record) -> dict[str, Any] | None:
+    request = record.request
+    if request is None:
+        return None
+    return {
+        "method": request.method,
+        "target": request.target,
+        "version": request.version,
+        "headers": [list(field) for field in request.fields()],
+        "head": record.request_head.decode("latin-1"),
+        "body_bytes": request.size,
+    }
+
+
+def _head(head: Head) -> dict[str, Any]:
+    return {
+        "version": head.version,
+        "status": head.status,
+        "reason": head.reason,
+        "headers": [list(field) for field in head.headers],
+        "head": head.raw.decode("latin-1"),
+    }
+
+
+def _body(record: Record) -> dict[str, Any]:
+    fields: dict[str, Any] = {
+        "framing": record.framing,
+        "received_bytes": record.received,
+        "body_bytes": record.size,
+        "trailers": [list(field) for field in record.trailers],
+    }
+    if record.file is not None:
+        fields["file"] = record.file
+    elif record.body is not None:
+        text = _text(record)
+        key = "base64" if text is None else "text"
+        fields[key] = b64encode(record.body).decode() if text is None else text
+    return fields
+
+
+def _text(record: Record) -> str | None:
+    """Return the body as text, or None where it is none."""
+    assert record.body is not None  # noqa: S101 - for the type checker
+    kind = record.head.headers.get("content-type") if record.head else None
+    if record.body and not is_text(kind, record.body[:1024]):
+        return None
+    try:
+        return record.body.decode(charset_of(kind, record.body[:1024]))
+    except UnicodeDecodeError:
+        return None
+
+
+def har(records: Sequence[Record]) -> dict[str, Any]:
+    """Return the exchanges as a log in the HTTP Archive format, version 1.2."""
+    creator = {"name": "stretta", "version": __version__}
+    entries = [_entry(record) for record in records if record.request is not None]
+    return {"log": {"version": "1.2", "creator": creator, "entries": entries}}
+
+
+def _entry(record: Record) -> dict[str, Any]:
+    request, head, phases = record.request, record.head, record.phases
+    assert request is not None  # noqa: S101 - har() leaves those out that have none
+    entry: dict[str, Any] = {
+        "startedDateTime": record.started,
+        "time": _ms(phases.ended, 0.0),
+        "request": {
+            "method": request.method,
+            "url": str(request.url),
+            "httpVersion": f"HTTP/{request.version}",
+            "cookies": [],
+            "headers": _pairs(request.fields()),
+            "queryString": _query(request.url.target),
+            "headersSize": len(record.request_head),
+            "bodySize": -1 if request.size is None else request.size,
+        },
+        "response": _har_response(record, head),
+        "cache": {},
+        "timings": _timings(phases),
+    }
+    if record.server is not None:
+        entry["serverIPAddress"] = record.server.host
+    if record.error is not None:
+        entry["comment"] = str(record.error)
+    return entry
+
+
+def _har_response(record: Record, head: Head | None) -> dict[str, Any]:
+    content: dict[str, Any] = {"size": record.size, "mimeType": ""}
+    if head is not None:
+        content["mimeType"] = head.headers.get("content-type") or ""
+        content["compression"] = record.size - record.received
+    if record.body is not None:
+        text = _text(record)
+        content["text"] = b64encode(record.body).decode() if text is None else text
+        if text is None:
+            content["encoding"] = "base64"
+    return {
+        "status": head.status if head else 0,
+        "statusText": head.reason if head else "",
+        "httpVersion": f"HTTP/{head.version}" if head else "",
+        "cookies": [],
+        "headers": _pairs(head.headers) if head else [],
+        "content": content,
+        "redirectURL": (head.headers.get("location") or "") if head else "",
+        "headersSize": len(head.raw) if head else -1,
+        "bodySize": record.received if head else -1,
+    }
+
+
+def _timings(phases: Phases) -> dict[str, float]:
+    """Return how long each phase took, in milliseconds, -1 for one that was not."""
+    return {
+        "dns": _ms(phases.looked_up, 0.0),
+        "connect": _ms(phases.secured or phases.connected, phases.looked_up or 0.0),
+        "ssl": _ms(phases.secured, phases.connected),
+        "send": max(0.0, _ms(phases.sent, phases.secured or phases.connected or 0.0)),
+        "wait": max(0.0, _ms(phases.first_byte, phases.sent)),
+        "receive": max(0.0, _ms(phases.ended, phases.first_byte)),
+    }
+
+
+def _ms(end: float | None, begin: float | None) -> float:
+    return -1 if end is None or begin is None else round((end - begin) * 1000, 3)
+
+
+def _pairs(headers: Headers) -> list[dict[str, str]]:
+    return [{"name": name, "value": value} for name, value in headers]
+
+
+def _query(target: str) -> list[dict[str, str]]:
+    from urllib.parse import parse_qsl  # noqa: PLC0415
+
+    pairs = parse_qsl(target.partition("?")[2], keep_blank_values=True)
+    return [{"name": name, "value": value} for name, value in pairs]
