@@ -10,7 +10,7 @@ import click
 
 from stretta.address import ANY_PORT, USER_PORTS, parse_host, parse_port
 
-__all__ = ["end_flags", "flags_of", "parse_end", "service_flag", "take", "talk_flags"]
+__all__ = ["end_flags", "flags_of", "look_flags", "parse_end", "service_flag", "take", "talk_flags"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 Options = TypeVar("Options")
@@ -107,6 +107,16 @@ def service_flag(function: F) -> F:
 
 def talk_flags(function: F) -> F:
     """Give a command ``-q``, ``--json``, ``--color`` and ``--debug``."""
+    look_flags(function)
+    click.option(
+        "--json", "as_json", is_flag=True, help="Print one JSON object a line instead of text."
+    )(function)
+    click.option("-q", "--quiet", is_flag=True, help="Print data and errors only.")(function)
+    return function
+
+
+def look_flags(function: F) -> F:
+    """Give a command ``--color`` and ``--debug``."""
     click.option(
         "--debug", is_flag=True, expose_value=False, help="Show the traceback of an error."
     )(function)
@@ -117,10 +127,6 @@ def talk_flags(function: F) -> F:
         expose_value=False,
         help="When to use colour; auto obeys NO_COLOR and FORCE_COLOR.",
     )(function)
-    click.option(
-        "--json", "as_json", is_flag=True, help="Print one JSON object a line instead of text."
-    )(function)
-    click.option("-q", "--quiet", is_flag=True, help="Print data and errors only.")(function)
     return function
 
 

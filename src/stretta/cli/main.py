@@ -115,6 +115,15 @@ class Root(Group):
             "Serve this folder.",
             password="Make a line for the server's --auth-file.",  # noqa: S106 - words
         ),
+        "lab": Group(
+            "lab",
+            "Two hosts and a wire of our own: every call and every segment on one timeline.",
+            {
+                "run": ("lab_run", "Run two programs, or a scenario, and draw what happened."),
+                "list": ("lab_list", "Name the scenarios."),
+                "draw": ("lab_draw", "Draw a recorded timeline again."),
+            },
+        ),
     }
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
@@ -130,6 +139,7 @@ ROOT = Root(
         "udp": ("", "Datagrams: client and server."),
         "http": ("", "Web: client, and server of this folder."),
         "demo": ("demo", "Start the three servers and talk to each, on a real text."),
+        "lab": ("", "See calls and segments of any two programs: run, list, draw."),
     },
 )
 click.version_option(__version__, "-V", "--version", message="stretta %(version)s")(ROOT)

@@ -17,6 +17,7 @@ sequenceDiagram
     participant sk as server kernel
     participant sp as server program
 """
+ENTITIES = str.maketrans({"#": "#35;", ";": "#59;", "<": "#lt;", ">": "#gt;", "\n": " "})
 PROGRAM = {"client": "cp", "server": "sp"}
 KERNEL = {"client": "ck", "server": "sk"}
 
@@ -63,10 +64,4 @@ def to_mermaid(timeline: Timeline, *, everything: bool = False) -> str:
 
 def _safe(text: str) -> str:
     """Return text without the signs that end a statement in Mermaid, or begin an entity."""
-    text = escape(text).replace("\n", " ")
-    return (
-        text.replace("#", "#35;")
-        .replace(";", "#59;")
-        .replace("#35#59;", "#35;")
-        .replace("<", "#lt;")
-    )
+    return escape(text).translate(ENTITIES)

@@ -1,0 +1,13 @@
+"""A client that gives the kernel more than it can take: to send(), then to sendall()."""
+
+import socket
+
+MESSAGE = bytes(4_000_000)
+connection = socket.create_connection(("10.0.0.2", 12000))
+connection.setblocking(False)
+taken = connection.send(MESSAGE)
+print(f"send() took {taken} of {len(MESSAGE)} bytes")
+connection.setblocking(True)
+connection.sendall(MESSAGE[taken:])
+print("sendall() took the rest")
+connection.close()

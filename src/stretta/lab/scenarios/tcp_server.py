@@ -1,0 +1,10 @@
+"""A TCP server as short as can be: one receive, one reply, for each client in turn."""
+
+import socket
+
+with socket.create_server(("", 12000)) as listener:
+    while True:
+        connection, client = listener.accept()
+        with connection:
+            data = connection.recv(1024)
+            connection.sendall(data.upper())

@@ -1,0 +1,9 @@
+"""A UDP server as short as can be: each datagram gets one back."""
+
+import socket
+
+with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
+    server.bind(("", 12000))
+    while True:
+        data, client = server.recvfrom(2048)
+        server.sendto(data.upper(), client)
