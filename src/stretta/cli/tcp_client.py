@@ -14,7 +14,7 @@ from stretta.cli.prompt import SENTENCE, ask_line
 from stretta.cli.talk import Talk, person_reads, write_out
 from stretta.cli.terminal import is_terminal
 from stretta.escape import TerminalText
-from stretta.options import StreamPatience
+from stretta.options import ClientTls, StreamPatience
 from stretta.tcp.client import Conversation, Sink, connect
 
 __all__ = ["command"]
@@ -24,6 +24,7 @@ __all__ = ["command"]
 @click.argument("message", nargs=-1)
 @end_flags("127.0.0.1", 12000, "of the server")
 @click.option("-i", "--interactive", is_flag=True, help="Ask again and again, over one connection.")
+@flags_of(ClientTls)
 @flags_of(StreamPatience)
 @talk_flags
 def command(
@@ -47,9 +48,11 @@ def command(
       stretta tcp client ciao
       stretta tcp client -a ::1 -p 12001 < divina.txt > DIVINA.txt
       stretta tcp client -i
+      stretta tcp client --tls -a example.org -p 8443
     """
     number = parse_end(port, any_port=any_port)
     patience = take(StreamPatience, options)
+    tls = take(ClientTls, options)
     talk = Talk(quiet=quiet, as_json=as_json)
     what: bytes | int | None
     if interactive:
@@ -63,7 +66,7 @@ def command(
         what = sentence.encode(errors="surrogateescape")
     else:
         what = 0  # standard input, as it comes
-    with connect(address, number, patience=patience, watch=talk) as conversation:
+    with connect(address, number, patience=patience, tls=tls, watch=talk) as conversation:
         if what is None:
             talk_line_by_line(conversation, talk)
             return

@@ -9,6 +9,7 @@ import socket
 import time
 from collections.abc import Sequence
 from itertools import chain, zip_longest
+from typing import Any, Protocol
 
 from stretta.address import USER_PORTS, Endpoint
 from stretta.errors import NetworkError, StrettaError, TimedOut
@@ -242,7 +243,14 @@ def cannot_reach(
     return NetworkError(what, why, "Check the address with: ip route get " + host)
 
 
-def peer_of(sock: socket.socket) -> Endpoint:
+class HasPeer(Protocol):
+    """A socket, or what behaves as one."""
+
+    def getpeername(self) -> Any:
+        """Return the address at the other end, as the kernel writes it."""
+
+
+def peer_of(sock: HasPeer) -> Endpoint:
     """Return the address at the other end."""
     try:
         return Endpoint.from_sockaddr(sock.getpeername())

@@ -43,7 +43,7 @@ class TlsStream(asyncio.Protocol, asyncio.Transport):
     """The wire's protocol, and the connection's transport."""
 
     __slots__ = (
-        "_begun", "_closing", "_in", "_inner", "_out", "_paused", "_tls", "_wire", "ready",
+        "_begun", "_closing", "_deaf", "_in", "_inner", "_out", "_paused", "_tls", "_wire", "ready",
         "waited",
     )  # fmt: skip
 
@@ -52,7 +52,7 @@ class TlsStream(asyncio.Protocol, asyncio.Transport):
         self._inner = inner
         self._in, self._out = ssl.MemoryBIO(), ssl.MemoryBIO()
         self._tls = context.wrap_bio(self._in, self._out, server_side=True)
-        self._begun = self._paused = self._closing = False
+        self._begun = self._paused = self._closing = self._deaf = False
         self.ready = False  # the handshake is done
         self.waited = 0.0  # seconds that the handshake has taken, to a tick's precision
 
@@ -67,7 +67,7 @@ class TlsStream(asyncio.Protocol, asyncio.Transport):
         self._inner.connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        if self._closing:
+        if self._closing or self._deaf:
             return
         if not self._begun:
             self._begun = True
@@ -80,7 +80,7 @@ class TlsStream(asyncio.Protocol, asyncio.Transport):
 
     def _advance(self) -> None:
         """Go on with what has come: the handshake, then the data."""
-        if self._closing:
+        if self._closing or self._deaf:
             return
         try:
             if not self.ready:
@@ -108,7 +108,7 @@ class TlsStream(asyncio.Protocol, asyncio.Transport):
 
     def _read(self) -> None:
         """Give the connection what can be decrypted. Raises SSLWantReadError, SSLError."""
-        while not self._paused and not self._closing:
+        while not (self._paused or self._closing or self._deaf):
             try:
                 data = self._tls.read(CHUNK)
             except ssl.SSLZeroReturnError:
@@ -136,7 +136,7 @@ class TlsStream(asyncio.Protocol, asyncio.Transport):
     # the connection's side
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
-        if self._closing:
+        if self._closing or self._wire.is_closing():
             return
         rest = memoryview(data)
         while rest:
@@ -155,7 +155,8 @@ class TlsStream(asyncio.Protocol, asyncio.Transport):
                 asyncio.get_running_loop().call_soon(self._advance)
 
     def write_eof(self) -> None:
-        """Say that no more will follow (close_notify); reading goes on."""
+        """Say that no more will follow (close_notify). What still comes is thrown away."""
+        self._deaf = True
         with suppress(ssl.SSLError):  # it wants the client's own, for which nobody waits
             self._tls.unwrap()
         self._flush()

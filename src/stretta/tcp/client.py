@@ -12,12 +12,15 @@ import socket
 import stat
 from collections.abc import Callable
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from stretta.errors import NetworkError, ReplyEndedEarly, StrettaError, TimedOut
 from stretta.net.dial import dial, dial_async, peer_of
-from stretta.options import StreamPatience
+from stretta.options import ClientTls, StreamPatience
 from stretta.reports import Closed, Connected, Watch
+
+if TYPE_CHECKING:
+    from stretta.net.tls_socket import TlsSocket
 
 __all__ = ["Conversation", "ask", "ask_async", "connect"]
 
@@ -35,6 +38,7 @@ def ask(
     port: int = 12000,
     *,
     patience: StreamPatience | None = None,
+    tls: ClientTls | None = None,
 ) -> bytes:
     """Send ``message``, close our direction, and return everything the server answers.
 
@@ -48,7 +52,7 @@ def ask(
     'PERCHÉ'
     """
     reply = bytearray()
-    with connect(host, port, patience=patience) as conversation:
+    with connect(host, port, patience=patience, tls=tls) as conversation:
         try:
             conversation.exchange(message, reply.extend)
         except ReplyEndedEarly as error:
@@ -63,6 +67,7 @@ async def ask_async(
     port: int = 12000,
     *,
     patience: StreamPatience | None = None,
+    tls: ClientTls | None = None,
 ) -> bytes:
     """Do what ``ask`` does, without blocking the event loop; raises the same errors.
 
@@ -74,6 +79,8 @@ async def ask_async(
     """
     import asyncio  # noqa: PLC0415 - the blocking client starts without it
 
+    if wants_tls(tls):
+        return await asyncio.to_thread(ask, message, host, port, patience=patience, tls=tls)
     patience = patience or StreamPatience()
     sock = await dial_async(host, port, timeout=patience.connect_timeout, server=SERVER)
     tally = Tally()
@@ -118,12 +125,14 @@ def connect(
     port: int = 12000,
     *,
     patience: StreamPatience | None = None,
+    tls: ClientTls | None = None,
     watch: Watch | None = None,
 ) -> Conversation:
     """Return a connected conversation; use it as a context manager.
 
-    ``watch`` is called with each report. Raises NetworkError or TimedOut when no address of
-    ``host`` accepts.
+    ``tls`` asks for encryption, and says whom to trust. ``watch`` is called with each report.
+    Raises NetworkError or TimedOut when no address of ``host`` accepts, or when no secure
+    connection comes about.
 
     >>> from stretta import tcp
     >>> server = getfixture("tcp_upper_server")
@@ -134,7 +143,18 @@ def connect(
     """
     patience = patience or StreamPatience()
     sock = dial(host, port, timeout=patience.connect_timeout, server=SERVER)
-    return Conversation(sock, patience, watch)
+    if not wants_tls(tls):
+        return Conversation(sock, patience, watch)
+    from stretta.net.tls_socket import TlsSocket  # noqa: PLC0415 - a plain client starts without
+
+    assert tls is not None  # noqa: S101 - for the type checker
+    secured = TlsSocket.secure(sock, host, port, tls, patience.connect_timeout)
+    return Conversation(secured, patience, watch)
+
+
+def wants_tls(tls: ClientTls | None) -> bool:
+    """Return whether TLS is asked for, by name or by saying whom to trust."""
+    return tls is not None and (tls.tls or tls.insecure or tls.tls_ca is not None)
 
 
 class Conversation:
@@ -153,7 +173,7 @@ class Conversation:
     """
 
     def __init__(
-        self, sock: socket.socket, patience: StreamPatience, watch: Watch | None = None
+        self, sock: socket.socket | TlsSocket, patience: StreamPatience, watch: Watch | None = None
     ) -> None:
         self.server = peer_of(sock)
         self.partial_sends = 0
