@@ -140,6 +140,7 @@ ROOT = Root(
         "http": ("", "Web: client, and server of this folder."),
         "demo": ("demo", "Start the three servers and talk to each, on a real text."),
         "lab": ("", "See calls and segments of any two programs: run, list, draw."),
+        "trace": ("trace", "See the calls and segments of a program on this machine."),
     },
 )
 click.version_option(__version__, "-V", "--version", message="stretta %(version)s")(ROOT)

@@ -104,7 +104,12 @@ def capture(
                 "recorded": given != "-",
                 "stdin": host == "client",
                 # libuv (Node.js, uvloop) would hide its calls in rings that strace cannot see
-                "environment": {"STRETTA_LAB": host, **({"UV_USE_IO_URING": "0"} if calls else {})},
+                "environment": {
+                    "STRETTA_LAB": host,
+                    **({"UV_USE_IO_URING": "0"} if calls else {}),
+                    # what they print is shown line by line, not on a terminal of their own
+                    **({"NO_COLOR": "1", "TERM": "dumb"} if given != "-" else {}),
+                },
             }
             descriptors += passed
         log = stack.enter_context(tempfile.TemporaryFile())
@@ -117,8 +122,8 @@ def capture(
             "wait": lab.ready_timeout,
             "until": lab.until if lab.until in WORDS else "client" if client else "server",
             "limit": _limit(lab, client),
-            "quiet": lab.quiet,
-            "linger": max(5.0, lab.quiet),
+            "settle": lab.settle,
+            "linger": max(5.0, lab.settle),
         }
         with _inside(descriptors) as control:
             _converse(control, plan, seen, show)

@@ -387,7 +387,7 @@ class Lab:
 
     def quiet(self) -> bool:
         """Return whether nothing is under way, and nothing has been for a while."""
-        rest = self.plan["quiet"] * 1e9
+        rest = self.plan["settle"] * 1e9
         return self.faults.next_due() is None and time.time_ns() - self.wire.last_frame > rest
 
     def wait_until(self, condition: Any, seconds: float | None) -> bool:

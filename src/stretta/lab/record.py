@@ -117,6 +117,21 @@ def read_wire(wire: bytes, start: int) -> Wired:
     return seen
 
 
+def _sent_by_nobody(timeline: Timeline, host: str) -> bool:
+    """Return whether a host sent bytes that no call is known to have given."""
+    carried = {link.target for link in timeline.links if link.kind == "carried"}
+    return any(
+        isinstance(e, Frame)
+        and e.host == host
+        and e.packet.protocol in ("tcp", "udp")
+        and e.packet.length
+        and e.repeats is None
+        and not e.forged
+        and e.id not in carried
+        for e in timeline.events
+    )
+
+
 def timeline_of(seen: Capture, about: dict[str, object]) -> Recording:
     """Return the recording that a capture is."""
     wired = read_wire(seen.wire, seen.start)
@@ -142,9 +157,9 @@ def timeline_of(seen: Capture, about: dict[str, object]) -> Recording:
                 Process(-1, at - seen.start, host, process=1, program=program, status=status)
             )
     about = {**about, "seed": seen.seed, "commands": seen.commands, "lost": seen.lost}
-    if blind:
-        about["blind"] = blind
     timeline = build(events, start=seen.start, about=about)
+    if blind := [host for host in blind if _sent_by_nobody(timeline, host)]:
+        timeline.about["blind"] = blind
     timeline.notes = explain(timeline)
     bodies = {f.id: wired.bodies[numbers[id(f)]] for f in frames}
     changed = {

@@ -33,13 +33,15 @@ ROOM = re.compile(r"iov_len=(\d+)")
 Handler = Callable[["Calls", Line, list[str]], None]
 
 
-def read_calls(text: str, host: str, own: tuple[str, ...], start: int = 0) -> Calls:
+def read_calls(
+    text: str, host: str, own: tuple[str, ...], start: int = 0, *, loopback: bool = False
+) -> Calls:
     """Return the events in strace's output of the programs on a host.
 
     ``own`` are the host's addresses, IPv4 first; ``start`` is taken off all times (nanoseconds).
-    Events have no ids yet.
+    With ``loopback``, conversations of the host with itself count too. Events have no ids yet.
     """
-    calls = Calls(host, own, start)
+    calls = Calls(host, own, start, loopback=loopback)
     for line in read_lines(text):
         calls.take(line)
     calls.resolve()
@@ -49,8 +51,10 @@ def read_calls(text: str, host: str, own: tuple[str, ...], start: int = 0) -> Ca
 class Calls:
     """The calls and the processes of one host, in order of time; ``blind`` says what hid calls."""
 
-    def __init__(self, host: str, own: tuple[str, ...], start: int) -> None:
-        self.host, self.own, self.start = host, own, start
+    def __init__(
+        self, host: str, own: tuple[str, ...], start: int, *, loopback: bool = False
+    ) -> None:
+        self.host, self.own, self.start, self.loopback = host, own, start, loopback
         self.calls: list[Call] = []
         self.processes: list[Process] = []
         self.blind = ""
@@ -102,7 +106,10 @@ class Calls:
         here, port = local
         if here in ("0.0.0.0", "::"):  # noqa: S104 - not bound to one: the one of the peer's kind
             here = next((a for a in self.own if (":" in a) == (":" in peer[0])), here)
-        if peer[0] in self.own or peer[0].startswith("127.") or peer[0] == "::1":
+            if self.loopback and (peer[0].startswith("127.") or peer[0] == "::1"):
+                here = peer[0]
+        internal = peer[0] in self.own or peer[0].startswith("127.") or peer[0] == "::1"
+        if internal and not self.loopback:
             return None  # it never comes to the wire
         ends = (here, port), peer
         return Flow(protocol, *(ends if self.host == "client" else ends[::-1]))
@@ -176,7 +183,7 @@ class Calls:
             # most programs let the kernel keep the descriptor's number with it
             named = {**self._descriptors.table(line.thread).sockets, **watched}
             sockets = [named[int(n, 0)] for n in found if int(n, 0) in named]
-            all_watched = list(watched.values())
+            all_watched = list(watched.values()) or sockets
         else:
             printed = SOCKETS.findall(line.arguments)
             known = {text.partition("<")[0]: self._socket(line, text) for text in printed}

@@ -17,10 +17,10 @@ __all__ = ["Moment", "Scene", "label", "outcome", "scene"]
 QUIET_CALLS = {
     "setsockopt", "getsockopt", "getsockname", "getpeername", "ioctl", "fcntl", "epoll_ctl",
 }  # fmt: skip
-KEEP = 4
+KEEP = 2
 """Events that are left at each end of a run that is folded."""
 
-LONGEST_RUN = 14
+LONGEST_RUN = 8
 """Events of a run that is drawn whole."""
 
 LONG_WAIT = 1_000_000
@@ -66,7 +66,7 @@ def scene(timeline: Timeline, *, everything: bool = False, fold: bool = True) ->
     last = max([last, *ends])
     if frames:
         events = [e for e in events if e.at <= last]
-    noted = {event for note in timeline.notes for event in note.events}
+    noted = {note.events[0] for note in timeline.notes}
     folds: list[Moment] = []
     if fold:
         events, folds = _fold(events, noted)
@@ -106,10 +106,10 @@ def _is_drawn(timeline: Timeline, event: Event, *, everything: bool) -> bool:
         story = timeline.udp.get(event.flow)
         if story is not None and not story.frames:
             return False  # a socket of the resolver's, which only asks for a route
-    elif event.protocol == "udp" and not event.way and event.name not in ("bind", "socket"):
-        return False
     if not event.way and ("poll" in event.name or "select" in event.name):
         return event.took >= LONG_WAIT and event.result != 0 and not event.error
+    if event.flow is None and event.protocol == "udp" and not event.way:
+        return event.name in ("bind", "socket")
     return not (event.error in ("EAGAIN", "EWOULDBLOCK") and event.way != "out")
 
 
@@ -172,12 +172,12 @@ def _summary(events: list[Event]) -> str:
         acks = sum(isinstance(e, Frame) and e.host == host and not e.packet.length for e in events)
         if data:
             size = sum(f.packet.length for f in data)
-            parts.append(f"{len(data):,} × data {arrow} ({size:,} bytes)")
+            parts.append(f"{len(data):,} × data {arrow} ({size:,} B)")
         if acks:
             parts.append(f"{acks:,} × ACK {arrow}")
     calls = sum(isinstance(e, Call) for e in events)
     if calls:
-        parts.append(f"{calls:,} calls")
+        parts.append(f"{calls:,} call{'s' * (calls > 1)}")
     took = (events[-1].at - events[0].at) / 1e6
     return f"{', '.join(parts)}, {took:.3g} ms"
 
@@ -230,13 +230,8 @@ def label(frame: Frame, fault: Fault | None = None) -> str:
             words.append("(forged)")
         if frame.repeats is not None:
             words.append("again")
-        if (
-            packet.flags & ACK
-            and not packet.flags & SYN
-            and packet.window == 0
-            and not packet.flags & RST
-        ):
-            words.append("win 0")
+        if packet.window == 0 and packet.flags & ACK and not packet.flags & (SYN | RST):
+            words = [*(w for w in words if not w.startswith("ACK")), "ACK, window 0"]
         return " ".join(words)
     if packet.protocol == "udp":
         more = ", fragment" if packet.more else ""

@@ -140,11 +140,14 @@ class Page:
         """Return the row that names the lanes."""
         row = Row(self.width)
         row.write(0, "time (s)", "dim")
-        row.write(self.starts["client"], "client program", "bold")
-        row.write(self.left - 6, "kernel", "bold")
-        row.write(self.left + 1, "wire".center(self.wire), "dim")
-        row.write(self.right + 1, "kernel", "bold")
-        row.write(self.width - 14, "server program", "bold")
+        names = ("client program", "kernel", "wire", "kernel", "server program")
+        if self.scene.timeline.about.get("trace"):
+            names = ("program", "kernel", "network", "peer", "")
+        row.write(self.starts["client"], names[0], "bold")
+        row.write(self.left - 6, names[1], "bold")
+        row.write(self.left + 1, names[2].center(self.wire), "dim")
+        row.write(self.right + 1, names[3], "bold")
+        row.write(self.width - 14, names[4], "bold")
         return [row]
 
     def compose(self) -> list[Line]:
@@ -174,8 +177,12 @@ class Page:
             if caller and free and self.scene.sent_by.get(event.id) == caller.id:
                 line.frames.append(("leave", event, 0))
                 return True
+        elif moment.kind == "arrive" and isinstance(event, Frame):
+            if ("leave", event, 0) in line.frames and event.arrivals[moment.copy].at == event.at:
+                line.frames.append(("arrive", event, moment.copy))  # seen at one place only
+                return True
         elif moment.kind == "exit" and isinstance(event, Call):
-            if line.calls.get(host) is event:
+            if line.calls.get(host) is event and line.text[host].startswith("┌"):
                 line.text[host] = f"{self.words(event, self.lane)}"
                 self.open_calls[host].pop(event.id, None)
                 line.calls[host] = event
@@ -205,7 +212,10 @@ class Page:
             self.open_calls[host][event.id] = event
         elif isinstance(event, Call):
             took = f", {duration(event.took)}" if event.took >= 1_000_000 else ""
-            line.text[host] = f"└ {event.name} {outcome(event)}{took}"
+            text = f"└ {event.name} {outcome(event)}{took}"
+            if len(text) > self.lane and not event.error:
+                text = f"└ {event.name}{took}"
+            line.text[host] = text
             if event.error and event.error not in ("EINPROGRESS", "EAGAIN"):
                 line.colour[host] = "red"
 
@@ -222,6 +232,9 @@ class Page:
         shown = escape(call.shown)
         if len(shown) <= room:
             return shown
+        said = f"{call.name}({call.data.decode(errors='replace')!r})" if call.data else ""
+        if call.way == "out" and said and len(said) <= room and call.asked == len(call.data):
+            return said.replace("'", '"')
         if call.way == "out" and call.asked is not None:
             return _cut(f"{call.name}({call.asked} B)", room)
         if call.way == "in" and call.asked is not None:
@@ -259,10 +272,9 @@ class Page:
                 at = self.width - len(state)
             row.write(at, state, "green")
         if line.across and not line.gap:
-            row.write(self.left + 1, line.across.center(self.wire)[: self.wire], "dim")
-            if len(line.across) > self.wire:
-                row.write(TIME + 2, line.across.center(self.width - TIME - 2), "dim", over=True)
-                return row
+            words = line.across[: self.width - TIME - 2].replace(" ", HARD)
+            start = TIME + 2 + (self.width - TIME - 2 - len(words)) // 2
+            row.write(start, words, "dim", over=True)
         edge = "┊" if line.gap else "│"
         row.write(self.left, edge, "dim")
         row.write(self.right, edge, "dim")
@@ -301,7 +313,7 @@ class Page:
                     elif text and row.free(self.starts[host] + self.lane - 2, 1):
                         row.write(self.starts[host] + self.lane - 2, "│")
                 if text.startswith("└"):
-                    name = text[2:].partition(" ")[0]
+                    name = text[2:].partition(" ")[0].rstrip(",")
                     gone = next((c for c in calls if c.name == name), None)
                     if gone:
                         calls.remove(gone)
