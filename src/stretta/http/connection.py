@@ -8,6 +8,7 @@ from collections.abc import Awaitable
 from typing import TYPE_CHECKING
 
 from stretta.http.pages import error_reply
+from stretta.http.ready import Ready
 from stretta.http.reply import Pieces, Reply, head
 from stretta.http.request import Refused, Request, RequestReader
 from stretta.net.streams import Connection
@@ -35,8 +36,8 @@ class HttpConnection(Connection):
     """Feeds a reader, asks the site, writes what it says."""
 
     __slots__ = (
-        "_blocked", "_eof", "_lingering", "_out", "_pieces", "_queue", "_reader", "_served",
-        "_sized", "_task", "_waited", "limits", "site",
+        "_blocked", "_eof", "_head", "_lingering", "_out", "_pieces", "_queue", "_reader",
+        "_served", "_sized", "_task", "_waited", "limits", "site",
     )  # fmt: skip
 
     server: HttpServer
@@ -56,6 +57,7 @@ class HttpConnection(Connection):
         self._blocked = False  # the peer reads too slowly
         self._eof = False
         self._lingering: float | None = None
+        self._head: bytes | None = None  # of the request that is being answered, if it came alone
 
     def not_tls(self) -> bytes:
         page = self.site.refusal(
@@ -70,14 +72,33 @@ class HttpConnection(Connection):
         self.busy = True
         if self._lingering is not None:
             return
-        requests = self._reader.feed(data)
+        reader = self._reader
+        fresh = reader.at_rest and not (self._task or self._pieces or self._blocked)
+        if fresh and (ready := self.server.ready.get(data)) is not None and self._repeat(ready):
+            return
+        requests = reader.feed(data)
         if requests:
             self._waited = 0.0
             self._queue.extend(requests)
+            if fresh and len(requests) == 1 and reader.at_rest:
+                self._head = data  # all that came is this one request
             self._work()
+            self._head = None
         if self._reader.wants_continue and not (self._queue or self._task or self._pieces):
             self._reader.wants_continue = False
             self.transport.write(CONTINUE)
+
+    def _repeat(self, ready: Ready) -> bool:
+        """Answer as the last time, if that is still right; return whether it was."""
+        server = self.server
+        if server.stopping or self._served + 1 >= self.limits.max_requests or not ready.is_fresh():
+            return False
+        self._served += 1
+        server.counts["requests"] += 1
+        if server.access is not None:
+            server.access.add(self.peer.host, ready.request, ready.status, ready.size)
+        self.transport.write(ready.wire(server.clock.date()))
+        return True
 
     def eof_received(self) -> bool:
         if self._lingering is not None:
@@ -160,6 +181,8 @@ class HttpConnection(Connection):
             and (reply.length is not None or chunked)
         )
         connection = ("keep-alive" if old else "") if keep else "close"
+        if keep and self._head is not None and reply.depends is not None:
+            self.server.ready.keep(self._head, request, reply, connection)
         self._out.append(head(reply, self.server.clock.date(), connection, chunked=chunked))
         if self.server.access is not None:
             sent = 0 if request.method == "HEAD" or not reply.has_body else reply.length

@@ -8,6 +8,7 @@ from stretta.address import Endpoint
 from stretta.errors import UsageError
 from stretta.http.access import AccessLog
 from stretta.http.connection import HttpConnection
+from stretta.http.ready import ReadyReplies
 from stretta.http.reply import Clock
 from stretta.http.site import Site
 from stretta.net.interfaces import is_local, reachable
@@ -89,6 +90,7 @@ class HttpServer(StreamServer):
             )
         self.site, self.http_limits, self.access = site, limits, access
         self.clock = Clock()
+        self.ready = ReadyReplies()
         self._every = min(self._every, limits.header_timeout / 4, limits.body_timeout / 4)
 
     @property
