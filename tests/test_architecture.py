@@ -14,7 +14,7 @@ SOURCE = Path(stretta.__file__).parent
 
 PURE = {
     "stretta.errors", "stretta.address", "stretta.options", "stretta.reports", "stretta.escape",
-    "stretta.services", "stretta.lazy",
+    "stretta.services", "stretta.lazy", "stretta.casing",
 }  # fmt: skip
 PROTOCOLS = ["stretta.tcp", "stretta.udp", "stretta.http"]
 

@@ -45,6 +45,11 @@ class StreamFraming:
         self._cut = cut
         self._held = b""
 
+    @property
+    def holds(self) -> bool:
+        """Whether a tail waits for what completes it."""
+        return bool(self._held)
+
     def feed(self, data: bytes) -> Sequence[tuple[bytes, bytes]]:
         """Take what arrived; return at most one piece."""
         if self._cut is None:

@@ -11,7 +11,7 @@ from stretta.errors import UsageError
 from stretta.net.streams import Connection, StreamServer
 from stretta.options import ServerTls, StreamLimits
 from stretta.reports import Received, Sent, Watch
-from stretta.services import CUTS, Service, is_async, upper
+from stretta.services import CUTS, QUICK, Service, is_async, upper
 from stretta.tcp.framing import Framing, LineFraming, LineTooLong, StreamFraming
 
 __all__ = ["TcpServer", "serve"]
@@ -93,23 +93,41 @@ class TcpServer(StreamServer):
 class Answering(Connection):
     """One connection and a plain service: what arrives is answered before anything else."""
 
-    __slots__ = ("_framing", "_received", "_service")
+    __slots__ = ("_framing", "_quick", "_received", "_service", "_write")
 
     def __init__(self, server: TcpServer, service: Service, framing: Framing) -> None:
         super().__init__(server)
         self._service = service
         self._framing = framing
         self._received = False  # and the reply not yet reported
+        self._quick: Callable[[bytes], bytes | None] = _nothing_is_quick
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        # aiofastnet's looks at each argument's type, except here
+        self._write = getattr(self.transport, "write_nocheck", self.transport.write)
 
     def data_received(self, data: bytes) -> None:
+        self.busy = True
+        reply = self._quick(data)
+        if reply is None:
+            self._take(data)
+        else:
+            self._write(reply)
+
+    def _take(self, data: bytes) -> None:
+        """Answer what has no quick answer: the first bytes, split characters, other services."""
         if not self._received:
             self._begin()
-        self.busy = True
+        framing = self._framing
         try:
-            for request, end in self._framing.feed(data):
+            for request, end in framing.feed(data):
                 self._answer(request, end)
         except Exception as error:  # noqa: BLE001 - a service can fail in any way, the server not
             self._failed(error)
+            return
+        at_rest = isinstance(framing, StreamFraming) and not framing.holds
+        self._quick = QUICK.get(self._service, _nothing_is_quick) if at_rest else _nothing_is_quick
 
     def eof_received(self) -> bool:
         # the client has said all it has to say (RFC 9293 3.6): answer the rest, then close
@@ -151,6 +169,7 @@ class Answering(Connection):
 
     def _end(self) -> None:
         self._received = False
+        self._quick = _nothing_is_quick  # what comes next is to be reported
         self.server.watch(Sent(self.peer))
 
     def drop(self, name: str, why: str) -> None:
@@ -163,6 +182,10 @@ class Answering(Connection):
             self._refuse_more()
         else:
             self.drop("failed", f"the service failed with {type(error).__name__}: {error}")
+
+
+def _nothing_is_quick(data: bytes) -> None:
+    """Leave the data to be taken with care."""
 
 
 class Refused:

