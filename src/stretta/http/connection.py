@@ -59,6 +59,11 @@ class HttpConnection(Connection):
         self._lingering: float | None = None
         self._head: bytes | None = None  # of the request that is being answered, if it came alone
 
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        # wait as soon as the kernel takes no more: a piece's buffer can then be filled again
+        self.transport.set_write_buffer_limits(high=0)
+
     def not_tls(self) -> bytes:
         page = self.site.refusal(
             Refused(400, "This port speaks HTTPS; here it was asked in plain HTTP.")

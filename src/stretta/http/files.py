@@ -44,32 +44,44 @@ class Changed(OSError):
 
 
 class FilePieces:
-    """Stretches of an open file with bytes between them, piece by piece. Owns the descriptor."""
+    """Stretches of an open file with bytes between them, piece by piece. Owns the descriptor.
 
-    __slots__ = ("_at", "_descriptor", "_parts", "_version")
+    A piece is valid until the next: one buffer serves them all, since making a new one each time
+    costs more than the copy.
+    """
+
+    __slots__ = ("_buffer", "_descriptor", "_parts", "_version")
 
     def __init__(self, descriptor: int, parts: Sequence[bytes | range], version: Version) -> None:
         self._descriptor, self._version = descriptor, version
         self._parts = list(reversed(parts))
+        self._buffer = memoryview(bytearray(min(PIECE, max(len(part) for part in parts))))
 
-    def __next__(self) -> bytes:
+    def __next__(self) -> bytes | memoryview:
         """Return the next piece; raises Changed where the file is no longer what it was."""
         if not self._parts:
             raise StopIteration
         part = self._parts.pop()
         if isinstance(part, bytes):
             return part
-        piece = os.pread(self._descriptor, min(PIECE, len(part)), part.start)
-        now = os.fstat(self._descriptor)
-        # appending harms nobody: exactly what was promised is sent
-        overwritten = now.st_mtime_ns != self._version.modified and (
-            now.st_size <= self._version.size
-        )
-        if not piece or overwritten:
+        size = os.preadv(self._descriptor, [self._buffer[: len(part)]], part.start)
+        if not size or (not self._parts and size == len(part) and self._was_overwritten()):
             raise Changed("the file was changed while it was sent")
-        if len(piece) < len(part):
-            self._parts.append(part[len(piece) :])
-        return piece
+        if size < len(part):
+            self._parts.append(part[size:])
+        return self._buffer[:size]
+
+    def _was_overwritten(self) -> bool:
+        """Return whether what was sent so far may be of two versions; seen before the last piece.
+
+        Appending harms nobody: exactly what was promised is sent.
+        """
+        for _ in range(2):
+            now = os.fstat(self._descriptor)
+            if now.st_mtime_ns == self._version.modified or now.st_size > self._version.size:
+                return False
+            os.sched_yield()  # who appends sets the time a moment before the size
+        return True
 
     def close(self) -> None:
         """Close the file."""

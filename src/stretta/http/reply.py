@@ -16,8 +16,11 @@ __all__ = ["Clock", "Depends", "Pieces", "Reply", "head", "http_date"]
 class Pieces(Protocol):
     """A body that comes in pieces, and is closed when it is no longer wanted, begun or not."""
 
-    def __next__(self) -> bytes:
-        """Return the next piece; raises StopIteration after the last, OSError if it cannot."""
+    def __next__(self) -> bytes | memoryview:
+        """Return the next piece, valid until another is asked for.
+
+        Raises StopIteration after the last, OSError where it cannot go on.
+        """
 
     def close(self) -> None:
         """Let go of what it holds."""

@@ -185,5 +185,8 @@ class TlsStream(asyncio.Protocol, asyncio.Transport):
     def get_write_buffer_size(self) -> int:
         return self._wire.get_write_buffer_size()
 
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        self._wire.set_write_buffer_limits(high, low)
+
     def get_extra_info(self, name: str, default: Any = None) -> Any:
         return self._tls if name == "ssl_object" else self._wire.get_extra_info(name, default)
