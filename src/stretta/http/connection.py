@@ -59,11 +59,6 @@ class HttpConnection(Connection):
         self._lingering: float | None = None
         self._head: bytes | None = None  # of the request that is being answered, if it came alone
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        super().connection_made(transport)
-        # wait as soon as the kernel takes no more: a piece's buffer can then be filled again
-        self.transport.set_write_buffer_limits(high=0)
-
     def not_tls(self) -> bytes:
         page = self.site.refusal(
             Refused(400, "This port speaks HTTPS; here it was asked in plain HTTP.")
@@ -199,6 +194,8 @@ class HttpConnection(Connection):
             else:
                 self._pieces, self._sized = body, not chunked
                 self._flush()
+                # wait as soon as the kernel takes no more: a piece's buffer can then be used again
+                self.transport.set_write_buffer_limits(high=0)
                 self._pump()
         elif body and request.method != "HEAD":
             self._out.append(body)
@@ -219,6 +216,7 @@ class HttpConnection(Connection):
             except StopIteration:
                 pieces.close()
                 self._pieces = pieces = None
+                self.transport.set_write_buffer_limits()
                 if not self._sized:
                     self._out.append(b"0\r\n\r\n")
             except OSError as error:  # what was promised cannot be kept: only a cut can say so
