@@ -37,7 +37,9 @@ WHOLE = {
     "no content": message(b"204 No Content\nContent-Length: 4"),
     "not modified": message(b"304 Not Modified\nContent-Length: 4"),
     "no reason": message(b"200\nContent-Length: 4", b"ciao"),
-    "blank lines first": b"\r\n\r\n" + message(b"200 OK\nContent-Length: 4", b"ciao"),
+    "line feeds alone": b"HTTP/1.1 200 OK\nContent-Length: 4\n\nciao",
+    "folded": message(b"200 OK\nA : b\n c\nContent-Length: 4", b"ciao"),
+    "space after size": message(b"200 OK\nTransfer-Encoding: chunked", b"4 \r\nciao\r\n0\r\n\r\n"),
 }
 BODY_LESS = {"empty", "no content", "not modified"}
 
@@ -130,6 +132,11 @@ def test_keep_alive_follows_version_and_header(head, reusable):
         message(b"200 OK\nno colon here"),
         message(b"200 OK\nA: b\0c"),
         message(b"200 OK\nA\0: b"),
+        message(b"200 O\0K"),
+        message(b"101 Switching Protocols\nUpgrade: x\nConnection: upgrade"),
+        b"\r\nHTTP/1.1 200 OK\r\n\r\n",
+        b"HTTP/2.0 200 OK\r\n\r\n",
+        b"HTTP/1.1 2000 OK\r\n\r\n",
         message(b"200 OK\nTransfer-Encoding: chunked", b"zz\r\nciao"),
         message(b"200 OK\nTransfer-Encoding: chunked", b"ffffffffffffffffff\r\nciao"),
         message(b"200 OK\nTransfer-Encoding: chunked", b"2\r\nciao\r\n"),
@@ -164,6 +171,12 @@ def test_chunk_extensions_and_trailers_have_their_limits(endless):
     with pytest.raises(InvalidReply, match="too long"):
         for start in range(0, len(endless), 65536):
             reader.feed(endless[start : start + 65536])
+
+
+def test_transfer_encoding_wins_over_content_length_and_costs_the_connection():
+    both = b"200 OK\nTransfer-Encoding: chunked\nContent-Length: 2"
+    reader, body = read(message(both, b"4\r\nciao\r\n0\r\n\r\n"))
+    assert (body, reader.keep_alive) == (b"ciao", False)
 
 
 def test_a_small_limit_is_kept():

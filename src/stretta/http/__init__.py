@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from stretta.lazy import lazy_names
 
 if TYPE_CHECKING:
-    from stretta.http.async_client import AsyncClient, get_async
+    from stretta.http.async_client import AsyncClient, AsyncResponseStream, get_async
     from stretta.http.client import Client, ResponseStream, get
     from stretta.http.headers import Headers
     from stretta.http.response import Response
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AsyncClient",
+    "AsyncResponseStream",
     "Client",
     "Headers",
     "HttpServer",
@@ -27,6 +28,7 @@ __getattr__ = lazy_names(
     __name__,
     {
         "AsyncClient": "async_client",
+        "AsyncResponseStream": "async_client",
         "Client": "client",
         "Headers": "headers",
         "Response": "response",

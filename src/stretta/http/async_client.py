@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from types import TracebackType
 from typing import Self
 
@@ -10,7 +11,8 @@ from stretta.http.body import Body
 from stretta.http.client import GivenHeaders, make_request
 from stretta.http.client_request import HttpVersion
 from stretta.http.core import Core
-from stretta.http.exchange import MOST_DECODED
+from stretta.http.exchange import MOST_DECODED, Exchange
+from stretta.http.reader import Head, Piece
 from stretta.http.response import Response
 from stretta.http.url import Url
 from stretta.net.channel import Channel
@@ -19,7 +21,7 @@ from stretta.net.dial import dial_async
 from stretta.options.http_client import HttpClientLimits, HttpPatience, HttpRoute
 from stretta.reports import Watch
 
-__all__ = ["AsyncClient", "get_async"]
+__all__ = ["AsyncClient", "AsyncResponseStream", "get_async"]
 
 
 class LoopNetwork:
@@ -105,15 +107,37 @@ class AsyncClient:
         self, method: str, url: str | Url, *, headers: GivenHeaders = (), body: Body = b""
     ) -> Response:
         """Return the whole response to a request; raises what ``stretta.http.get`` does."""
+        return await (await self._open(method, url, headers, body)).whole()
+
+    @asynccontextmanager
+    async def stream(
+        self, method: str, url: str | Url, *, headers: GivenHeaders = (), body: Body = b""
+    ) -> AsyncIterator[AsyncResponseStream]:
+        """Give the response as soon as its head has come; its body follows in pieces.
+
+        Use it as an async context manager. Raises what ``stretta.http.get`` does.
+
+        >>> import asyncio
+        >>> from stretta import http
+        >>> async def size(url):
+        ...     async with http.AsyncClient() as client, client.stream("GET", url) as stream:
+        ...         return stream.head.status, sum([len(piece) async for piece in stream])
+        >>> asyncio.run(size(getfixture("hello_url")))
+        (200, 4)
+        """
+        stream = await self._open(method, url, headers, body)
+        try:
+            yield stream
+        finally:
+            stream.exchange.abort()
+
+    async def _open(
+        self, method: str, url: str | Url, headers: GivenHeaders, body: Body
+    ) -> AsyncResponseStream:
         request = make_request(
             method, url, headers, body, self._version, compressed=self._compressed
         )
-        exchange = await self._core.open(request)
-        whole = bytearray()
-        while piece := await exchange.read():
-            whole += piece
-            exchange.check_size(MOST_DECODED)
-        return Response.of(exchange, bytes(whole))
+        return AsyncResponseStream(await self._core.open(request))
 
     async def close(self) -> None:
         """Close the connections that are at rest."""
@@ -129,3 +153,27 @@ class AsyncClient:
         traceback: TracebackType | None,
     ) -> None:
         await self.close()
+
+
+class AsyncResponseStream:
+    """A response whose body is still coming; iterating gives its pieces, decoded."""
+
+    def __init__(self, exchange: Exchange) -> None:
+        self.exchange = exchange
+
+    @property
+    def head(self) -> Head:
+        """The head of the response."""
+        return self.exchange.head
+
+    async def __aiter__(self) -> AsyncIterator[Piece]:
+        while piece := await self.exchange.read():
+            yield piece
+
+    async def whole(self) -> Response:
+        """Return the response with all of its body. Raises what ``stretta.http.get`` does."""
+        body = bytearray()
+        while piece := await self.exchange.read():
+            body += piece
+            self.exchange.check_size(MOST_DECODED)
+        return Response.of(self.exchange, bytes(body))

@@ -16,7 +16,7 @@ from stretta.address import parse_host
 from stretta.errors import InvalidReply, NetworkError, StrettaError, TimedOut, UsageError
 from stretta.http.client_request import ClientRequest
 from stretta.http.exchange import Exchange, Phases
-from stretta.http.proxy import proxy_for
+from stretta.http.proxy import ENVIRONMENT, proxy_for
 from stretta.http.redirect import redirected
 from stretta.http.reports import Redirected, Securing
 from stretta.http.url import Url
@@ -69,6 +69,7 @@ class Core:
         self._network = network
         self._route = route or HttpRoute()
         self._resolve = dict(map(_resolution, self._route.resolve))
+        self._environ = {name: os.environ[name] for name in ENVIRONMENT if name in os.environ}
         self._family = family
         self._follow = follow
         self._decode = decode
@@ -116,12 +117,12 @@ class Core:
     async def _one(self, request: ClientRequest, timer: Timer, start: int | None) -> Exchange:
         """Do one exchange, over a connection at rest if there is one."""
         began = self._clock()
-        proxy = proxy_for(request.url, self._route.proxy, os.environ)
+        proxy = proxy_for(request.url, self._route.proxy, self._environ)
         key: Key = request.url.origin
-        if proxy is not None:
-            key = proxy.origin if request.url.scheme == "http" else (*proxy.origin, *key)
-        if request.url.scheme == "http":
-            request = replace(request, proxy=proxy)
+        if proxy is not None and request.url.scheme == "http":
+            key, request = proxy.origin, replace(request, proxy=proxy)
+        elif proxy is not None:
+            key = (*proxy.origin, *key)
         channel = self._take_idle(key)
         if channel is not None:
             exchange = self._exchange(request, channel, timer, Phases(), began, key)

@@ -64,7 +64,7 @@ def decoder_for(codings: Sequence[str]) -> Decoder | None:
     >>> b"".join(decoder.feed(gzip.compress(zlib.compress(b"ciao"))))
     b'ciao'
     """
-    named = [coding for coding in codings if coding != "identity"]
+    named = [coding for coding in codings if coding not in {"identity", "none"}]
     if len(named) > MOST_CODINGS:
         raise InvalidReply(
             "the body cannot be decoded",
@@ -113,8 +113,8 @@ class ZlibDecoder:
         try:
             while rest or not self._zlib.eof:
                 if self._zlib.eof:
-                    if self.coding != "gzip" or not rest.startswith(b"\x1f"):
-                        return  # padding after the end
+                    if self.coding != "gzip":
+                        raise _trailing(self.coding)
                     self._zlib = zlib.decompressobj(31)
                 piece = self._zlib.decompress(rest, STEP)
                 rest = self._zlib.unconsumed_tail or self._zlib.unused_data
@@ -143,6 +143,8 @@ class BrotliDecoder:
         rest = bytes(data)
         self._fed = self._fed or bool(rest)
         try:
+            if rest and self._brotli.is_finished():
+                raise _trailing("br")
             while not self._brotli.is_finished():
                 piece = self._brotli.process(rest, output_buffer_limit=STEP)
                 rest = b""
@@ -211,6 +213,10 @@ def _undecodable(coding: str, error: Exception) -> InvalidReply:
         f"it is no valid {coding}: {words}",
         "To ask for the body as it is: --no-compressed",
     )
+
+
+def _trailing(coding: str) -> InvalidReply:
+    return InvalidReply("the body cannot be decoded", f"more follows the end of its {coding} data")
 
 
 def _cut(coding: str) -> ReplyEndedEarly:

@@ -79,7 +79,8 @@ class Exchange:
         self._max_size = max_size
         self._watch = watch
         self._decoder: Decoder | None = None
-        self._undecided = decode
+        self._decode = decode
+        self._undecided = True
         self._pieces: Iterator[Piece] = iter(())
         self._early = 0  # bytes of the response before the request was out
         self._all_sent = False
@@ -140,7 +141,7 @@ class Exchange:
     def _finish(self) -> None:
         if self._decoder is not None and self.reader.received:
             self._decoder.finish()
-        wanted = "close" not in self.request.fields().tokens("connection")
+        wanted = "close" not in self.request.headers.tokens("connection")
         self._end(reusable=wanted and self._all_sent and self.reader.keep_alive)
 
     def _end(self, *, reusable: bool) -> None:
@@ -235,7 +236,8 @@ class Exchange:
                 )
         if self._undecided and self.reader.head is not None and self.reader.framing != "none":
             self._undecided = False
-            self._decoder = decoder_for(self.reader.head.headers.tokens("content-encoding"))
+            codings = self.reader.head.headers.tokens("content-encoding") if self._decode else []
+            self._decoder = decoder_for([*codings, *self.reader.transfer_codings])
         if self._decoder is not None:
             pieces = chain.from_iterable(map(self._decoder.feed, pieces))
         self._pieces = chain(self._pieces, pieces) if sending else iter(pieces)

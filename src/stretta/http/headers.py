@@ -16,10 +16,14 @@ class Headers(Sequence[tuple[str, str]]):
     ('5', ['a', 'b'], None)
     """
 
-    __slots__ = ("_pairs",)
+    __slots__ = ("_index", "_pairs")
 
     def __init__(self, pairs: Iterable[tuple[str, str]] = ()) -> None:
         self._pairs = tuple(pairs)
+        index: dict[str, list[str]] = {}
+        for name, value in self._pairs:
+            index.setdefault(name.lower(), []).append(value)
+        self._index = index
 
     def get(self, name: str) -> str | None:
         """Return the values of all fields of this name, joined by commas, or None."""
@@ -28,8 +32,7 @@ class Headers(Sequence[tuple[str, str]]):
 
     def get_all(self, name: str) -> list[str]:
         """Return the value of each field of this name."""
-        wanted = name.lower()
-        return [value for key, value in self._pairs if key.lower() == wanted]
+        return list(self._index.get(name.lower(), ()))
 
     def tokens(self, name: str) -> list[str]:
         """Return the elements of a comma-separated field, in lower case (RFC 9110 5.6.1).
@@ -39,7 +42,7 @@ class Headers(Sequence[tuple[str, str]]):
         """
         return [
             token
-            for value in self.get_all(name)
+            for value in self._index.get(name.lower(), ())
             for part in value.split(",")
             if (token := part.strip(" \t").lower())
         ]
@@ -58,7 +61,13 @@ class Headers(Sequence[tuple[str, str]]):
         return len(self._pairs)
 
     def __contains__(self, name: object) -> bool:
-        return isinstance(name, str) and bool(self.get_all(name))
+        return isinstance(name, str) and name.lower() in self._index
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Headers) and self._pairs == other._pairs
+
+    def __hash__(self) -> int:
+        return hash(self._pairs)
 
     def __repr__(self) -> str:
         return f"Headers({list(self._pairs)!r})"

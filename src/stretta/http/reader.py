@@ -75,6 +75,7 @@ class ResponseReader:
         self.trailers = Headers()
         self.framing: Framing = "none"
         self.expected: int | None = None  # bytes of body promised by Content-Length
+        self.transfer_codings: list[str] = []  # those of Transfer-Encoding but chunked
         self.received = 0  # bytes of body so far, without the framing around them
         self.complete = False
         self.excess = False
@@ -82,13 +83,15 @@ class ResponseReader:
         self._spent = 0  # bytes of heads so far
         self._between = 0  # bytes since the last one of the body
         self._raw = bytearray()
-        self._parts = _Parts()
-        self._parser = HttpResponseParser(self._parts)
+        self._doubtful = False
+        self._parts, self._parser = _new_parser()
 
     @property
     def keep_alive(self) -> bool:
         """Whether another request may follow on this connection (RFC 9112 section 9.3)."""
-        if self.head is None or not self.complete or self.excess or self.framing == "close":
+        if self.head is None or not self.complete or self.framing == "close":
+            return False
+        if self.excess or self._doubtful:
             return False
         options = self.head.headers.tokens("connection")
         return "close" not in options and (self.head.version == "1.1" or "keep-alive" in options)
@@ -150,7 +153,9 @@ class ResponseReader:
     def _feed_head(self, data: Piece) -> bytes | None:
         """Take bytes of a head; return what follows it, or None while it goes on."""
         raw, seen = self._raw, len(self._raw)
-        raw += data if raw else bytes(data).lstrip(b"\r\n")  # as llhttp (RFC 9112 section 2.2)
+        raw += data
+        if not raw.startswith(b"HTTP/"[: len(raw)]):
+            raise self._invalid("it does not begin with HTTP/")
         found = _END_OF_HEAD.search(raw, max(0, seen - 2))
         end = found.end() if found else len(raw)
         if self._spent + end > self.limits.total:
@@ -170,8 +175,7 @@ class ResponseReader:
             if len(self.interim) > self.limits.interim:
                 raise self._invalid(f"more than {self.limits.interim} interim responses came")
             raw.clear()
-            self._parts = _Parts()
-            self._parser = HttpResponseParser(self._parts)
+            self._parts, self._parser = _new_parser()
             return rest or None
         self.head = head
         self._frame(head)
@@ -181,14 +185,20 @@ class ResponseReader:
         parts = self._parts
         if not parts.head_done:
             raise self._invalid("its head does not end where it seems to")
+        if b"\0" in raw:  # RFC 9110 section 5.5
+            raise self._invalid("its head holds a NUL byte")
         if len(parts.fields) > self.limits.count:
             raise self._invalid(f"it has more than {self.limits.count} header fields")
-        if max(map(len, raw.split(b"\n"))) > self.limits.line:
+        longest = self.limits.line
+        if len(raw) > longest and max(map(len, raw.split(b"\n"))) > longest:
             raise self._invalid(f"a line of its head exceeds {self.limits.line} bytes")
+        version = self._parser.get_http_version()
+        if version not in {"1.0", "1.1"}:
+            raise self._invalid(f"its version is {version}, and 1.1 was spoken")
         fields = _decode(parts.fields)
         parts.fields.clear()
         return Head(
-            self._parser.get_http_version(),
+            version,
             self._parser.get_status_code(),
             parts.reason.decode("latin-1"),
             fields,
@@ -199,10 +209,14 @@ class ResponseReader:
         """Decide how the body ends, in the order of RFC 9112 section 6.3."""
         codings = head.headers.tokens("transfer-encoding")
         length = head.headers.get("content-length")
+        if head.status == 101:
+            raise self._invalid("it switches to another protocol, which nobody asked for")
         tunnel = self.method == "CONNECT" and 200 <= head.status < 300
-        if tunnel or self.method == "HEAD" or head.status in {101, 204, 304}:
+        if tunnel or self.method == "HEAD" or head.status in {204, 304}:
             self.complete = True
         elif codings:
+            self._doubtful = length is not None  # who sent both may have been fooled
+            self.transfer_codings = [c for c in codings if c not in {"chunked", "identity"}]
             self.framing = "chunked" if codings[-1] == "chunked" else "close"
         elif length is not None:
             self.framing = "length"
@@ -288,6 +302,23 @@ class _Parts:
 
     def on_message_complete(self) -> None:
         self.done = True
+
+
+def _new_parser() -> tuple[_Parts, HttpResponseParser]:
+    """Return a parser for one response, as tolerant as it can be without being fooled.
+
+    Old servers end lines with LF alone, fold them, and put spaces before colons and after a chunk's
+    size; Transfer-Encoding beside Content-Length wins over it (RFC 9112 sections 2.2, 5 and 6.3).
+    """
+    parts = _Parts()
+    parser = HttpResponseParser(parts)
+    parser.set_dangerous_leniencies(
+        lenient_headers=True,
+        lenient_chunked_length=True,
+        lenient_optional_cr_before_lf=True,
+        lenient_spaces_after_chunk_size=True,
+    )
+    return parts, parser
 
 
 def _decode(fields: list[tuple[bytes, bytes]]) -> Headers:

@@ -42,13 +42,13 @@ def redirected(request: ClientRequest, head: Head) -> ClientRequest | None:
     if url.origin == request.url.origin and not url.username:
         url = replace(url, username=request.url.username, password=request.url.password)
     dropped: set[str] = set() if url.origin == request.url.origin else SECRETS | {"host"}
-    method, body = request.method, request.body
+    method, body, size = request.method, request.body, request.size
     becomes_get = method == "POST" if head.status in {301, 302} else head.status == 303
     if becomes_get and method not in {"GET", "HEAD"}:
-        method, body = "GET", b""
+        method, body, size = "GET", b"", 0
         dropped = dropped | CONTENT | {"transfer-encoding", "expect"}
     kept = Headers(field for field in request.headers if field[0].lower() not in dropped)
-    return replace(request, url=url, method=method, body=body, headers=kept)
+    return replace(request, url=url, method=method, body=body, size=size, headers=kept)
 
 
 def _refused(place: str, why: str) -> InvalidReply:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 
 from ada_url import URL
 
@@ -54,11 +55,20 @@ class Url:
         """The target without its query."""
         return self.target.partition("?")[0]
 
+    @property
+    def href(self) -> str:
+        """The whole URL, with what ``str()`` leaves out."""
+        user = self.username + (f":{self.password}" if self.password else "")
+        authority = f"{user}@{self.authority}" if user else self.authority
+        fragment = f"#{self.fragment}" if self.fragment else ""
+        return f"{self.scheme}://{authority}{self.target}{fragment}"
+
     def __str__(self) -> str:
         """Return the URL without its user, password and fragment: it may be shown and sent."""
         return f"{self.scheme}://{self.authority}{self.target}"
 
 
+@lru_cache(maxsize=256)
 def parse_url(text: str, base: Url | None = None) -> Url:
     """Return the URL that ``text`` holds, read as the WHATWG URL standard says.
 
@@ -73,7 +83,7 @@ def parse_url(text: str, base: Url | None = None) -> Url:
     """
     full = text if base is not None else _spell_out(text)
     try:
-        found = URL(full, str(base) if base is not None else None)
+        found = URL(full, base.href if base is not None else None)
     except (ValueError, UnicodeError):
         raise _bad_url(text, _why_invalid(full)) from None
     scheme = found.protocol[:-1]
