@@ -24,7 +24,8 @@ def read_request(connection: socket.socket) -> bytes:
     head, _, body = data.partition(b"\r\n\r\n")
     lines = head.lower().split(b"\r\n")
     length = next((int(x[15:]) for x in lines if x.startswith(b"content-length:")), 0)
-    while len(body) < length:
+    chunked = b"\r\ntransfer-encoding: chunked" in head.lower()
+    while len(body) < length or (chunked and not body.endswith(b"0\r\n\r\n")):
         body += connection.recv(65536)
     return head + b"\r\n\r\n" + body
 

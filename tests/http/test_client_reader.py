@@ -38,7 +38,7 @@ WHOLE = {
     "not modified": message(b"304 Not Modified\nContent-Length: 4"),
     "no reason": message(b"200\nContent-Length: 4", b"ciao"),
     "line feeds alone": b"HTTP/1.1 200 OK\nContent-Length: 4\n\nciao",
-    "folded": message(b"200 OK\nA : b\n c\nContent-Length: 4", b"ciao"),
+    "folded": message(b"200 OK\nA: b\n c\nContent-Length: 4", b"ciao"),
     "space after size": message(b"200 OK\nTransfer-Encoding: chunked", b"4 \r\nciao\r\n0\r\n\r\n"),
 }
 BODY_LESS = {"empty", "no content", "not modified"}

@@ -1,0 +1,201 @@
+"""``stretta http client`` saving: whole or flagged, resumed, never over another file."""
+
+import json
+
+import pytest
+
+from canned import HELLO, canned
+from support import stretta
+
+BODY = bytes(range(256)) * 4000
+
+
+def whole(body=BODY, *fields):
+    head = [b"HTTP/1.1 200 OK", b"Content-Length: %d" % len(body), b'ETag: "1"', *fields]
+    return b"\r\n".join(head) + b"\r\n\r\n"
+
+
+def test_a_response_is_saved_under_its_name_when_it_is_whole(tmp_path):
+    with canned(whole() + BODY) as server:
+        result = stretta("http", "client", "-o", "x", server.url, cwd=tmp_path)
+    assert (result.returncode, result.stdout) == (0, b"")
+    assert b"Saved 1024000 bytes in x" in result.stderr
+    assert (tmp_path / "x").read_bytes() == BODY
+    assert [path.name for path in tmp_path.iterdir()] == ["x"]
+    assert b"Accept-Encoding" not in server.requests[0]
+
+
+def test_a_cut_download_is_flagged_and_continued(tmp_path):
+    size, have = len(BODY), 500_000
+    head = b'HTTP/1.1 206 Partial\r\nETag: "1"\r\nContent-Range: bytes %d-%d/%d\r\n\r\n'
+    tail = head % (have, size - 1, size) + BODY[have:]
+    with canned(whole() + BODY[:have], tail) as server:
+        words = ("http", "client", "-o", "x", server.url)
+        cut = stretta(*words, cwd=tmp_path)
+        assert cut.returncode == 7
+        assert b"500000 of the 1024000 promised bytes" in cut.stderr
+        assert b"500000 bytes are in x.part. To go on: the same command with -c" in cut.stderr
+        assert not (tmp_path / "x").exists()
+        assert (tmp_path / "x.part").read_bytes() == BODY[:have]
+        assert json.loads((tmp_path / "x.part.json").read_text())["etag"] == '"1"'
+        assert stretta(*words, "-c", cwd=tmp_path).returncode == 0
+        again = stretta(*words, "-c", cwd=tmp_path)
+    assert b"there whole already" in again.stderr
+    assert len(server.requests) == 2
+    assert b'Range: bytes=500000-\r\nIf-Range: "1"\r\n' in server.requests[1]
+    assert (tmp_path / "x").read_bytes() == BODY
+    assert [path.name for path in tmp_path.iterdir()] == ["x"]
+
+
+def begin(folder, have=100):
+    (folder / "x.part").write_bytes(BODY[:have])
+    facts = {"url": "", "etag": '"1"', "last_modified": "", "size": len(BODY)}
+    (folder / "x.part.json").write_text(json.dumps(facts))
+
+
+def test_an_object_that_has_changed_comes_anew(tmp_path):
+    begin(tmp_path)
+    with canned(whole(b"new") + b"new") as server:
+        result = stretta("http", "client", "-c", "-o", "x", server.url, cwd=tmp_path)
+    assert result.returncode == 0
+    assert (tmp_path / "x").read_bytes() == b"new"
+
+
+def test_a_part_of_another_object_is_not_joined_on(tmp_path):
+    begin(tmp_path)
+    other = b'HTTP/1.1 206 P\r\nETag: "2"\r\nContent-Range: bytes 100-199/200\r\n\r\n' + bytes(100)
+    with canned(other) as server:
+        result = stretta("http", "client", "-c", "-o", "x", server.url, cwd=tmp_path)
+    assert result.returncode == 1
+    assert b"cannot be continued" in result.stderr
+    assert (tmp_path / "x.part").read_bytes() == BODY[:100]
+
+
+def test_a_part_that_was_all_gets_its_name(tmp_path):
+    begin(tmp_path, len(BODY))
+    answer = b"HTTP/1.1 416 No\r\nContent-Length: 0\r\nContent-Range: bytes */%d\r\n\r\n" % len(
+        BODY
+    )
+    with canned(answer) as server:
+        result = stretta("http", "client", "-c", "-o", "x", server.url, cwd=tmp_path)
+    assert result.returncode == 0
+    assert (tmp_path / "x").read_bytes() == BODY
+
+
+def test_a_name_from_the_server_never_replaces_a_file(tmp_path):
+    (tmp_path / "passwd").write_text("mine")
+    answer = whole(BODY, b'Content-Disposition: attachment; filename="../passwd"') + BODY
+    with canned(answer) as server:
+        result = stretta("http", "client", "-O", server.url, server.url + "z", cwd=tmp_path)
+    assert result.returncode == 0
+    assert (tmp_path / "passwd").read_text() == "mine"
+    assert (tmp_path / "passwd-1").read_bytes() == (tmp_path / "passwd-2").read_bytes() == BODY
+
+
+def test_an_error_page_is_not_saved(tmp_path):
+    with canned(b"HTTP/1.1 404 Not Found\r\nContent-Length: 4\r\n\r\nciao") as server:
+        result = stretta("http", "client", "-o", "x", server.url, cwd=tmp_path)
+    assert result.returncode == 4
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_body_too_large_is_not_saved_as_whole(tmp_path):
+    with canned(whole() + BODY) as server:
+        result = stretta(
+            "http", "client", "--max-size", "9999", "-o", "x", server.url, cwd=tmp_path
+        )
+    assert result.returncode == 7
+    assert not (tmp_path / "x").exists()
+
+
+@pytest.mark.parametrize("path", ["/dev/full", "missing/x", "."])
+def test_a_file_that_cannot_be_written_is_said(path, tmp_path):
+    with canned(HELLO) as server:
+        result = stretta("http", "client", "-o", path, server.url, cwd=tmp_path)
+    assert result.returncode == 1
+    assert b"cannot write" in result.stderr
+    assert b"Traceback" not in result.stderr
+
+
+def test_a_full_standard_output_is_said():
+    with canned(HELLO) as server, open("/dev/full", "wb") as full:
+        import subprocess  # noqa: PLC0415
+        import sys  # noqa: PLC0415
+
+        words = [sys.executable, "-m", "stretta", "http", "client", "-q", server.url]
+        result = subprocess.run(words, stdout=full, stderr=subprocess.PIPE, check=False)
+    assert result.returncode == 1
+    assert b"no space left" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        (["-o", "x", ":1", ":1"], "-O"),
+        (["-c", ":1"], "-o FILE"),
+        (["-d", "-", ":1", ":1"], "one URL"),
+        (["-H", "nonsense", ":1"], "no colon"),
+        (["-H", "a b: c", ":1"], "one word"),
+        (["-X", "G T", ":1"], "one word"),
+        (["-d", "@/missing", ":1"], "no such file"),
+        (["--proxy", "ftp://x", ":1"], "cannot use the proxy"),
+        (["--tls-ca", "/missing", "https://127.0.0.1:1/"], None),
+        (["--http", "2", ":1"], "1.0"),
+    ],
+)
+def test_words_that_make_no_sense(words, why):
+    result = stretta("http", "client", *words)
+    assert result.returncode == (1 if why is None else 2)
+    assert why is None or why in result.stderr.decode()
+    assert b"Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize("data", ["ciao", "@file", "-"])
+def test_data_is_sent(data, tmp_path):
+    (tmp_path / "file").write_bytes(b"ciao")
+    with canned(HELLO) as server:
+        result = stretta(
+            "http", "client", "-q", "-d", data, server.url, cwd=tmp_path, stdin=b"ciao"
+        )
+    assert result.stdout == b"ciao"
+    request = server.requests[0]
+    assert request.startswith(b"POST / HTTP/1.1\r\n")
+    assert (b"4\r\nciao\r\n0\r\n\r\n" if data == "-" else b"\r\n\r\nciao") in request
+
+
+def test_headers_and_a_password_are_sent():
+    with canned(HELLO) as server:
+        stretta("http", "client", "-H", "X: perché", "-H", "Accept:", "--auth", "a:b:c", server.url)
+    request = server.requests[0]
+    assert "X: perché\r\n".encode() in request
+    assert b"Accept:" not in request
+    assert b"Authorization: Basic YTpiOmM=\r\n" in request
+
+
+def test_a_har_file_holds_the_exchanges(tmp_path):
+    with canned(HELLO) as server:
+        stretta("http", "client", "--har", "x.har", server.url + "?a=b", cwd=tmp_path)
+    (entry,) = json.loads((tmp_path / "x.har").read_text())["log"]["entries"]
+    assert entry["request"]["queryString"] == [{"name": "a", "value": "b"}]
+    assert entry["response"]["content"]["text"] == "ciao"
+    assert sum(t for t in entry["timings"].values() if t > 0) == pytest.approx(entry["time"], abs=1)
+
+
+def test_the_curl_command_asks_the_same():
+    result = stretta("http", "client", "--curl", "-d", "a=b", "-H", "X: it's", ":8080/x")
+    assert result.stdout.decode() == (
+        "curl --http1.1 --compressed -H 'X: it'\"'\"'s' -H 'Content-Type:"
+        " application/x-www-form-urlencoded' --data-binary a=b http://127.0.0.1:8080/x\n"
+    )
+
+
+def test_verbose_shows_lines_with_times_and_each_read_and_write():
+    with canned(HELLO) as server:
+        result = stretta("http", "client", "-vv", server.url)
+    lines = result.stderr.decode().splitlines()
+    assert all(line[:9].strip() and line[9:13] == " ms " for line in lines)
+    marks = [line[13:].rstrip() for line in lines]
+    assert "> GET / HTTP/1.1" in marks
+    assert "< HTTP/1.1 200 OK" in marks
+    assert f"* write {len(server.requests[0])} bytes, 1 to {len(server.requests[0])}" in str(marks)
+    assert "(4 bytes of body, 4 so far)" in str(marks)
