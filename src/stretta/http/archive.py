@@ -36,7 +36,7 @@ class ZipPieces:
         archive = ZipStream(compress_type=ZIP_STORED)
         for path in self._walk(names, 0):
             inside = b"/".join(path[len(names) :]).decode("utf-8", "backslashreplace")
-            archive.add(self._contents(path), inside)
+            archive.add(None if inside.endswith("/") else self._contents(path), inside)
             yield from archive.all_files()
         yield from archive.finalize()
 
@@ -49,6 +49,7 @@ class ZipPieces:
                         yield (*names, entry.name)
                     elif depth < DEEPEST and not self._is_link((*names, entry.name)):
                         deeper.append(entry.name)
+                        yield (*names, entry.name, b"")  # the folder itself, empty or not
         except FileNotFoundError:  # removed meanwhile
             return
         for name in deeper:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import stat
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any
+from typing import Any, cast
 from urllib.parse import parse_qsl, quote_from_bytes, urlencode
 
 from stretta.http.folder import Folder
@@ -131,14 +132,32 @@ class Order:
         """Return the entries that hold what is searched for, in order; folders come first."""
         wanted = self.search.casefold()
         kept = [entry for entry in found if wanted in entry.shown.casefold()] if wanted else found
-        ordered = sorted(kept, key=lambda entry: (entry.shown.casefold(), entry.name))
-        ordered.sort(key=KEYS[self.sort], reverse=self.descending)
+        ordered = sorted(kept, key=natural)
+        if self.sort != "name":
+            ordered.sort(key=KEYS[self.sort], reverse=self.descending)
+        elif self.descending:
+            ordered.reverse()
         ordered.sort(key=lambda entry: not entry.is_folder)
         return ordered
 
 
+def natural(entry: Entry) -> tuple[list[str | int], bytes]:
+    """Return the key of a name's place: upper and lower case alike, numbers by what they count.
+
+    >>> names = (b"b10", b"B2", b"a")
+    >>> found = sorted((Entry(name, False, 0, 0.0) for name in names), key=natural)
+    >>> [entry.shown for entry in found]
+    ['a', 'B2', 'b10']
+    """
+    parts: list[str | int] = list(DIGITS.split(entry.shown.casefold()))
+    parts[1::2] = [int(digits) for digits in cast("list[str]", parts[1::2])]
+    return parts, entry.name
+
+
+DIGITS = re.compile(r"([0-9]{1,15})")
+
 KEYS: dict[str, Callable[[Entry], Any]] = {
-    "name": lambda entry: (entry.shown.casefold(), entry.name),
+    "name": natural,
     "size": lambda entry: entry.size,
     "date": lambda entry: entry.modified,
 }

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 from functools import cache
-from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from werkzeug.datastructures import MIMEAccept
 from werkzeug.http import parse_accept_header
 
-from stretta.http.reply import Reply
+from stretta.http.reply import PHRASES, Reply
 
 if TYPE_CHECKING:
     import jinja2
@@ -69,7 +68,7 @@ def error_reply(
     status: int, why: str = "", *headers: tuple[str, str], accept: str | None = None
 ) -> Reply:
     """Return the page of an error, in plain words, as HTML, JSON or text as the client likes."""
-    phrase = HTTPStatus(status).phrase
+    phrase = PHRASES[status]
     why = why or PLAIN_WORDS.get(status, phrase + ".")
     kind = best_type(accept, HTML, JSON, TEXT)
     if kind == JSON:

@@ -60,7 +60,7 @@ def _parse_one(spec: str, size: int) -> range:
         return range(size - min(_number(suffix), size), size)
     start = _number(first)
     end = _number(last) if last else size
-    if end < start:
+    if last and end < start:
         raise Unsatisfiable(spec)
     return range(min(start, size), min(end + 1, size))
 

@@ -10,7 +10,7 @@ from typing import Protocol
 
 from stretta.http.folder import Version
 
-__all__ = ["Clock", "Depends", "Pieces", "Reply", "head", "http_date"]
+__all__ = ["PHRASES", "Clock", "Depends", "Pieces", "Reply", "head", "http_date"]
 
 
 class Pieces(Protocol):
@@ -32,9 +32,14 @@ Depends = tuple[tuple[bytes, Version | None], ...]
 NO_CONTENT = (204, 304)
 """Statuses whose replies end after the head (RFC 9110 section 6.4.1); 1xx are not sent so."""
 
-STATUS_LINES = {
-    status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n" for status in HTTPStatus
+PHRASES = {status.value: status.phrase for status in HTTPStatus} | {
+    413: "Content Too Large",
+    414: "URI Too Long",
+    416: "Range Not Satisfiable",
 }
+"""RFC 9110 section 15; Python before 3.13 has three of them as they were called earlier."""
+
+STATUS_LINES = {status: f"HTTP/1.1 {status} {phrase}\r\n" for status, phrase in PHRASES.items()}
 
 
 @dataclass(slots=True)
