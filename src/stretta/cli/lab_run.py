@@ -115,7 +115,7 @@ def _over(base: WireOptions, given: WireOptions) -> WireOptions:
     """Return a scenario's wire with what was given in the place of its own."""
     values = {name: getattr(given, name) for name in WireOptions.__slots__}
     for key, value in values.items():
-        if value in ((), None):
+        if value in ((), None, WireOptions().queue):
             values[key] = getattr(base, key)
     return WireOptions(**values)
 

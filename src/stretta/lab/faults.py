@@ -28,9 +28,6 @@ from stretta.see.packets import ACK, FIN, RST, SYN, Packet, decode
 
 __all__ = ["Behaviour", "Delivery", "Faults", "Mark", "kinds_of"]
 
-QUEUE = 1000
-"""Frames that may wait for a slow wire in one direction, as in a network card's queue."""
-
 HOLD = 100_000_000
 """Nanoseconds that a frame waits to be overtaken when no other comes."""
 
@@ -120,6 +117,7 @@ class Faults:
             for text in getattr(options, name):
                 direction, at = split_direction(name, text)
                 self._name(name, text, parse_frames(name, text, at, direction))
+        self._queue = options.queue
         self.cuts = []
         for text in options.cut:
             direction, at = split_direction("cut", text)
@@ -231,7 +229,7 @@ class Faults:
         way = self.ways[direction]
         leaves = now
         if way.rate:
-            if self._queued[direction] >= QUEUE:
+            if self._queued[direction] >= self._queue:
                 self._mark(number, "queue-full", "--rate")
                 return
             leaves = max(now, self._free_at[direction])

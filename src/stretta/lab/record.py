@@ -83,7 +83,7 @@ def record(
     faults = {
         name: value
         for name in WireOptions.__slots__
-        if name != "seed" and (value := getattr(options, name))
+        if name not in ("seed", "queue") and (value := getattr(options, name))
     }
     return timeline_of(seen, {"wire": faults} if faults else {})
 
@@ -112,7 +112,9 @@ def read_wire(wire: bytes, start: int) -> Wired:
             arrivals.append(Arrival(time - start, changed=size > 0))
         elif what == MARKED:
             kind, _, by = body.decode().partition("\t")
-            seen.faults.append(Fault(-1, frames[number].at, "wire", kind=kind, by=by, frame=number))
+            seen.faults.append(
+                Fault(-1, frames[number].at, "wire", effect=kind, by=by, frame=number)
+            )
     seen.frames = list(frames.values())
     return seen
 

@@ -5,6 +5,7 @@ Segments need the right to open a packet socket (CAP_NET_RAW); without it, calls
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import select
@@ -28,7 +29,11 @@ from stretta.see.timeline import Timeline, build
 __all__ = ["trace"]
 
 ETH_P_ALL = 3
+SOL_PACKET = 263
+PACKET_STATISTICS = 6
+SO_RCVBUFFORCE = 33
 SO_TIMESTAMPNS = 35
+BUFFER = 64 * 1024 * 1024
 PACKET_OUTGOING = 4
 SHOWN = 256
 SETTLE = 0.1
@@ -49,7 +54,10 @@ class Sniffer:
         except (PermissionError, AttributeError):
             return
         self.socket.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
-        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8 * 1024 * 1024)
+        for option in (SO_RCVBUFFORCE, socket.SO_RCVBUF):  # the first past the system's limit
+            with contextlib.suppress(PermissionError):
+                self.socket.setsockopt(socket.SOL_SOCKET, option, BUFFER)
+                break
         self.socket.setblocking(False)
 
     def listen(self, seconds: float) -> None:
@@ -75,9 +83,13 @@ class Sniffer:
             ethernet = bytes(12) + int(protocol).to_bytes(2, "big")
             self.frames.append((at, ethernet + data))
 
-    def close(self) -> None:
-        if self.socket is not None:
-            self.socket.close()
+    def close(self) -> int:
+        """Close the socket, and return how many packets of anybody it had no room for."""
+        if self.socket is None:
+            return 0
+        with self.socket as sock:
+            counts = sock.getsockopt(SOL_PACKET, PACKET_STATISTICS, 8)
+        return int(struct.unpack("II", counts)[1])
 
 
 def trace(argv: list[str]) -> tuple[Timeline, int]:
@@ -108,13 +120,14 @@ def trace(argv: list[str]) -> tuple[Timeline, int]:
         log.seek(0)
         text = log.read().decode("latin-1")
     seen = sniffer.socket is not None
-    sniffer.close()
+    missed = sniffer.close()
     calls = read_calls(text, "client", _own_addresses(), start, loopback=True)
     events: list[Event] = [*calls.calls, *calls.processes]
     events += _own_frames(sniffer.frames, calls.calls, start)
     about: dict[str, object] = {
         "trace": True,
         "segments": seen,
+        "missed": missed,
         "commands": {"client": " ".join(argv)},
     }
     timeline = build(events, start=start, about=about)

@@ -22,6 +22,9 @@ class WireOptions:
         (), "up to so much more, by chance, never out of order", unit="time", kind=str
     )
     rate: tuple[str, ...] = option((), "bits a second, as 1mbit", unit="rate", kind=str)
+    queue: int = option(
+        1000, "frames that may wait for a slow wire in one direction; more are lost", kind=int
+    )
     loss: tuple[str, ...] = option((), "share of frames that are lost", unit="share", kind=str)
     duplicate: tuple[str, ...] = option(
         (), "share of frames, or the frames, that come twice", unit="frames", kind=str
@@ -62,6 +65,6 @@ class LabOptions:
         "client", "when the lab ends: client or server (has ended), or a time, as 5s", unit="end",
         kind=str,
     )  # fmt: skip
-    quiet: float = option(
+    settle: float = option(
         0.3, "silence on the wire that the lab waits for before it ends", unit="seconds"
     )

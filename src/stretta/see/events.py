@@ -129,7 +129,7 @@ class Frame(Event):
 class Fault(Event):
     """The wire did something to a frame: lost, cut, queue-full, duplicated, reordered, ..."""
 
-    kind: str = ""
+    effect: str = ""
     by: str = ""
     frame: int = -1
 

@@ -74,7 +74,7 @@ def _comment(timeline: Timeline, frame: Frame, link: object, fault: Fault | None
     if frame.forged:
         lines.append("forged by the wire")
     if fault:
-        lines.append(f"{fault.kind} by {fault.by}")
+        lines.append(f"{fault.effect} by {fault.by}")
     if not lines:
         lines.append(f"{frame.host}'s kernel")
     return "\n".join(lines)

@@ -93,6 +93,7 @@ class TcpStory:
     faults: dict[int, Fault] = field(default_factory=dict)
     exits: list[Process] = field(default_factory=list)
     opener: str = "client"
+    watched: frozenset[str] = frozenset()  # hosts whose programs' calls are seen
 
     def side(self, host: str) -> Side:
         """Return the side of a host."""
@@ -118,12 +119,13 @@ def tell(
     polls: list[Call],
     processes: list[Process],
     faults: dict[int, Fault],
+    watched: frozenset[str] = frozenset(),
 ) -> TcpStory:
     """Return the story of one conversation; ``polls`` are all waiting calls, of any conversation.
 
     Also fills in each frame's relative ``seq``, ``ack`` and ``repeats``.
     """
-    story = TcpStory(flow, Side("client"), Side("server"), faults=faults)
+    story = TcpStory(flow, Side("client"), Side("server"), faults=faults, watched=watched)
     for call in calls:
         story.side(call.host).calls.append(call)
     for frame in frames:
@@ -416,9 +418,13 @@ def _reset_cause(story: TcpStory, side: Side, peer: Side, reset: Frame) -> None:
     if last and last.packet.flags & SYN and not last.packet.flags & ACK:
         story.link(last.id, reset.id, "refused", "nobody listens on that port: RST")
         return
+    if not side.calls and side.host in story.watched:
+        reason = "nobody had accepted the connection when its listening socket was closed: RST"
+        story.link(last.id if last else reset.id, reset.id, "unaccepted", reason)
+        return
     closes = [
         c for c in side.call("close")
-        if c.at <= reset.at and c.flags != "shared" and c.until >= reset.at - 1_000_000
+        if c.at <= reset.at and c.flags != "shared" and (c.end or 0) >= reset.at - 1_000_000
     ]  # fmt: skip
     unread = unread_at(peer, reset.at)
     if closes and unread > 0:

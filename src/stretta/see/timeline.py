@@ -51,6 +51,8 @@ def build(
     frames.sort(key=lambda f: f.at)
     _name_flows(frames)
     _find_lost_flows(calls, frames)
+    _find_lost_sources(calls, frames)
+    _find_lost_failures(calls)
     _number(timeline)
     calls.sort(key=lambda c: c.id)
     frames.sort(key=lambda f: f.id)
@@ -64,14 +66,15 @@ def build(
     processes = [e for e in timeline.events if isinstance(e, Process)]
     faults = {e.frame: e for e in timeline.events if isinstance(e, Fault)}
     polls = [c for c in calls if not c.way and (c.ready or "poll" in c.name or "select" in c.name)]
+    watched = frozenset(c.host for c in calls)
     states: list[State] = []
     for flow, (its_calls, its_frames) in sorted(by_flow.items(), key=lambda kv: _first(kv[1])):
         if flow.protocol == "tcp":
-            story = tcp.tell(flow, its_calls, its_frames, polls, processes, faults)
+            story = tcp.tell(flow, its_calls, its_frames, polls, processes, faults, watched)
             timeline.tcp[flow] = story
             states += infer_states(story)
         elif flow.protocol == "udp":
-            told = udp.tell(flow, its_calls, its_frames, polls, faults)
+            told = udp.tell(flow, its_calls, its_frames, polls, faults, watched)
             timeline.udp[flow] = told
     for each in (*timeline.tcp.values(), *timeline.udp.values()):
         _obey_causes(timeline, each.links)
@@ -81,7 +84,7 @@ def build(
         timeline.links += each.links
     for fault in faults.values():
         if fault.frame >= 0:
-            reason = f"{fault.kind} by {fault.by}"
+            reason = f"{fault.effect} by {fault.by}"
             timeline.links.append(Link(fault.frame, fault.id, "fault", reason))
     timeline.links.sort(key=lambda link: (link.source, link.target))
     return timeline
@@ -158,6 +161,40 @@ def _find_lost_flows(calls: list[Call], frames: list[Frame]) -> None:
                     if other.protocol == "tcp" or other.peer in (call.peer, None):
                         other.flow = frame.flow
                 break
+
+
+def _find_lost_sources(calls: list[Call], frames: list[Frame]) -> None:
+    """Name the conversations of receives that did not ask where a datagram came from."""
+    nameless = [
+        c for c in calls
+        if c.flow is None and c.protocol == "udp" and c.way == "in" and c.local and not c.error
+    ]  # fmt: skip
+    used: set[int] = set()
+    for call in sorted(nameless, key=lambda c: c.until):
+        for frame in frames:
+            packet = frame.packet
+            if (
+                frame.host != call.host and packet.protocol == "udp" and id(frame) not in used
+                and call.local is not None and packet.target_port == call.local[1]
+                and frame.arrived is not None and frame.arrived <= call.until
+                and call.moved in (packet.length, call.asked)
+            ):  # fmt: skip
+                used.add(id(frame))
+                call.flow = frame.flow
+                break
+
+
+def _find_lost_failures(calls: list[Call]) -> None:
+    """Give receives that got nothing to the only conversation that their socket has."""
+    flows: dict[tuple[str, int], set[Flow]] = defaultdict(set)
+    for call in calls:
+        if call.flow and call.protocol == "udp":
+            flows[call.host, call.socket].add(call.flow)
+    for call in calls:
+        if call.flow is None and call.protocol == "udp" and call.way == "in":
+            found = flows[call.host, call.socket]
+            if len(found) == 1:
+                call.flow = next(iter(found))
 
 
 def _number(timeline: Timeline) -> None:

@@ -49,6 +49,7 @@ class UdpStory:
     errors: list[Frame] = field(default_factory=list)  # ICMP
     links: list[Link] = field(default_factory=list)
     faults: dict[int, Fault] = field(default_factory=dict)
+    watched: frozenset[str] = frozenset()  # hosts whose programs' calls are seen
 
     def link(self, source: int, target: int, kind: str, reason: str) -> None:
         """Add a link."""
@@ -56,10 +57,15 @@ class UdpStory:
 
 
 def tell(
-    flow: Flow, calls: list[Call], frames: list[Frame], polls: list[Call], faults: dict[int, Fault]
+    flow: Flow,
+    calls: list[Call],
+    frames: list[Frame],
+    polls: list[Call],
+    faults: dict[int, Fault],
+    watched: frozenset[str] = frozenset(),
 ) -> UdpStory:
     """Return the story of the datagrams between two ends."""
-    story = UdpStory(flow, calls, frames, faults=faults)
+    story = UdpStory(flow, calls, frames, faults=faults, watched=watched)
     story.datagrams = _join(frames)
     _senders(story)
     _receivers(story)

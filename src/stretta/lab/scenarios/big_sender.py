@@ -3,11 +3,13 @@
 import socket
 
 MESSAGE = bytes(4_000_000)
-connection = socket.create_connection(("10.0.0.2", 12000))
-connection.setblocking(False)
-taken = connection.send(MESSAGE)
-print(f"send() took {taken} of {len(MESSAGE)} bytes")
-connection.setblocking(True)
-connection.sendall(MESSAGE[taken:])
-print("sendall() took the rest")
-connection.close()
+
+if __name__ == "__main__":
+    connection = socket.create_connection(("10.0.0.2", 12000))
+    connection.setblocking(False)
+    taken = connection.send(MESSAGE)
+    print(f"send() took {taken} of {len(MESSAGE)} bytes")
+    connection.setblocking(True)
+    connection.sendall(MESSAGE[taken:])
+    print("sendall() took the rest")
+    connection.close()

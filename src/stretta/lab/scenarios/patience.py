@@ -4,6 +4,10 @@ import subprocess
 import sys
 
 ASK = [sys.executable, "-m", "stretta", "udp", "client", "-a", "10.0.0.2", "--timeout", "0.5"]
-for retries in ("0", "2"):
-    print(f"asking with --retries {retries}", flush=True)
-    subprocess.run([*ASK, "--retries", retries, "ciao"], check=False, stdin=subprocess.DEVNULL)  # noqa: S603
+
+if __name__ == "__main__":
+    for retries in ("0", "2"):
+        print(f"asking with --retries {retries}", flush=True)
+        subprocess.run(
+            [*ASK, "--retries", retries, "ciao"], check=False, stdin=subprocess.DEVNULL
+        )

@@ -206,12 +206,11 @@ def empty(story: UdpStory) -> Iterator[Found]:
 
 def unread(story: UdpStory) -> Iterator[Found]:
     """It came, and no program took it."""
-    hosts = {call.host for call in story.calls}
     refused_ones = {k.source for k in story.links if k.kind == "provoked"}
     for datagram in story.datagrams:
         to = other(datagram.host)
         missing = len(datagram.arrivals) - len(datagram.taken)
-        if missing > 0 and to in hosts and datagram.frame.id not in refused_ones:
+        if missing > 0 and to in story.watched and datagram.frame.id not in refused_ones:
             yield (
                 f"This datagram came to the {to}, and its program never took it: it stayed in the"
                 " socket's buffer, or found it full.",

@@ -51,14 +51,16 @@ def unread_data(story: TcpStory) -> Iterator[Found]:
 
 
 def after_close(story: TcpStory) -> Iterator[Found]:
-    """Data came for a program that had closed."""
+    """A segment came for a program that had closed."""
     for side in story.sides:
+        peer = story.side(other(side.host))
         for reset in side.resets:
-            why = _why(story, reset, "provoked")
-            if "had closed" in why:
+            if "had closed" in _why(story, reset, "provoked"):
+                cause = next((f for f in peer.frames if f.id in _cause(story, reset)), None)
+                what = "Bytes" if cause and cause.packet.length else "A segment"
                 yield (
-                    f"Bytes came to the {side.host} when its program had closed: nobody could read"
-                    " them any more, so its kernel answered with RST.",
+                    f"{what} came to the {side.host} when its program had closed: nobody could read"
+                    " any more, so its kernel answered with RST.",
                     [reset.id, *_cause(story, reset)],
                 )
                 return
@@ -180,20 +182,6 @@ def ended_by_exit(story: TcpStory) -> Iterator[Found]:
                 )
 
 
-def abandoned(story: TcpStory) -> Iterator[Found]:
-    """Bytes came that no program took, and no RST told of."""
-    for side in story.sides:
-        peer = story.side(other(side.host))
-        rest = side.sent - side.taken
-        if rest > 0 and side.taken and peer.calls and not side.resets and not peer.resets:
-            last = list(side.takes)[-1][2]
-            yield (
-                f"The {peer.host}'s program took {side.taken:,} of the {bytes_(side.sent)} that the"
-                f" {side.host} sent, and no more: a single {last.name}() is not a whole message.",
-                [last.id],
-            )
-
-
 def linger(story: TcpStory) -> Iterator[Found]:
     """close() was told to reset."""
     for side in story.sides:
@@ -231,7 +219,6 @@ RULES: dict[str, TcpRule] = {
     "time-wait": time_wait,
     "both-closed": both_at_once,
     "ended-by-exit": ended_by_exit,
-    "left-unread": abandoned,
     "linger": linger,
     "close-went-on": close_took,
 }

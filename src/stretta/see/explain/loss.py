@@ -24,11 +24,13 @@ def time_out(story: TcpStory) -> Iterator[Found]:
         for repeat in _data_repeats(side, "time-out")[:3]:
             again = next((r for r in side.repeats if r.original is repeat.frame), None)
             if again is None or repeat.original.repeats is None:
+                size = repeat.frame.packet.length
+                unseen = " The programs saw nothing of it but time." if repeat.frame.arrived else ""
                 yield (
-                    f"{bytes_(repeat.frame.packet.length).capitalize()} were sent again after"
+                    f"{bytes_(size)} {'was' if size == 1 else 'were'} sent again after"
                     f" {duration(repeat.waited)}: the segment {fate(story.faults, repeat.original)},"
                     " and no acknowledgement came in time (RFC 6298; for the last segment of a burst"
-                    " the kernel may ask sooner, RFC 8985). The programs saw nothing of it but time.",
+                    f" the kernel may ask sooner, RFC 8985).{unseen}",
                     [repeat.frame.id, repeat.original.id],
                 )
 
@@ -170,7 +172,7 @@ def lost_fin(story: TcpStory) -> Iterator[Found]:
 
 def unplugged(story: TcpStory) -> Iterator[Found]:
     """The wire was cut."""
-    cut = [f for f in story.faults.values() if f.kind == "cut"]
+    cut = [f for f in story.faults.values() if f.effect == "cut"]
     ours = {f.id: f for side in story.sides for f in side.frames}
     lost = [ours[f.frame] for f in cut if f.frame in ours]
     if not lost:
@@ -183,7 +185,7 @@ def unplugged(story: TcpStory) -> Iterator[Found]:
         else ("Neither end is told: to each the other is only silent.")
     )
     yield (
-        f"The wire was unplugged, and {times(len(lost))} a frame was lost."
+        f"The wire was unplugged, and {len(lost)} frame{'s were' if len(lost) > 1 else ' was'} lost."
         f" A connection is state at its two ends, not a wire: it stayed open. {end}",
         [lost[0].id],
     )
@@ -193,7 +195,7 @@ def forged(story: TcpStory) -> Iterator[Found]:
     """Somebody on the way reset the connection."""
     made = [f for side in story.sides for f in side.frames if f.forged]
     if made:
-        stopped = [f for f in story.faults.values() if f.kind == "reset"]
+        stopped = [f for f in story.faults.values() if f.effect == "reset"]
         yield (
             "Neither program and neither kernel sent this RST: something on the way did, to both"
             " ends, each in the other's name. Neither can tell the difference.",
@@ -204,7 +206,7 @@ def forged(story: TcpStory) -> Iterator[Found]:
 def queue_full(story: TcpStory) -> Iterator[Found]:
     """A slow wire's queue overflowed."""
     ours = {f.id for side in story.sides for f in side.frames}
-    full = [f for f in story.faults.values() if f.kind == "queue-full" and f.frame in ours]
+    full = [f for f in story.faults.values() if f.effect == "queue-full" and f.frame in ours]
     if full:
         yield (
             f"The slow wire's queue was full, and {len(full)} segments found no place in it: this is"

@@ -123,7 +123,7 @@ def refused(story: TcpStory) -> Iterator[Found]:
             call = _connect(story)
             took = f" after {duration(call.took)}" if call and call.error == "ECONNREFUSED" else ""
             yield (
-                f"Nobody listens on port {story.sides[1].host} {_port(story)}:"
+                f"Nobody listens on port {_port(story)} of the {story.sides[1].host}:"
                 f" {kernel(story.sides[1].host)} answered the SYN with RST, and connect() failed"
                 f"{took} with ECONNREFUSED.",
                 [call.id if call else reset.id, cause.source, reset.id],
@@ -215,7 +215,12 @@ def accepted_late(story: TcpStory) -> Iterator[Found]:
 def never_accepted(story: TcpStory) -> Iterator[Found]:
     """Established, but the server's program never knew."""
     opener, taker = story.sides
-    if _syn_ack(story) is None or taker.calls or not opener.calls or taker.resets:
+    if (
+        taker.host not in story.watched
+        or _syn_ack(story) is None
+        or taker.calls
+        or not opener.calls
+    ):
         return
     if any(f.arrived is not None and f.ack >= 1 for f in opener.frames):
         call = _connect(story)

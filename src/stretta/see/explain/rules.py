@@ -57,6 +57,6 @@ WORDS = {
 def fate(faults: dict[int, Fault], frame: Frame) -> str:
     """Return what became of a frame that did not arrive, and by which option."""
     fault = faults.get(frame.id)
-    if fault is None or fault.kind not in WORDS:
+    if fault is None or fault.effect not in WORDS:
         return "did not arrive"
-    return f"{WORDS[fault.kind]} ({fault.by})"
+    return f"{WORDS[fault.effect]} ({fault.by})"

@@ -39,12 +39,16 @@ def segmented(story: TcpStory) -> Iterator[Found]:
     for side, peer in _sides(story):
         limit = min((s.packet.mss for s in (*side.syns[:1], *peer.syns[:1])), default=0)
         frames = _frames_of(side)
+        told = 0
         for _, _, call in side.sends:
+            if told == 2:
+                break
             carried = list({f.id: f for _, _, f in frames[call.id]}.values())
             if len(carried) > 1:
                 most = max(f.packet.length for f in carried)
                 less = limit - most
                 why = f" (MSS {limit:,}, less {less} of options)" if 0 < less <= 40 else ""
+                told += 1
                 yield (
                     f"The {side.host} sent {bytes_(call.moved)} in one {call.name}(); they travelled"
                     f" in {len(carried)} segments of at most {bytes_(most)}{why}.",
@@ -194,8 +198,8 @@ def nagle(story: TcpStory) -> Iterator[Found]:
                 yield (
                     f"The {bytes_(call.moved)} of this {call.name}() waited"
                     f" {duration(frames[0].at - call.at)} in {kernel(side.host)}: a small segment is"
-                    " not sent while another is unacknowledged (Nagle, RFC 9293 section 3.7.4), and"
-                    " the other end delays its acknowledgements. TCP_NODELAY would send it at once.",
+                    " not sent while another is unacknowledged (Nagle, RFC 9293 section 3.7.4);"
+                    " it left when the acknowledgement came. TCP_NODELAY would send it at once.",
                     [call.id, ack.id, frames[0].id],
                 )
                 return
@@ -260,7 +264,7 @@ def receive_waited(story: TcpStory) -> Iterator[Found]:
             start = max(call.at, given.at if given else landed.at)
             original = next((f for _, _, f in side.first.within(first, first + 1)), landed)
             if landed is not original:
-                parts.append(f"{duration(landed.at - original.at)} until the bytes were sent again")
+                parts.append(f"{duration(landed.at - start)} until the bytes were sent again")
                 start = landed.at
             if landed.arrived - start > 500_000:
                 parts.append(f"{duration(landed.arrived - start)} on the way")

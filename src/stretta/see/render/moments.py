@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from stretta.see.events import Call, Event, Fault, Flow, Frame, Process, State
+from stretta.see.explain.rules import duration
 from stretta.see.packets import describe_payload
 from stretta.see.packets import ACK, RST, SYN
 from stretta.see.timeline import Timeline
@@ -59,6 +60,10 @@ class Scene:
 def scene(timeline: Timeline, *, everything: bool = False, fold: bool = True) -> Scene:
     """Return what there is to draw; ``everything`` adds housekeeping frames and quiet calls."""
     events = [e for e in timeline.events if _is_drawn(timeline, e, everything=everything)]
+    talkers = {(e.host, e.process) for e in events if isinstance(e, Call)}
+    known = any(isinstance(e, Call) for e in timeline.events)
+    if known:
+        events = [e for e in events if not isinstance(e, Process) or (e.host, e.process) in talkers]
     frames = [e for e in events if isinstance(e, Frame)]
     # what the programs do when the lab tells them to stop belongs to no conversation
     last = max([f.at for f in frames] + [a.at for f in frames for a in f.arrivals], default=0)
@@ -71,7 +76,7 @@ def scene(timeline: Timeline, *, everything: bool = False, fold: bool = True) ->
     if fold:
         events, folds = _fold(events, noted)
     moments = [m for event in events for m in _moments(event, last)] + folds
-    moments.sort(key=lambda m: (m.at, m.kind != "arrive", m.kind == "exit", m.event.id))
+    moments.sort(key=_order)
     _add_states(timeline, moments)
     _add_notes(timeline, moments)
     sent_by, ended_by = {}, {}
@@ -87,6 +92,14 @@ def scene(timeline: Timeline, *, everything: bool = False, fold: bool = True) ->
         names = {f: letters[n] if n < 26 else str(n + 1) for n, f in enumerate(flows)}
     begin = moments[0].at if moments else 0
     return Scene(timeline, moments, begin, names, sent_by, ended_by)
+
+
+def _order(moment: Moment) -> tuple[int, int, int, str]:
+    """Return where a moment stands: of those of one time, arrivals come first and returns last."""
+    kind = moment.kind
+    at_once = kind == "arrive" and moment.event.at == moment.at  # seen at one place only
+    rank = 0 if kind == "arrive" and not at_once else 2 if kind == "exit" else 1
+    return moment.at, rank, moment.event.id, "leave+" if at_once else kind
 
 
 def _is_drawn(timeline: Timeline, event: Event, *, everything: bool) -> bool:
@@ -178,8 +191,7 @@ def _summary(events: list[Event]) -> str:
     calls = sum(isinstance(e, Call) for e in events)
     if calls:
         parts.append(f"{calls:,} call{'s' * (calls > 1)}")
-    took = (events[-1].at - events[0].at) / 1e6
-    return f"{', '.join(parts)}, {took:.3g} ms"
+    return f"{', '.join(parts)}, {duration(events[-1].at - events[0].at)}"
 
 
 def _add_states(timeline: Timeline, moments: list[Moment]) -> None:

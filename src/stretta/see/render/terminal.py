@@ -338,7 +338,7 @@ class Page:
         if end is None:
             fault = self.faults.get(frame.id)
             how = {"cut": "cut", "reset": "stopped", "queue-full": "full"}.get(
-                fault.kind if fault else "", "lost"
+                fault.effect if fault else "", "lost"
             )
             text = f"─{words}─×{HARD}{how}" if rightward else f"{how}{HARD}×─{words}─"
             row.write(self.left + 1 if rightward else self.right - len(text), text, colour)
