@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any, cast
+from typing import Any
 from urllib.parse import parse_qsl, quote_from_bytes, urlencode
 
 from stretta.http.folder import Folder
@@ -141,20 +141,20 @@ class Order:
         return ordered
 
 
-def natural(entry: Entry) -> tuple[list[str | int], bytes]:
+def natural(entry: Entry) -> tuple[str, bytes]:
     """Return the key of a name's place: upper and lower case alike, numbers by what they count.
+
+    A string, since comparing strings is over before others have to wait for it.
 
     >>> names = (b"b10", b"B2", b"a")
     >>> found = sorted((Entry(name, False, 0, 0.0) for name in names), key=natural)
     >>> [entry.shown for entry in found]
     ['a', 'B2', 'b10']
     """
-    parts: list[str | int] = list(DIGITS.split(entry.shown.casefold()))
-    parts[1::2] = [int(digits) for digits in cast("list[str]", parts[1::2])]
-    return parts, entry.name
+    return DIGITS.sub(lambda found: found[0].zfill(20), entry.shown.casefold()), entry.name
 
 
-DIGITS = re.compile(r"([0-9]{1,15})")
+DIGITS = re.compile("[0-9]+")
 
 KEYS: dict[str, Callable[[Entry], Any]] = {
     "name": natural,
