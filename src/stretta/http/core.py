@@ -15,10 +15,10 @@ from typing import Protocol
 from stretta.address import parse_host
 from stretta.errors import InvalidReply, NetworkError, StrettaError, TimedOut, UsageError
 from stretta.http.client_request import ClientRequest
-from stretta.http.exchange import Exchange, Phases
+from stretta.http.exchange import Exchange, Phases, Stopwatch
 from stretta.http.proxy import ENVIRONMENT, proxy_for
 from stretta.http.redirect import redirected
-from stretta.http.reports import Redirected, Securing
+from stretta.http.reports import Redirected, Reusing, Securing
 from stretta.http.url import Url
 from stretta.net.channel import Channel, Timer
 from stretta.options.http_client import HttpClientLimits, HttpPatience, HttpRoute
@@ -104,7 +104,8 @@ class Core:
                     f"{self.limits.max_redirects} redirects, and then another to {following.url}",
                     "Allow more with --max-redirects N.",
                 )
-            self._tell(Redirected(exchange.head.status, str(following.url)))
+            if self._watch is not None:
+                self._watch(Redirected(exchange.head.status, str(following.url)))
             request = following
             _rewind(request, start)
 
@@ -116,7 +117,7 @@ class Core:
 
     async def _one(self, request: ClientRequest, timer: Timer, start: int | None) -> Exchange:
         """Do one exchange, over a connection at rest if there is one."""
-        began = self._clock()
+        stopwatch = Stopwatch(self._clock, self._watch)
         proxy = proxy_for(request.url, self._route.proxy, self._environ)
         key: Key = request.url.origin
         if proxy is not None and request.url.scheme == "http":
@@ -125,7 +126,8 @@ class Core:
             key = (*proxy.origin, *key)
         channel = self._take_idle(key)
         if channel is not None:
-            exchange = self._exchange(request, channel, timer, Phases(), began, key)
+            stopwatch.tell(Reusing(channel.peer))
+            exchange = self._exchange(request, channel, timer, Phases(), stopwatch, key)
             try:
                 await exchange.begin()
             except (NetworkError, InvalidReply):
@@ -136,8 +138,8 @@ class Core:
             else:
                 return exchange
         phases = Phases()
-        channel = await self._connect(request.url, proxy, timer, phases, began)
-        exchange = self._exchange(request, channel, timer, phases, began, key)
+        channel = await self._connect(request.url, proxy, timer, phases, stopwatch)
+        exchange = self._exchange(request, channel, timer, phases, stopwatch, key)
         await exchange.begin()
         return exchange
 
@@ -147,7 +149,7 @@ class Core:
         channel: Channel,
         timer: Timer,
         phases: Phases,
-        began: float,
+        stopwatch: Stopwatch,
         key: Key,
     ) -> Exchange:
         def release(channel: Channel, reusable: bool) -> None:  # noqa: FBT001 - a callback
@@ -162,11 +164,9 @@ class Core:
             timer,
             release=release,
             phases=phases,
-            began=began,
-            clock=self._clock,
+            stopwatch=stopwatch,
             max_size=self.limits.max_size,
             decode=self._decode,
-            watch=self._watch,
         )
 
     def _take_idle(self, key: Key) -> Channel | None:
@@ -181,26 +181,26 @@ class Core:
     # a new connection
 
     async def _connect(
-        self, url: Url, proxy: Url | None, timer: Timer, phases: Phases, began: float
+        self, url: Url, proxy: Url | None, timer: Timer, phases: Phases, stopwatch: Stopwatch
     ) -> Channel:
         """Return a channel over which the server of ``url`` takes requests."""
         first = proxy or url
-        channel = await self._dial(first, timer, phases, began)
-        phases.connected = self._clock() - began
+        channel = await self._dial(first, timer, phases, stopwatch)
+        phases.connected = stopwatch.now()
         if proxy is not None and proxy.scheme == "https":
-            channel = await self._secure(channel, proxy, timer)
+            channel = await self._secure(channel, proxy, timer, stopwatch)
         if url.scheme == "https":
             if proxy is not None:
-                await self._tunnel(channel, url, proxy, timer, began)
-            channel = await self._secure(channel, url, timer)
-            phases.secured = self._clock() - began
+                await self._tunnel(channel, url, proxy, timer, stopwatch)
+            channel = await self._secure(channel, url, timer, stopwatch)
+            phases.secured = stopwatch.now()
         return channel if self._wrap is None else self._wrap(channel)
 
-    async def _dial(self, url: Url, timer: Timer, phases: Phases, began: float) -> Channel:
+    async def _dial(self, url: Url, timer: Timer, phases: Phases, stopwatch: Stopwatch) -> Channel:
         def watch(report: Report) -> None:
             if isinstance(report, LookedUp):
-                phases.looked_up = self._clock() - began
-            self._tell(report)
+                phases.looked_up = stopwatch.now()
+            stopwatch.tell(report)
 
         left = timer.left_in_all()
         timeout = self.patience.connect_timeout
@@ -218,7 +218,9 @@ class Core:
             timer.left_in_all()  # says so where it was the whole exchange's limit
             raise
 
-    async def _secure(self, channel: Channel, url: Url, timer: Timer) -> Channel:
+    async def _secure(
+        self, channel: Channel, url: Url, timer: Timer, stopwatch: Stopwatch
+    ) -> Channel:
         from stretta.net.channel_tls import TlsChannel  # noqa: PLC0415 - plain HTTP needs no TLS
         from stretta.net.tls import client_context  # noqa: PLC0415
 
@@ -226,11 +228,11 @@ class Core:
             self._route.tls_ca, insecure=self._route.insecure, alpn=("http/1.1",)
         )
         secure = await TlsChannel.open(channel, context, url.host.rstrip("."), timer)
-        self._tell(Securing(secure.secured))
+        stopwatch.tell(Securing(secure.secured))
         return secure
 
     async def _tunnel(
-        self, channel: Channel, url: Url, proxy: Url, timer: Timer, began: float
+        self, channel: Channel, url: Url, proxy: Url, timer: Timer, stopwatch: Stopwatch
     ) -> None:
         """Have the proxy connect us to the server (RFC 9110 section 9.3.6)."""
         request = ClientRequest(url=url, method="CONNECT", proxy=proxy)
@@ -239,9 +241,7 @@ class Core:
             channel,
             timer,
             release=lambda channel, _: channel.close(),
-            began=began,
-            clock=self._clock,
-            watch=self._watch,
+            stopwatch=stopwatch,
         )
         await exchange.begin()
         head = exchange.head
@@ -253,10 +253,6 @@ class Core:
                 f"the proxy {proxy.authority} answered {head.status} {head.reason}".rstrip(),
                 hint if head.status == 407 else "To go without it: --proxy ''",
             )
-
-    def _tell(self, report: Report) -> None:
-        if self._watch is not None:
-            self._watch(report)
 
 
 def _resolution(text: str) -> tuple[tuple[str, int], str]:

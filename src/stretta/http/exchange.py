@@ -15,7 +15,7 @@ from stretta.http.reports import Awaiting, Interim, Requesting, Responding
 from stretta.net.channel import Channel, Timer
 from stretta.reports import Report, Watch
 
-__all__ = ["MOST_DECODED", "Exchange", "Phases"]
+__all__ = ["MOST_DECODED", "Exchange", "Phases", "Stopwatch"]
 
 MOST_DECODED = 1 << 30
 """Bytes that a compressed body may become unless ``max_size`` says otherwise."""
@@ -41,6 +41,27 @@ class Phases:
     ended: float | None = None
 
 
+class Stopwatch:
+    """The time since an exchange began, in seconds; telling those who watch costs none of it."""
+
+    __slots__ = ("_began", "_clock", "_watch")
+
+    def __init__(self, clock: Callable[[], float], watch: Watch | None) -> None:
+        self._clock, self._watch = clock, watch
+        self._began = clock()
+
+    def now(self) -> float:
+        """Return the seconds that have passed."""
+        return self._clock() - self._began
+
+    def tell(self, report: Report) -> None:
+        """Tell what happened; however long that takes, no time passes."""
+        if self._watch is not None:
+            before = self._clock()
+            self._watch(report)
+            self._began += self._clock() - before
+
+
 class Exchange:
     """A request that goes out over ``channel``, and its response as it comes.
 
@@ -56,13 +77,11 @@ class Exchange:
         timer: Timer,
         *,
         release: Callable[[Channel, bool], None],
-        began: float,
-        clock: Callable[[], float],
+        stopwatch: Stopwatch,
         phases: Phases | None = None,
         limits: HeadLimits | None = None,
         max_size: int | None = None,
         decode: bool = True,
-        watch: Watch | None = None,
     ) -> None:
         self.request = request
         self.server = channel.peer
@@ -74,10 +93,8 @@ class Exchange:
         self._channel = channel
         self._timer = timer
         self._release = release
-        self._began = began
-        self._clock = clock
+        self._stopwatch = stopwatch
         self._max_size = max_size
-        self._watch = watch
         self._decoder: Decoder | None = None
         self._decode = decode
         self._undecided = True
@@ -104,11 +121,11 @@ class Exchange:
         """
         try:
             await self._send()
-            self.phases.sent = self._now()
-            self._tell(Awaiting())
+            self.phases.sent = self._stopwatch.now()
+            self._stopwatch.tell(Awaiting())
             while self.reader.head is None:
                 await self._receive()
-            self._tell(Responding(self.head))
+            self._stopwatch.tell(Responding(self.head))
         except BaseException:
             self.abort()
             raise
@@ -147,7 +164,7 @@ class Exchange:
     def _end(self, *, reusable: bool) -> None:
         if not self._over:
             self._over = True
-            self.phases.ended = self._now()
+            self.phases.ended = self._stopwatch.now()
             self._release(self._channel, reusable)
 
     def _count(self, piece: Piece) -> None:
@@ -165,18 +182,11 @@ class Exchange:
                 "Allow more with --max-size BYTES.",
             )
 
-    def _now(self) -> float:
-        return self._clock() - self._began
-
-    def _tell(self, report: Report) -> None:
-        if self._watch is not None:
-            self._watch(report)
-
     # the way out
 
     async def _send(self) -> None:
         request = self.request
-        self._tell(Requesting(self.request_head, request.size))
+        self._stopwatch.tell(Requesting(self.request_head, request.size))
         sent = 0
         try:
             for piece in self._outgoing():
@@ -221,11 +231,11 @@ class Exchange:
             self.reader.finish()
             return
         if self.phases.first_byte is None:
-            self.phases.first_byte = self._now()
+            self.phases.first_byte = self._stopwatch.now()
         known = len(self.reader.interim)
         pieces: Iterable[Piece] = self.reader.feed(data)
         for head in self.reader.interim[known:]:
-            self._tell(Interim(head))
+            self._stopwatch.tell(Interim(head))
         if sending:  # they are views, and wait longer than the next call
             pieces = held = [bytes(piece) for piece in pieces]
             self._early += sum(map(len, held))

@@ -5,13 +5,25 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from stretta.address import Endpoint
 from stretta.http.reader import Head
 from stretta.reports import Report
 
 if TYPE_CHECKING:  # plain HTTP starts without TLS
     from stretta.net.channel_tls import Secured
 
-__all__ = ["Awaiting", "Interim", "Redirected", "Requesting", "Responding", "Securing"]
+__all__ = ["Awaiting", "Interim", "Redirected", "Requesting", "Responding", "Reusing", "Securing"]
+
+
+@dataclass(eq=False, repr=False)
+class Reusing(Report):
+    """A connection that was left open serves again."""
+
+    event = "reusing"
+    server: Endpoint
+
+    def __str__(self) -> str:
+        return f"Using the connection to {self.server} again"
 
 
 @dataclass(eq=False, repr=False)

@@ -109,4 +109,5 @@ def status_error(head: Head, url: str) -> HttpStatus | None:
             "To go there: --follow" if place else "",
         )
     who = "the server refused the request" if head.status < 500 else "the server failed"
-    return HttpStatus(head.status, f"{url} answered {words}", who)
+    hint = "To say who you are: --auth USER:PASSWORD" if head.status == 401 else ""
+    return HttpStatus(head.status, f"{url} answered {words}", who, hint)
