@@ -97,7 +97,7 @@ def _obey_causes(timeline: Timeline, links: list[Link]) -> None:
         if isinstance(source, Frame) and isinstance(call, Call) and call.end is not None:
             came = source.arrived
             if came is not None and call.end <= came <= call.until:
-                call.end = came + 1000
+                call.end = min(came + 1000, call.until)
 
 
 def _first(pair: tuple[list[Call], list[Frame]]) -> int:

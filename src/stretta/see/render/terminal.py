@@ -65,21 +65,31 @@ def draw(
     if not what.moments:
         return "Nothing was seen: no call on a socket, no frame on the wire.\n"
     beside = width >= 80 + MARGIN - 10
-    page = Page(what, max(60, width - MARGIN if beside else width - REFERENCE))
+    width = max(60, width)
+    page = Page(what, width - (MARGIN if beside else REFERENCE))
     rows = page.rows()
     texts = [row.text(colour=colour) for row in rows]
     notes = [f"[{n}] {note.text}" for n, note in enumerate(timeline.notes, 1)]
     if beside:
         texts = _beside(texts, page, notes, width)
     else:
-        for number, refs in page.references.items():
-            marks = "".join(f"[{n}]" for n in refs)
-            texts[number] = f"{_padded(texts[number], page.width)} {marks}"
+        texts = _with_references(texts, page)
         texts += ["", *_below(notes, width)] if notes else []
     if what.names:
         texts += ["", *(f"{name}: {flow}" for flow, name in what.names.items())]
     text = "\n".join(texts) + "\n"
     return text.translate(ASCII) if ascii_only else text
+
+
+def _with_references(texts: list[str], page: Page) -> list[str]:
+    """Put the explanations' numbers beside their rows, one a row."""
+    waiting: list[int] = []
+    lines: list[str] = []
+    for number, text in enumerate(texts):
+        waiting += page.references.get(number, ())
+        mark = f" [{waiting.pop(0)}]" if waiting else ""
+        lines.append(f"{_padded(text, page.width)}{mark}".rstrip())
+    return lines + [f"{' ' * page.width} [{rest}]" for rest in waiting]
 
 
 def _below(notes: list[str], width: int) -> list[str]:
