@@ -10,7 +10,7 @@ from stretta.http.request import Refused
 
 __all__ = ["Target", "parse_target"]
 
-ABSOLUTE = re.compile(rb"https?://[^/?#@]+(.*)", re.IGNORECASE)
+ABSOLUTE = re.compile(rb"https?://[^/?#@]+([/?].*|)", re.IGNORECASE)
 """RFC 9112 section 3.2.2; whose name stands there does not matter to a server of one folder, but
 user:password@ before it is an error (RFC 9110 section 4.2.4)."""
 
