@@ -15,7 +15,6 @@ from stretta.cli.http_show import Show
 from stretta.cli.main import Command
 from stretta.cli.talk import Talk, write_out
 from stretta.cli.terminal import is_terminal
-from stretta.cli.url_prompt import url_asker
 from stretta.errors import UsageError
 from stretta.escape import escape
 from stretta.http.client import Client, make_request
@@ -218,6 +217,8 @@ def _wrapper(fetcher: Fetcher) -> Callable[[Channel], Channel]:
 
 def _typed() -> Iterator[str]:
     """Give the URLs that are typed, until an empty line."""
+    from stretta.cli.url_prompt import url_asker  # noqa: PLC0415 - one-shot URLs are not asked for
+
     ask = url_asker(PROMPT)
     while text := ask():
         yield text

@@ -5,11 +5,8 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
-from stretta.cli.http_save import Saving
 from stretta.cli.http_show import Show
 from stretta.cli.talk import complain, write_out
 from stretta.errors import OutputError, StrettaError, UsageError
@@ -17,18 +14,18 @@ from stretta.http.body import Body
 from stretta.http.client import Client, ResponseStream
 from stretta.http.reader import Piece
 from stretta.http.reports import Redirected, Securing
-from stretta.http.response import status_error
+from stretta.http.status import status_error
 from stretta.http.url import Url, parse_url
 from stretta.reports import LookedUp, Report
 
 if TYPE_CHECKING:
+    from stretta.cli.http_save import Saving
     from stretta.http.record import Record
 
 __all__ = ["Fetcher", "Wanted"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Wanted:
+class Wanted(NamedTuple):
     """What every URL of one command is asked with, and where its body goes.
 
     ``data`` is the text of ``-d``; ``output`` the file of ``-o``, "-" for standard output;
@@ -50,15 +47,15 @@ class Wanted:
         return [("Content-Type", data_type(self.data))]
 
 
-@dataclass
 class Fetcher:
     """Fetches URLs one after the other; ``records`` holds what came of each, if that is wanted."""
 
-    wanted: Wanted
-    show: Show
-    client: Client = field(init=False)
-    records: list[Record] = field(default_factory=list)
-    _notes: list[Report] = field(default_factory=list)
+    client: Client
+
+    def __init__(self, wanted: Wanted, show: Show) -> None:
+        self.wanted, self.show = wanted, show
+        self.records: list[Record] = []
+        self._notes: list[Report] = []
 
     def watch(self, report: Report) -> None:
         """Take what is told of an exchange."""
@@ -94,6 +91,12 @@ class Fetcher:
 
     def _saving(self, url: Url) -> Saving | None:
         wanted = self.wanted
+        if wanted.output in {None, "-"} and not wanted.remote_name:
+            return None
+        from pathlib import Path  # noqa: PLC0415 - few exchanges are saved
+
+        from stretta.cli.http_save import Saving  # noqa: PLC0415
+
         if wanted.remote_name:
             if not wanted.resume:
                 return Saving(None, resume=False)
@@ -101,8 +104,6 @@ class Fetcher:
             from stretta.http.headers import Headers  # noqa: PLC0415
 
             return Saving(Path(file_name(Headers(), url)), resume=True)
-        if wanted.output in {None, "-"}:
-            return None
         return Saving(Path(str(wanted.output)), resume=wanted.resume)
 
     def _ask(self, url: Url, saving: Saving | None, stack: ExitStack) -> KeptStream:
@@ -222,6 +223,7 @@ def data_type(data: str) -> str:
 def save_har(path: str, records: list[Record]) -> None:
     """Write the exchanges as a HAR file. Raises OutputError."""
     import json  # noqa: PLC0415
+    from pathlib import Path  # noqa: PLC0415
 
     from stretta.http.record import har  # noqa: PLC0415
 

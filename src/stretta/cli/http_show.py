@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator
 
-from stretta.cli.progress import human_size
 from stretta.cli.talk import Talk, person_reads, write_out
 from stretta.cli.terminal import is_terminal, paint, wants_colour
 from stretta.escape import TerminalText, escape
 from stretta.http.client import ResponseStream
 from stretta.http.exchange import Phases
-from stretta.http.media import charset_of, is_text, media_type
 from stretta.http.reader import Head
 from stretta.http.reports import Awaiting, Interim, Requesting, Responding
 from stretta.reports import LookedUp, NotReached, Report
@@ -104,6 +101,8 @@ class Show:
     def times(self, phases: Phases) -> None:
         """Show the bar of the phases to a person."""
         if is_terminal(sys.stderr) and not (self.talk.quiet or self.talk.as_json):
+            import shutil  # noqa: PLC0415
+
             from stretta.cli.timing_bar import timing_bar  # noqa: PLC0415 - a pipe shows none
 
             columns = shutil.get_terminal_size().columns
@@ -131,11 +130,15 @@ class Show:
             yield piece
 
     def _to_person(self, stream: ResponseStream, pieces: Iterator[bytes | memoryview]) -> None:
+        from stretta.http.media import charset_of, is_text, media_type  # noqa: PLC0415
+
         beginning = _gather(pieces, ENOUGH)
         kind = stream.head.headers.get("content-type")
         if not beginning:
             return
         if not is_text(kind, beginning[:ENOUGH]):
+            from stretta.cli.progress import human_size  # noqa: PLC0415 - text needs none
+
             size = len(beginning) + sum(map(len, pieces))
             name = escape(media_type(kind)) or "unknown type"
             more = f" or {human_size(size)}" if size >= 1000 else ""
@@ -163,6 +166,7 @@ class Show:
     ) -> str | None:
         """Return a text laid out by its type, or None where it is shown as it comes."""
         from stretta.cli import pretty  # noqa: PLC0415 - a pipe needs none of it
+        from stretta.http.media import media_type  # noqa: PLC0415
 
         kind = media_type(stream.head.headers.get("content-type"))
         size = stream.exchange.reader.expected

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from stretta.http.body import Body
 from stretta.http.client import GivenHeaders, make_request
@@ -13,13 +13,15 @@ from stretta.http.client_request import HttpVersion
 from stretta.http.core import Core
 from stretta.http.exchange import MOST_DECODED, Exchange
 from stretta.http.reader import Head, Piece
-from stretta.http.response import Response
 from stretta.http.url import Url
 from stretta.net.channel import Channel
 from stretta.net.channel_async import AsyncChannel, open_channel
 from stretta.net.dial import dial_async
 from stretta.options.http_client import HttpClientLimits, HttpPatience, HttpRoute
 from stretta.reports import Watch
+
+if TYPE_CHECKING:
+    from stretta.http.response import Response
 
 __all__ = ["AsyncClient", "AsyncResponseStream", "get_async"]
 
@@ -172,6 +174,8 @@ class AsyncResponseStream:
 
     async def whole(self) -> Response:
         """Return the response with all of its body. Raises what ``stretta.http.get`` does."""
+        from stretta.http.response import Response  # noqa: PLC0415 - the command needs none
+
         body = bytearray()
         while piece := await self.exchange.read():
             body += piece

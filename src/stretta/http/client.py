@@ -4,20 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from stretta.http.body import Body, body_size
 from stretta.http.client_request import ClientRequest, HttpVersion
 from stretta.http.core import Core
 from stretta.http.exchange import MOST_DECODED, Exchange
-from stretta.http.headers import Headers
+from stretta.http.headers import NO_HEADERS, Headers
 from stretta.http.reader import Head, Piece
-from stretta.http.response import Response
 from stretta.http.url import Url, parse_url
 from stretta.net.channel import BlockingChannel, Channel, run_now
 from stretta.net.dial import dial
 from stretta.options.http_client import HttpClientLimits, HttpPatience, HttpRoute
 from stretta.reports import Watch
+
+if TYPE_CHECKING:
+    from stretta.http.response import Response
 
 __all__ = ["Client", "GivenHeaders", "ResponseStream", "get", "make_request"]
 
@@ -45,7 +47,7 @@ def make_request(
     compressed: bool = True,
 ) -> ClientRequest:
     """Return the request for these arguments. Raises UsageError when it cannot be sent."""
-    pairs = headers.items() if isinstance(headers, Mapping) else headers
+    pairs = tuple(headers.items() if isinstance(headers, Mapping) else headers)
     size = body_size(body)
     if size is None and version == "1.0" and not isinstance(body, bytes):
         body = body.read()  # HTTP/1.0 has no chunks: the length has to be known
@@ -53,7 +55,7 @@ def make_request(
     return ClientRequest(
         url=parse_url(url) if isinstance(url, str) else url,
         method=method.upper(),
-        headers=Headers(pairs),
+        headers=Headers(pairs) if pairs else NO_HEADERS,
         body=body,
         size=size,
         version=version,
@@ -190,6 +192,8 @@ class ResponseStream:
 
     def whole(self) -> Response:
         """Return the response with all of its body. Raises what ``stretta.http.get`` does."""
+        from stretta.http.response import Response  # noqa: PLC0415 - the command needs none
+
         body = bytearray()
         for piece in self:
             body += piece

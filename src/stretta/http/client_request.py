@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
+from string import ascii_letters, digits
 from typing import Literal
 
 from stretta import __version__
@@ -11,20 +11,21 @@ from stretta.errors import UsageError
 from stretta.escape import escape
 from stretta.http.body import Body
 from stretta.http.decode import accepted
-from stretta.http.headers import Headers
+from stretta.http.headers import NO_HEADERS, Headers
 from stretta.http.url import Url
 
 __all__ = ["ClientRequest", "HttpVersion", "basic"]
 
 HttpVersion = Literal["1.0", "1.1"]
 
-NO_HEADERS = Headers()
+_TOKEN = frozenset(b"!#$%&'*+.^_`|~-" + digits.encode() + ascii_letters.encode())
+"""The bytes of a token (RFC 9110 section 5.6.2)."""
 
-_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110 section 5.6.2
-_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")  # RFC 9110 section 5.5, as Latin-1
+_VALUE = frozenset([9, *range(0x20, 0x7F), *range(0x80, 0x100)])
+"""The bytes of a field's value (RFC 9110 section 5.5)."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, eq=False)
 class ClientRequest:
     """One request, checked when it is made.
 
@@ -48,14 +49,14 @@ class ClientRequest:
     proxy: Url | None = None
 
     def __post_init__(self) -> None:
-        if not _TOKEN.fullmatch(self.method):
+        if not _is_made_of(_TOKEN, self.method):
             raise UsageError(
                 f"cannot use the method {escape(self.method)!r}",
                 "a method is one word of letters",
                 "Methods: GET, HEAD, POST, PUT, DELETE, OPTIONS, PATCH.",
             )
         for name, value in self.headers:
-            if not (_TOKEN.fullmatch(name) and _VALUE.fullmatch(value)):
+            if not (_is_made_of(_TOKEN, name) and _is_made_of(_VALUE, value or " ")):
                 raise UsageError(
                     f"cannot send the header {escape(f'{name}: {value}')!r}",
                     "a name is one word, and a value holds no control character",
@@ -79,14 +80,19 @@ class ClientRequest:
     def head(self) -> bytes:
         """Return the request line and the header, as they are sent (RFC 9112 section 3)."""
         lines = [f"{self.method} {self.target} HTTP/{self.version}"]
-        lines += [f"{name}: {value}" for name, value in self.fields()]
+        lines += [f"{name}: {value}" for name, value in self._fields()]
         return "\r\n".join([*lines, "", ""]).encode("latin-1")
 
     def fields(self) -> Headers:
         """Return all header fields that are sent, the usual ones first."""
+        return Headers(self._fields())
+
+    def _fields(self) -> list[tuple[str, str]]:
+        if not self.headers:
+            return self._usual()
         given = {name.lower() for name, _ in self.headers}
         usual = [field for field in self._usual() if field[0].lower() not in given]
-        return Headers([*usual, *(field for field in self.headers if field[1])])
+        return [*usual, *(field for field in self.headers if field[1])]
 
     def _usual(self) -> list[tuple[str, str]]:
         fields: list[tuple[str, str]] = []
@@ -97,7 +103,7 @@ class ClientRequest:
                 fields.append(("Accept", "*/*"))
                 codings = ", ".join(accepted()) if self.compressed else ""
                 fields += [("Accept-Encoding", codings)] if codings else []
-        elif not re.search(r":|\.\d+$", self.url.host):
+        elif not (":" in self.url.host or self.url.host.rpartition(".")[2].isdecimal()):
             # the lecture's request is its first line alone; a name may be one of many at its server
             fields = [("Host", self.url.authority)]
         if self.url.username and self.method != "CONNECT":
@@ -110,6 +116,13 @@ class ClientRequest:
         elif self.size or self.method in {"POST", "PUT", "PATCH"}:
             fields.append(("Content-Length", str(self.size)))
         return fields
+
+
+def _is_made_of(allowed: frozenset[int], text: str) -> bool:
+    try:
+        return bool(text) and allowed.issuperset(text.encode("latin-1"))
+    except UnicodeEncodeError:
+        return False
 
 
 def basic(user: str, password: str) -> str:

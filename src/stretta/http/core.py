@@ -124,7 +124,9 @@ class Core:
             key, request = proxy.origin, replace(request, proxy=proxy)
         elif proxy is not None:
             key = (*proxy.origin, *key)
-        channel = self._take_idle(key)
+        # a connection at rest may be closed as we send: what cannot be sent twice takes a new one
+        once = start is None and not isinstance(request.body, bytes)
+        channel = None if once else self._take_idle(key)
         if channel is not None:
             stopwatch.tell(Reusing(channel.peer))
             exchange = self._exchange(request, channel, timer, Phases(), stopwatch, key)

@@ -24,7 +24,7 @@ MOST_EARLY = 64 << 20
 """Bytes of a response that are kept while its request is still going out."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Phases:
     """When each phase of an exchange ended, in seconds since it began; None if it had none.
 

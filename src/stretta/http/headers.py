@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import overload
 
-__all__ = ["Headers"]
+__all__ = ["NO_HEADERS", "Headers"]
 
 
 class Headers(Sequence[tuple[str, str]]):
@@ -71,3 +71,7 @@ class Headers(Sequence[tuple[str, str]]):
 
     def __repr__(self) -> str:
         return f"Headers({list(self._pairs)!r})"
+
+
+NO_HEADERS = Headers()
+"""No fields at all."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Mapping
 
 from stretta.errors import UsageError
@@ -60,6 +59,8 @@ def _matches(url: Url, entry: str) -> bool:
     """Return whether a host is meant by one entry: ``*``, an address, a network, a name's end."""
     if entry == "*":
         return True
+    import ipaddress  # noqa: PLC0415 - few have exceptions
+
     try:
         return ipaddress.ip_address(url.host) in ipaddress.ip_network(
             entry.strip("[]"), strict=False

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
 from stretta.errors import InvalidReply, ReplyEndedEarly
 from stretta.escape import escape
-from stretta.http.headers import Headers
+from stretta.http.headers import NO_HEADERS, Headers
 
 __all__ = ["Framing", "Head", "HeadLimits", "Piece", "ResponseReader"]
 
@@ -20,32 +18,28 @@ Framing = Literal["none", "length", "chunked", "close"]
 
 Piece = bytes | memoryview
 
-_END_OF_HEAD = re.compile(rb"\n\r?\n")
 
-
-@dataclass(frozen=True, slots=True)
-class HeadLimits:
+class HeadLimits(NamedTuple):
     """What one exchange may spend on heads.
 
-    ``line`` and ``total`` are bytes of one line and of all heads together, ``count`` the fields of
+    ``line`` and ``total`` are bytes of one line and of all heads together, ``fields`` those of
     one head, ``interim`` the responses before the final one.
     """
 
     line: int = 100 * 1024
     total: int = 300 * 1024
-    count: int = 1000
+    fields: int = 1000
     interim: int = 100
 
 
-@dataclass(frozen=True, slots=True)
-class Head:
+class Head(NamedTuple):
     """One response head: the status line and the fields; ``raw`` holds the bytes as they came."""
 
     version: str
     status: int
     reason: str
     headers: Headers
-    raw: bytes = field(repr=False, default=b"")
+    raw: bytes = b""
 
     @property
     def status_line(self) -> str:
@@ -72,7 +66,7 @@ class ResponseReader:
         self.limits = limits or HeadLimits()
         self.head: Head | None = None
         self.interim: list[Head] = []
-        self.trailers = Headers()
+        self.trailers = NO_HEADERS
         self.framing: Framing = "none"
         self.expected: int | None = None  # bytes of body promised by Content-Length
         self.transfer_codings: list[str] = []  # those of Transfer-Encoding but chunked
@@ -156,8 +150,8 @@ class ResponseReader:
         raw += data
         if not raw.startswith(b"HTTP/"[: len(raw)]):
             raise self._invalid("it does not begin with HTTP/")
-        found = _END_OF_HEAD.search(raw, max(0, seen - 2))
-        end = found.end() if found else len(raw)
+        found = _end_of_head(raw, max(0, seen - 2))
+        end = found or len(raw)
         if self._spent + end > self.limits.total:
             raise self._invalid(f"its head exceeds {self.limits.total} bytes")
         try:
@@ -166,7 +160,7 @@ class ResponseReader:
             pass
         except HttpParserError as error:
             raise self._invalid(_why(error)) from None
-        if found is None:
+        if not found:
             return None
         head, rest = self._make_head(bytes(raw[:end])), bytes(raw[end:])
         self._spent += end
@@ -187,8 +181,8 @@ class ResponseReader:
             raise self._invalid("its head does not end where it seems to")
         if b"\0" in raw:  # RFC 9110 section 5.5
             raise self._invalid("its head holds a NUL byte")
-        if len(parts.fields) > self.limits.count:
-            raise self._invalid(f"it has more than {self.limits.count} header fields")
+        if len(parts.fields) > self.limits.fields:
+            raise self._invalid(f"it has more than {self.limits.fields} header fields")
         longest = self.limits.line
         if len(raw) > longest and max(map(len, raw.split(b"\n"))) > longest:
             raise self._invalid(f"a line of its head exceeds {self.limits.line} bytes")
@@ -256,7 +250,7 @@ class ResponseReader:
         self.received += sum(map(len, pieces))
         # between two bytes of body there is a chunk's head or the trailers, which have a limit
         self._between = 0 if pieces else self._between + len(data)
-        if self._between > self.limits.total or len(parts.fields) > self.limits.count:
+        if self._between > self.limits.total or len(parts.fields) > self.limits.fields:
             raise self._broken("a chunk extension or the trailers are too long")
         if parts.done:
             self.complete = True
@@ -302,6 +296,12 @@ class _Parts:
 
     def on_message_complete(self) -> None:
         self.done = True
+
+
+def _end_of_head(raw: bytearray, start: int) -> int:
+    """Return where the first blank line from ``start`` on ends; 0 if there is none."""
+    ends = [at + len(end) for end in (b"\n\r\n", b"\n\n") if (at := raw.find(end, start)) >= 0]
+    return min(ends, default=0)
 
 
 def _new_parser() -> tuple[_Parts, HttpResponseParser]:

@@ -38,9 +38,9 @@ def redirected(request: ClientRequest, head: Head) -> ClientRequest | None:
     if request.url.scheme == "https" and url.scheme != "https":
         raise _refused(place[0], "it leads out of https: what follows could be read and changed")
     if not url.fragment:
-        url = replace(url, fragment=request.url.fragment)  # RFC 9110 section 10.2.2
+        url = url._replace(fragment=request.url.fragment)  # RFC 9110 section 10.2.2
     if url.origin == request.url.origin and not url.username:
-        url = replace(url, username=request.url.username, password=request.url.password)
+        url = url._replace(username=request.url.username, password=request.url.password)
     dropped: set[str] = set() if url.origin == request.url.origin else SECRETS | {"host"}
     method, body, size = request.method, request.body, request.size
     becomes_get = method == "POST" if head.status in {301, 302} else head.status == 303

@@ -7,17 +7,17 @@ from dataclasses import dataclass, field
 from typing import Any, Self
 
 from stretta.address import Endpoint
-from stretta.errors import HttpStatus
 from stretta.http.client_request import ClientRequest
 from stretta.http.exchange import Exchange, Phases
 from stretta.http.headers import Headers
 from stretta.http.media import charset_of
 from stretta.http.reader import Head
+from stretta.http.status import status_error
 
-__all__ = ["Response", "status_error"]
+__all__ = ["Response"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, eq=False)
 class Response:
     """A response to a request, and how it came.
 
@@ -91,23 +91,3 @@ class Response:
         if error is not None:
             raise error
         return self
-
-
-def status_error(head: Head, url: str) -> HttpStatus | None:
-    """Return the error that a status is, or None for 2xx and what is no class at all."""
-    if head.status // 100 not in {3, 4, 5}:
-        return None
-    words = f"{head.status} {head.reason}".rstrip()
-    if head.status == 304:
-        return HttpStatus(head.status, f"{url} answered {words}", "what you have is still valid")
-    if head.status < 400:
-        place = head.headers.get("location")
-        return HttpStatus(
-            head.status,
-            f"{url} answered {words}",
-            f"the object is at {place}" if place else "it names no place to go",
-            "To go there: --follow" if place else "",
-        )
-    who = "the server refused the request" if head.status < 500 else "the server failed"
-    hint = "To say who you are: --auth USER:PASSWORD" if head.status == 401 else ""
-    return HttpStatus(head.status, f"{url} answered {words}", who, hint)

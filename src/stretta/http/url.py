@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
 from ada_url import URL
 
@@ -21,11 +21,9 @@ PORTS = {"http": 80, "https": 443}
 
 # a scheme, unless what follows the colon is a port: localhost:8080/x is a host and a port
 _SCHEME = re.compile(r"\s*([A-Za-z][A-Za-z0-9+.-]*):(?!\d+(?:[/?#]|\s*$))")
-_AUTHORITY = re.compile(r"\s*(?:[A-Za-z][A-Za-z0-9+.-]*:)?[/\\]*([^/\\?#]*)")
 
 
-@dataclass(frozen=True, slots=True)
-class Url:
+class Url(NamedTuple):
     """A parsed http or https URL; every part is normalised and ASCII.
 
     ``host`` has no brackets; ``target`` is the path with the query, as it stands in a request.
@@ -124,7 +122,7 @@ def _bad_url(text: str, why: str) -> UsageError:
 
 def _why_invalid(text: str) -> str:
     """Return what is wrong with a URL that the standard rejects, as far as its host tells."""
-    found = _AUTHORITY.match(text)
+    found = re.match(r"\s*(?:[A-Za-z][A-Za-z0-9+.-]*:)?[/\\]*([^/\\?#]*)", text)
     host = found[1].rpartition("@")[2] if found else ""
     if not text.strip():
         return "it is empty"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import socket
 from collections import deque
 from typing import cast
@@ -38,6 +39,9 @@ class AsyncChannel(asyncio.Protocol):
         self._full = False  # the transport holds as much as it should of what we send
         self._paused = False
         self._waiter: asyncio.Future[None] | None = None
+        self._loop = asyncio.get_running_loop()
+        self._alarm: asyncio.TimerHandle | None = None
+        self._until = math.inf  # when the wait has to end
 
     # what the event loop calls
 
@@ -106,28 +110,41 @@ class AsyncChannel(asyncio.Protocol):
         return not (self._pieces or self._ended)
 
     def close(self) -> None:
+        if self._alarm is not None:
+            self._alarm.cancel()
+            self._alarm = None
         self._transport.abort()
 
     async def _wait(self, timer: Timer) -> None:
         """Wait for the event loop's next call, as long as the timer allows."""
-        loop = asyncio.get_running_loop()
-        waiter = self._waiter = loop.create_future()
+        waiter = self._waiter = self._loop.create_future()
         left = timer.left()
-        alarm = None if left is None else loop.call_later(left, _expire, waiter)
+        if left is not None:
+            self._until = self._loop.time() + left
+            # one alarm serves many waits: setting it each time would cost a tenth of a request
+            if self._alarm is None or self._alarm.when() > self._until:
+                self._set_alarm()
         try:
             await waiter
         except TimeoutError:
             raise timer.expired() from None
         finally:
             self._waiter = None
-            if alarm is not None:
-                alarm.cancel()
+            self._until = math.inf
+
+    def _set_alarm(self) -> None:
+        if self._alarm is not None:
+            self._alarm.cancel()
+        self._alarm = self._loop.call_at(self._until, self._ring)
+
+    def _ring(self) -> None:
+        """End a wait that has taken too long, or look again when it will have."""
+        self._alarm = None
+        if self._waiter is not None and self._loop.time() < self._until < math.inf:
+            self._set_alarm()
+        elif self._waiter is not None and not self._waiter.done() and self._until < math.inf:
+            self._waiter.set_exception(TimeoutError())
 
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
-
-
-def _expire(waiter: asyncio.Future[None]) -> None:
-    if not waiter.done():
-        waiter.set_exception(TimeoutError())

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from stretta.options.lab import LabOptions, WireOptions
     from stretta.options.server import ConnectionLimits, DatagramLimits, HttpLimits, StreamLimits
     from stretta.options.site import SiteOptions
-    from stretta.options.tls import ClientTls, ClientTrust, ServerTls
+    from stretta.options.tls import ClientTls, ServerTls
+    from stretta.options.trust import ClientTrust
 
 __all__ = [
     "ClientTls",
@@ -49,7 +50,7 @@ __getattr__ = lazy_names(
         "DatagramLimits": "server",
         "SiteOptions": "site",
         "ClientTls": "tls",
-        "ClientTrust": "tls",
+        "ClientTrust": "trust",
         "ServerTls": "tls",
         "WireOptions": "lab",
         "LabOptions": "lab",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from stretta.options.declare import option
-from stretta.options.tls import ClientTrust
+from stretta.options.trust import ClientTrust
 
 __all__ = ["HttpClientLimits", "HttpPatience", "HttpRoute"]
 

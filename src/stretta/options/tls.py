@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from stretta.options.declare import option
+from stretta.options.trust import ClientTrust
 
-__all__ = ["ClientTls", "ClientTrust", "ServerTls"]
+__all__ = ["ClientTls", "ServerTls"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,21 +29,6 @@ class ServerTls:
     )
     tls_handshake_timeout: float = option(
         10.0, "time in which the TLS handshake must be done", unit="seconds"
-    )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ClientTrust:
-    """Whom a client trusts to be the server."""
-
-    tls_ca: str | None = option(
-        None,
-        "authority to trust beside the system's (PEM file, or folder of them)",
-        unit="file",
-        kind=str,
-    )
-    insecure: bool = option(
-        default=False, words="take any certificate: whoever sits in between can read and change all"
     )
 
 
