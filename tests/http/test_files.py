@@ -13,12 +13,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stretta import http as stretta_http
-from stretta.http.files import PIECE
+from stretta.http.files import WHOLE
 from stretta.options import SiteOptions
 from support import serving
 
 TEXT = b"Nel mezzo del cammin di nostra vita\n" * 200
-LARGE = os.urandom(2 * PIECE + 99)
+LARGE = os.urandom(2 * WHOLE + 99)
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ from collections.abc import Generator, Iterator, Sequence
 
 from zipstream import ZIP_STORED, ZipStream
 
-from stretta.http.files import PIECE
+from stretta.http.files import MOST
 from stretta.http.folder import Folder
 from stretta.http.listing import entries
 
@@ -27,6 +27,9 @@ class ZipPieces:
     def __next__(self) -> bytes:
         """Return the next piece; raises OSError where something cannot be read to its end."""
         return next(self._pieces)
+
+    def taken(self, *, whole: bool) -> None:
+        """Go on as before: a piece is whatever the archive gives."""
 
     def close(self) -> None:
         """Close what is open."""
@@ -62,7 +65,7 @@ class ZipPieces:
         try:
             with self._folder.opened(names) as opened:
                 at = 0
-                while piece := os.pread(opened.descriptor, PIECE, at):
+                while piece := os.pread(opened.descriptor, MOST, at):
                     yield piece
                     at += len(piece)
         except FileNotFoundError:  # removed meanwhile: it stays empty

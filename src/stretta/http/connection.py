@@ -226,6 +226,7 @@ class HttpConnection(Connection):
                 if not self._sized:
                     self.transport.write(b"%x\r\n" % len(piece))
                 self.transport.write(piece)
+                pieces.taken(whole=not self.transport.get_write_buffer_size())
                 if not self._sized:
                     self.transport.write(b"\r\n")
 

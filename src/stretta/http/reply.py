@@ -22,6 +22,9 @@ class Pieces(Protocol):
         Raises StopIteration after the last, OSError where it cannot go on.
         """
 
+    def taken(self, *, whole: bool) -> None:
+        """Learn whether the kernel took the last piece whole."""
+
     def close(self) -> None:
         """Let go of what it holds."""
 

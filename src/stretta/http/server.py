@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 
 from stretta.address import Endpoint
 from stretta.errors import UsageError
@@ -18,6 +19,10 @@ from stretta.reports import Serving, Watch
 from stretta.services import Service
 
 __all__ = ["HttpServer", "serve"]
+
+UNSENT = 64 * 1024
+"""Bytes that the kernel takes ahead of what the network takes (tcp(7)): else a client that reads
+nothing costs us megabytes of copying, and the kernel of memory."""
 
 
 def serve(
@@ -108,6 +113,12 @@ class HttpServer(StreamServer):
             f"{scheme}://{Endpoint(host, self.port).authority}{base}"
             for host in dict.fromkeys(hosts)
         ]
+
+    async def _open(self, sockets: list[socket.socket]) -> None:
+        for sock in sockets:  # connections inherit it
+            if hasattr(socket, "TCP_NOTSENT_LOWAT"):
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT)
+        await super()._open(sockets)
 
     async def start(self) -> None:
         self.site.folder.check()
