@@ -161,7 +161,6 @@ class Server(ABC):
     async def _run(self) -> None:
         loop = asyncio.get_running_loop()
         loop.set_exception_handler(self._loop_trouble)
-        await self.start()
         stopping = asyncio.Event()
 
         def on_signal() -> None:
@@ -171,10 +170,12 @@ class Server(ABC):
                     self._ended.set()
             stopping.set()
 
+        # before anybody is told that we serve: who is told may send a signal at once
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, on_signal)
         if self._on_hangup is not None:
             loop.add_signal_handler(signal.SIGHUP, self._on_hangup)
+        await self.start()
         await stopping.wait()
         await self.stop()
 
