@@ -1,3 +1,5 @@
+import sys
+
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -5,7 +7,7 @@ from hypothesis import strategies as st
 from stretta import casing
 from stretta.casing import simple_upper, upper, upper_ascii
 
-LONG = 2 * casing.SHORT
+LONG = 600  # bytes: beyond what is short
 TEXT = st.text().map(lambda text: text.encode("utf-8", "ignore"))
 ANY = (
     st.binary()
@@ -42,8 +44,15 @@ def test_upper_ascii_is_what_bytes_upper_gives(data, padding):
     assert upper_ascii(b"a" * padding + data) == (b"a" * padding + data).upper()
 
 
-@pytest.mark.parametrize("size", [0, 1, casing.SHORT, casing.SHORT + 1, 100_000])
+@pytest.mark.parametrize("size", [0, 1, 256, 257, LONG, 100_000])
 def test_every_byte_has_its_upper_case_at_every_length(size):
     data = (bytes(range(256)) * (size // 256 + 1))[:size]
     assert upper_ascii(data) == data.upper()
     assert simple_upper(b"a" * size) == b"A" * size
+
+
+def test_without_the_extra_the_results_are_the_same(monkeypatch):
+    monkeypatch.setattr(casing, "SHORT", sys.maxsize)
+    for data in (b"a" * LONG, "é".encode() * LONG, b"a" * LONG + b"\xc3"):
+        assert upper(data) == by_decoding(data)
+    assert upper_ascii(b"a" * LONG) == b"A" * LONG

@@ -6,7 +6,7 @@ time; ``bytes.upper`` takes them one by one, 15 times as long.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import sys
 
 __all__ = ["simple_upper", "upper", "upper_ascii"]
 
@@ -17,20 +17,8 @@ SHORT = 256
 
 try:
     from stringzilla import translate, utf8_count
-except ImportError:  # the extra is not installed
-    _translate: Callable[[bytes], bytes] = bytes.upper
-
-    def _is_simple(data: bytes) -> bool:
-        return data.isascii()
-else:
-
-    def _translate(data: bytes) -> bytes:
-        return translate(data, TABLE)  # type: ignore[no-any-return]
-
-    def _is_simple(data: bytes) -> bool:
-        # a character of several bytes has at least one that does not begin a character, and those
-        # are not counted; a beginning at the very end may be completed by what comes next
-        return utf8_count(data) == len(data) and data[-1] < 0x80
+except ImportError:  # the extra is not installed: nothing is faster
+    SHORT = sys.maxsize
 
 
 def simple_upper(data: bytes) -> bytes | None:
@@ -43,7 +31,11 @@ def simple_upper(data: bytes) -> bytes | None:
     """
     if len(data) <= SHORT:
         return data.upper() if data.isascii() else None
-    return _translate(data) if _is_simple(data) else None
+    # a character of several bytes has at least one that does not begin a character, and those are
+    # not counted; a beginning at the very end may be completed by what comes next
+    if utf8_count(data) == len(data) and data[-1] < 0x80:
+        return translate(data, TABLE)  # type: ignore[no-any-return]
+    return None
 
 
 def upper_ascii(data: bytes) -> bytes:
@@ -52,7 +44,7 @@ def upper_ascii(data: bytes) -> bytes:
     >>> upper_ascii("perché".encode()).decode()
     'PERCHé'
     """
-    return data.upper() if len(data) <= SHORT else _translate(data)
+    return data.upper() if len(data) <= SHORT else translate(data, TABLE)
 
 
 def upper(data: bytes) -> bytes:

@@ -68,6 +68,10 @@ QUICK: dict[Service, Callable[[bytes], bytes | None]] = {
 """What answers most of what a service is asked, wherever it was cut; None for the rest."""
 
 
+def nothing_is_quick(data: bytes) -> None:
+    """Leave the data to the service itself."""
+
+
 def is_async(service: Service) -> bool:
     """Return whether the service must be awaited."""
     call = getattr(service, "__call__", None)  # noqa: B004 - an object's own async __call__

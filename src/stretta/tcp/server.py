@@ -11,7 +11,7 @@ from stretta.errors import UsageError
 from stretta.net.streams import Connection, StreamServer
 from stretta.options import ServerTls, StreamLimits
 from stretta.reports import Received, Sent, Watch
-from stretta.services import CUTS, QUICK, Service, is_async, upper
+from stretta.services import CUTS, QUICK, Service, is_async, nothing_is_quick, upper
 from stretta.tcp.framing import Framing, LineFraming, LineTooLong, StreamFraming
 
 __all__ = ["TcpServer", "serve"]
@@ -100,7 +100,7 @@ class Answering(Connection):
         self._service = service
         self._framing = framing
         self._received = False  # and the reply not yet reported
-        self._quick: Callable[[bytes], bytes | None] = _nothing_is_quick
+        self._quick: Callable[[bytes], bytes | None] = nothing_is_quick
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
@@ -127,7 +127,7 @@ class Answering(Connection):
             self._failed(error)
             return
         at_rest = isinstance(framing, StreamFraming) and not framing.holds
-        self._quick = QUICK.get(self._service, _nothing_is_quick) if at_rest else _nothing_is_quick
+        self._quick = QUICK.get(self._service, nothing_is_quick) if at_rest else nothing_is_quick
 
     def eof_received(self) -> bool:
         # the client has said all it has to say (RFC 9293 3.6): answer the rest, then close
@@ -169,7 +169,7 @@ class Answering(Connection):
 
     def _end(self) -> None:
         self._received = False
-        self._quick = _nothing_is_quick  # what comes next is to be reported
+        self._quick = nothing_is_quick  # what comes next is to be reported
         self.server.watch(Sent(self.peer))
 
     def drop(self, name: str, why: str) -> None:
@@ -182,10 +182,6 @@ class Answering(Connection):
             self._refuse_more()
         else:
             self.drop("failed", f"the service failed with {type(error).__name__}: {error}")
-
-
-def _nothing_is_quick(data: bytes) -> None:
-    """Leave the data to be taken with care."""
 
 
 class Refused:

@@ -6,10 +6,10 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import cast
 
-from stretta.net.datagrams import DatagramServer, ReplyTo
+from stretta.net.datagrams import DatagramServer, Fail, ReplyTo
 from stretta.options import DatagramLimits
 from stretta.reports import Watch
-from stretta.services import Service, is_async, upper
+from stretta.services import QUICK, Service, is_async, nothing_is_quick, upper
 
 __all__ = ["UdpServer", "serve"]
 
@@ -71,9 +71,27 @@ class UdpServer(DatagramServer):
         except Exception as error:  # noqa: BLE001 - a service can fail in any way, the server not
             self._failed(error, reply_to)
 
+    @property
+    def answers_singly(self) -> bool:
+        return self._is_async
+
+    def answer_all(self, requests: list[bytes], fail: Fail) -> list[bytes | None]:
+        quick = QUICK.get(self._service, nothing_is_quick)
+        replies = list(map(quick, requests))
+        if all(replies):
+            return replies
+        service = cast("Callable[[bytes], bytes | None]", self._service)
+        for number, data in enumerate(requests):
+            if replies[number] is None:
+                try:
+                    replies[number] = service(data)
+                except Exception as error:  # noqa: BLE001
+                    fail(number, error)
+        return replies
+
     def _answer_later(self, data: bytes, reply_to: ReplyTo) -> None:
         if len(self._at_work) >= self.limits.max_pending:
-            self._leave(reply_to.source, "too_many", "the service has too many to answer already")
+            self._leave(reply_to.address, "too_many", "the service has too many to answer already")
             return
         task = asyncio.get_running_loop().create_task(self._work(data, reply_to))
         self._at_work.add(task)
@@ -92,10 +110,6 @@ class UdpServer(DatagramServer):
         self._at_work.discard(task)
         if not self._at_work:
             self._idle()
-
-    def _failed(self, error: Exception, reply_to: ReplyTo) -> None:
-        why = f"the service failed with {type(error).__name__}: {error}"
-        self._leave(reply_to.source, "failed", why)
 
     def _wind_up(self) -> int:
         return len(self._at_work)
