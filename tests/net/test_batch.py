@@ -115,7 +115,7 @@ def test_a_mixed_crowd_is_answered_alike_either_way(together, monkeypatch):
         return None if data == b"none" else data.upper()
 
     if not together:
-        monkeypatch.setattr(datagrams, "open_batch", lambda sock: None)
+        monkeypatch.setattr(datagrams, "open_batch", lambda _: None)
     with serving(udp.serve(service, host="0.0.0.0")) as server, bound(socket.AF_INET) as client:
         for data in (b"a", b"", b"fail", b"B", b"none", b"c" * 1000, b"last"):
             client.sendto(data, ("127.0.0.1", server.port))
