@@ -72,6 +72,10 @@ VERIFY_REASONS = {
 """By OpenSSL's number of the failed check (x509_vfy.h)."""
 
 
+NO_TLS = ("wrong version number", "packet length", "http request", "unexpected message")
+"""What OpenSSL says of an answer that is no TLS."""
+
+
 def tls_error(error: ssl.SSLError, host: str, port: int) -> StrettaError:
     """Return the error for a TLS conversation that failed, seen from the client."""
     what = f"no secure connection to {host} port {port}"
@@ -83,7 +87,7 @@ def tls_error(error: ssl.SSLError, host: str, port: int) -> StrettaError:
             "If you know it, trust its authority: --tls-ca FILE. To go on unprotected: --insecure",
         )
     reason = (error.reason or str(error)).replace("_", " ").lower()
-    if "wrong version number" in reason or "packet length" in reason or "http request" in reason:
+    if any(sign in reason for sign in NO_TLS):
         return NetworkError(what, "the server does not speak TLS there", "Leave TLS out.")
     if isinstance(error, ssl.SSLEOFError):
         return NetworkError(
