@@ -128,6 +128,9 @@ class Show:
                 so_far = f"({len(piece)} bytes of body, {exchange.decoded} so far)"
                 self.line("<", so_far)
             yield piece
+        if self.verbose:
+            for name, value in stream.exchange.reader.trailers:
+                self.line("<", escape(f"{name}: {value}"))
 
     def _to_person(self, stream: ResponseStream, pieces: Iterator[bytes | memoryview]) -> None:
         from stretta.http.media import charset_of, is_text, media_type  # noqa: PLC0415

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+import socket
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -30,6 +31,9 @@ SERVER = "stretta http server"
 
 IDEMPOTENT = {"GET", "HEAD", "OPTIONS", "PUT", "DELETE", "TRACE"}
 """Methods whose request may be sent twice (RFC 9110 section 9.2.2)."""
+
+MOST_IDLE = 32
+"""Connections to one server that wait for another request."""
 
 MOST_DRAINED = 64 * 1024
 """Bytes of a redirect's body that are read so that its connection can serve again."""
@@ -155,8 +159,9 @@ class Core:
         key: Key,
     ) -> Exchange:
         def release(channel: Channel, reusable: bool) -> None:  # noqa: FBT001 - a callback
-            if reusable:
-                self.idle.setdefault(key, []).append(channel)
+            waiting = self.idle.setdefault(key, [])
+            if reusable and len(waiting) < MOST_IDLE:
+                waiting.append(channel)
             else:
                 channel.close()
 
@@ -218,6 +223,13 @@ class Core:
             )
         except TimedOut:
             timer.left_in_all()  # says so where it was the whole exchange's limit
+            raise
+        except NetworkError as error:
+            if self._family and error.what == f"cannot find {host}":
+                kind = "IPv4" if self._family == socket.AF_INET else "IPv6"
+                raise NetworkError(
+                    error.what, f"no {kind} address is known for it", "To try all: without -4 or -6"
+                ) from None
             raise
 
     async def _secure(

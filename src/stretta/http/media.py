@@ -14,6 +14,19 @@ BOMS = {
 }
 """What a text may begin with, and what that says (WHATWG Encoding, section 6)."""
 
+WIDER = {
+    "ascii": "cp1252",
+    "iso8859-1": "cp1252",
+    "iso8859-9": "cp1254",
+    "iso8859-11": "cp874",
+    "tis-620": "cp874",
+    "gb2312": "gb18030",
+    "gbk": "gb18030",
+    "euc_kr": "cp949",
+    "shift_jis": "cp932",
+}
+"""What those who name the first in fact send (WHATWG Encoding, section 4.2)."""
+
 _CHARSET = re.compile(r";\s*charset\s*=\s*(?:\"([^\"]*)\"|([^\s;]*))", re.IGNORECASE)
 _META = re.compile(rb"<meta\s[^>]*?charset\s*=\s*[\"']?\s*([A-Za-z0-9_.:-]+)", re.IGNORECASE)
 _XML = re.compile(rb"<\?xml\s[^>]*?encoding\s*=\s*[\"']([A-Za-z0-9_.:-]+)[\"']")
@@ -38,7 +51,7 @@ def charset_of(content_type: str | None, beginning: bytes) -> str:
     ``beginning`` is the first kilobyte of the body (WHATWG HTML section 13.2.3.2).
 
     >>> charset_of("text/html; charset=latin1", b""), charset_of(None, b"<meta charset=euc-jp>")
-    ('iso8859-1', 'euc_jp')
+    ('cp1252', 'euc_jp')
     """
     for bom, codec in BOMS.items():
         if beginning.startswith(bom):
@@ -53,7 +66,9 @@ def charset_of(content_type: str | None, beginning: bytes) -> str:
     except (LookupError, ValueError):
         return "utf-8"
     # hex, zip and others turn bytes into bytes
-    return info.name if getattr(info, "_is_text_encoding", True) else "utf-8"
+    if not getattr(info, "_is_text_encoding", True):
+        return "utf-8"
+    return WIDER.get(info.name, info.name)
 
 
 def is_text(content_type: str | None, beginning: bytes) -> bool:
