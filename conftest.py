@@ -11,8 +11,8 @@ from hypothesis import settings
 
 sys.path.insert(0, str(Path(__file__).parent / "tests"))
 
-from stretta import tcp, udp
 from canned import HELLO, canned
+from stretta import tcp, udp
 from support import serving
 
 settings.register_profile("steady", deadline=None)  # a busy machine is no failure
