@@ -6,6 +6,7 @@ import socket
 import ssl
 import threading
 from contextlib import contextmanager, suppress
+from datetime import UTC, datetime, timedelta
 
 import pytest
 import trustme
@@ -316,6 +317,33 @@ def test_tls_goes_through_a_proxys_tunnel(get, authority):
         assert get("https://far.example/x", route=route).text == "ciao"
     assert asked[0].startswith(b"CONNECT far.example:443 HTTP/1.1\r\nHost: far.example:443\r\n")
     assert b"/x" not in asked[0]
+
+
+def test_much_goes_both_ways_over_tls(authority):
+    ca, path = authority
+    body = bytes(range(256)) * 20_000
+    route = HttpRoute(tls_ca=path)
+
+    async def ask(url):
+        async with http.AsyncClient(route=route) as client:
+            return await client.request("PUT", url, body=body)
+
+    def echo(tls):
+        tls.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+
+    with tls_server(ca.issue_cert("localhost"), echo) as port:
+        url = f"https://localhost:{port}/"
+        with http.Client(route=route) as client:
+            assert client.request("PUT", url, body=body).body == body
+        assert asyncio.run(ask(url)).body == body
+
+
+def test_an_expired_certificate_is_said_to_be_expired(authority):
+    ca, path = authority
+    past = datetime(2020, 1, 1, tzinfo=UTC)
+    cert = ca.issue_cert("localhost", not_before=past, not_after=past + timedelta(days=1))
+    with tls_server(cert) as port, pytest.raises(NetworkError, match="expired"):
+        http.get(f"https://localhost:{port}/", route=HttpRoute(tls_ca=path))
 
 
 def test_a_proxy_that_refuses_a_tunnel_is_said():
