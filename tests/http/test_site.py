@@ -104,6 +104,12 @@ def test_headers_are_added_or_replaced(ask):
     assert get("/missing").headers["X-Clacks"] == "GNU"
 
 
+def test_only_what_can_be_asked_about_again_is_kept_by_caches(ask):
+    get = ask()
+    for path, control in (("/file.txt", "no-cache"), ("/", "no-cache"), ("/missing", "no-store")):
+        assert get(path).headers["Cache-Control"] == control
+
+
 @pytest.mark.parametrize(
     "line", ["nonsense", "A b: c", "X: a\r\nY: b", "Content-Length: 5", "connection: close", ": x"]
 )
@@ -172,6 +178,14 @@ class TestFolders:
                 ("round", "folder", None),
                 ("page.html", "file", 7),
             ]
+
+    def test_a_listing_is_not_sent_again_while_it_is_the_same(self, ask, folder):
+        get = ask()
+        for more in ((), ("Accept: application/json",), ("Accept-Encoding: gzip",)):
+            tag = get("/sub/", *more).headers["ETag"]
+            assert get("/sub/", *more, f"If-None-Match: {tag}").status == 304
+        (folder / "sub" / "new").touch()
+        assert get("/sub/", *more, f"If-None-Match: {tag}").status == 200
 
     def test_as_zip(self, ask):
         got = ask()("/?format=zip")

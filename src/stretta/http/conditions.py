@@ -12,11 +12,11 @@ from werkzeug.http import parse_date, parse_etags, parse_if_range_header
 __all__ = ["judge", "range_applies"]
 
 
-def judge(headers: Mapping[str, str], etag: str, modified: float) -> int:
+def judge(headers: Mapping[str, str], etag: str, modified: float | None) -> int:
     """Return the status that the conditions of a GET or HEAD give: 200, 304 or 412.
 
     ``etag`` is the current representation's, strong and without its quotes; ``modified`` its time
-    in seconds. The order is that of RFC 9110 section 13.2.2.
+    in seconds, None if it has none. The order is that of RFC 9110 section 13.2.2.
     """
     if_match = headers.get("if-match")
     if if_match is not None:
@@ -48,7 +48,7 @@ def range_applies(headers: Mapping[str, str], etag: str, modified: float) -> boo
     return found.etag == etag and if_range.startswith('"')
 
 
-def _is_newer(modified: float, since: str | None) -> bool | None:
-    """Return whether something has changed since a date, None when none is given."""
+def _is_newer(modified: float | None, since: str | None) -> bool | None:
+    """Return whether something has changed since a date, None when either is not known."""
     date = parse_date(since)
-    return None if date is None else int(modified) > date.timestamp()
+    return None if date is None or modified is None else int(modified) > date.timestamp()

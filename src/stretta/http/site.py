@@ -6,12 +6,14 @@ import asyncio
 import os
 import re
 from collections.abc import Awaitable, Callable
+from hashlib import blake2b
 from typing import cast
 from urllib.parse import quote_from_bytes
 
 from stretta.errors import UsageError
 from stretta.http.auth import Users
 from stretta.http.codings import CODINGS, accepted, gzip
+from stretta.http.conditions import judge
 from stretta.http.files import Changed, Files
 from stretta.http.folder import Folder, Opened
 from stretta.http.pages import HTML, JSON, best_type, error_reply, redirect_reply
@@ -128,9 +130,12 @@ class Site:
 
     def _finish(self, reply: Reply) -> Reply:
         """Add what every reply has."""
-        headers = [pair for pair in reply.headers if pair[0].lower() not in self._replaced]
-        headers += self._added
-        reply.headers = headers
+        kept = [pair for pair in reply.headers if pair[0].lower() not in self._replaced]
+        if "cache-control" not in self._replaced:
+            # a copy may be kept where the next request can ask whether it is still right
+            can_ask = any(name == "ETag" for name, _ in kept)
+            kept.append(("Cache-Control", "no-cache" if can_ask else "no-store"))
+        reply.headers = kept + self._added
         return reply
 
     def _error(
@@ -260,11 +265,15 @@ class Site:
             page = await asyncio.get_running_loop().run_in_executor(None, make)
         except FileNotFoundError:  # removed meanwhile
             return self._error(request, 404)
-        charset = "" if kind == JSON else "; charset=utf-8"
-        reply = Reply.of(200, kind + charset, page, ("Vary", "Accept, Accept-Encoding"))
+        etag = blake2b(page, digest_size=9).hexdigest()
+        headers = [("Vary", "Accept, Accept-Encoding"), ("ETag", f'"{etag}"')]
+        verdict = judge(request.headers, etag, None)
+        if verdict != 200:
+            return Reply(304, headers) if verdict == 304 else self._error(request, verdict)
         if packs:
-            reply.headers.append(("Content-Encoding", "gzip"))
-        return reply
+            headers.append(("Content-Encoding", "gzip"))
+        charset = "" if kind == JSON else "; charset=utf-8"
+        return Reply.of(200, kind + charset, page, *headers)
 
     def _zip(self, target: Target) -> Reply:
         from stretta.http.archive import ZipPieces  # noqa: PLC0415 - when asked
@@ -301,7 +310,6 @@ def parse_base(path: str) -> tuple[bytes, ...]:
 def added_headers(options: SiteOptions) -> list[tuple[str, str]]:
     """Return what every reply gets beside its own headers. Raises UsageError."""
     added = {
-        "cache-control": ("Cache-Control", "no-cache"),  # a copy is kept, and asked about
         "x-content-type-options": ("X-Content-Type-Options", "nosniff"),
     }
     if options.cors:

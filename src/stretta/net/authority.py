@@ -16,8 +16,8 @@ from stretta.errors import UsageError
 
 __all__ = ["data_folder", "own_certificate"]
 
-VALID = dt.timedelta(days=365)
-"""How long a certificate serves; some systems refuse more than 398 days."""
+VALID = dt.timedelta(days=364)
+"""How long a certificate serves; many clients refuse more than a year."""
 
 RENEW = dt.timedelta(days=30)
 """With less time left than this, a new one is made."""
@@ -55,8 +55,14 @@ def own_certificate(names: Sequence[str]) -> tuple[str, str]:
             _write_private(ca_file, authority.cert_pem.bytes())
             leaf_file.unlink(missing_ok=True)
         if not _still_good(leaf_file, names):
-            until = dt.datetime.now(dt.UTC) + VALID
-            leaf = authority.issue_cert(*names, not_after=until)
+            now = dt.datetime.now(dt.UTC)
+            leaf = authority.issue_cert(
+                *names,
+                organization_name="Stretta on this machine",
+                organization_unit_name="server",
+                not_before=now - dt.timedelta(days=1),  # for whom the clock is behind
+                not_after=now + VALID,
+            )
             _write_private(leaf_file, leaf.private_key_and_cert_chain_pem.bytes())
     except (OSError, ValueError) as error:
         raise UsageError(
