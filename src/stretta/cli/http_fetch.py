@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 from stretta.cli.http_show import Show
 from stretta.cli.talk import complain, write_out
-from stretta.errors import OutputError, StrettaError, UsageError
+from stretta.errors import HttpStatus, OutputError, StrettaError, UsageError
 from stretta.http.body import Body
 from stretta.http.client import Client, ResponseStream
 from stretta.http.reader import Piece
@@ -126,8 +126,11 @@ class Fetcher:
         if saving is not None and error is None:
             saving.take(stream)
             talk.say(f"Saved {saving.done} bytes in {saving.path} {saving.note}".rstrip())
-        elif saving is not None:
+        elif saving is not None and error is not None:
             talk.say("(nothing was saved)")
+            if head.status == 416 and saving.fields():
+                why = "the part that is there does not begin the object"
+                error = HttpStatus(416, error.what, why, "Begin again, without -c.")
         elif talk.as_json:
             for _ in stream:  # it is kept, and told at the end
                 stream.exchange.check_size(stream.most)

@@ -63,6 +63,10 @@ class Talk:
 
 def complain(error: StrettaError) -> None:
     """Print an error after which the command goes on."""
+    if "--debug" in sys.argv:
+        import traceback  # noqa: PLC0415
+
+        traceback.print_exception(error)
     with contextlib.suppress(OSError):  # nobody listens
         print(f"{paint('stretta:', 'red', sys.stderr)} {error}", file=sys.stderr)  # noqa: T201
 
