@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Protocol
 
-from stretta.address import parse_host
+from stretta.address import Endpoint, parse_host
 from stretta.errors import InvalidReply, NetworkError, StrettaError, TimedOut, UsageError
 from stretta.http.client_request import ClientRequest
 from stretta.http.exchange import Exchange, Phases, Stopwatch
@@ -191,8 +191,13 @@ class Core:
         self, url: Url, proxy: Url | None, timer: Timer, phases: Phases, stopwatch: Stopwatch
     ) -> Channel:
         """Return a channel over which the server of ``url`` takes requests."""
-        first = proxy or url
-        channel = await self._dial(first, timer, phases, stopwatch)
+        try:
+            channel = await self._dial(proxy or url, timer, phases, stopwatch)
+        except (NetworkError, TimedOut) as error:
+            if proxy is None:
+                raise
+            what = f"cannot reach the proxy {proxy.authority}"
+            raise type(error)(what, error.why, "To go without it: --proxy ''") from None
         phases.connected = stopwatch.now()
         if proxy is not None and proxy.scheme == "https":
             channel = await self._secure(channel, proxy, timer, stopwatch)
@@ -217,7 +222,7 @@ class Core:
                 host,
                 url.port,
                 timeout=timeout if left is None else min(timeout, left),
-                server=SERVER if url.scheme == "http" else "",
+                server=SERVER if url.scheme == "http" and _is_here(host) else "",
                 family=self._family,
                 watch=watch,
             )
@@ -277,6 +282,10 @@ def _resolution(text: str) -> tuple[tuple[str, int], str]:
             f"cannot use --resolve {text!r}", "", "It looks like --resolve example.com:80:127.0.0.1"
         )
     return (found[1].strip("[]").lower(), int(found[2])), parse_host(found[3])
+
+
+def _is_here(host: str) -> bool:
+    return host == "localhost" or Endpoint(host, 0).is_loopback
 
 
 async def _drain(exchange: Exchange) -> None:
