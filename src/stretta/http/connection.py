@@ -128,6 +128,8 @@ class HttpConnection(Connection):
 
     def _work(self) -> None:
         """Answer in order, until something has to be waited for."""
+        if self.transport.is_closing():
+            return
         if self._pieces is not None:
             self._pump()
         while self._queue and not (self._task or self._pieces or self._blocked):
@@ -206,7 +208,7 @@ class HttpConnection(Connection):
         """Write a body's pieces until the peer's pace holds us."""
         pieces = self._pieces
         turn = 0
-        while pieces is not None and not self._blocked:
+        while not (pieces is None or self._blocked or self.transport.is_closing()):
             turn += 1
             if turn > IN_A_ROW:  # a peer that is as fast as we are must not keep others waiting
                 asyncio.get_running_loop().call_soon(self._go_on)
@@ -236,7 +238,7 @@ class HttpConnection(Connection):
 
     def _flush(self) -> None:
         out = self._out
-        if out:
+        if out and not self.transport.is_closing():
             self.transport.write(out[0] if len(out) == 1 else b"".join(out))
             out.clear()
 
@@ -251,7 +253,10 @@ class HttpConnection(Connection):
             self._flush()
             self._eof = False
             self._lingering = 0.0
-            self.transport.write_eof()
+            try:
+                self.transport.write_eof()
+            except OSError:  # reset meanwhile
+                self.transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
         if self._task is not None:

@@ -120,7 +120,7 @@ class TlsStream(asyncio.Protocol, asyncio.Transport):
             self._inner.data_received(data)
 
     def _flush(self) -> None:
-        if self._out.pending:
+        if self._out.pending and not self._wire.is_closing():
             self._wire.write(self._out.read())
 
     def give_up(self, why: str) -> None:
@@ -160,7 +160,8 @@ class TlsStream(asyncio.Protocol, asyncio.Transport):
         with suppress(ssl.SSLError):  # it wants the client's own, for which nobody waits
             self._tls.unwrap()
         self._flush()
-        self._wire.write_eof()
+        if not self._wire.is_closing():
+            self._wire.write_eof()
 
     def can_write_eof(self) -> bool:
         return self.ready
