@@ -10,6 +10,7 @@ The first call makes .venv; after that .venv/bin/stretta is the command.
 
 from __future__ import annotations
 
+import compileall
 import hashlib
 import os
 import subprocess
@@ -44,9 +45,11 @@ def main() -> int:
 
 def set_up(stage: str) -> int:
     """Make .venv with what is pinned for ``stage``, unless it is there already."""
-    pinned = HERE / "requirements" / f"{stage}.txt"
+    # where Python may not write bytecode by itself, each start would compile the sources anew
+    compileall.compile_dir(HERE / "src", quiet=2)
     if is_ready(stage):
         return 0
+    pinned = HERE / "requirements" / f"{stage}.txt"
     if run(sys.executable, "-m", "pip", "--version", quiet=True):
         return fail(
             "there is no pip for this Python",
