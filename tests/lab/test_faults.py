@@ -4,11 +4,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from segments import ARP, tcp, udp
 from stretta.errors import UsageError
 from stretta.lab.faults import Faults
 from stretta.options import WireOptions
 from stretta.see.packets import ACK, FIN, RST, SYN, checksum_is_good, decode
-from segments import ARP, tcp, udp
 
 MS = 1_000_000
 KINDS = [

@@ -9,7 +9,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from stretta.lab.record import record
+from stretta.lab.recording import record
 from stretta.lab.scenarios import HERE as OWN
 from stretta.options import LabOptions, WireOptions
 from stretta.see.document import to_document

@@ -2,8 +2,8 @@ import struct
 
 from hypothesis import given
 from hypothesis import strategies as st
-from segments import ARP, ip, tcp, udp
 
+from segments import ARP, ip, tcp, udp
 from stretta.see.packets import ACK, SYN, checksum_is_good, decode, describe_payload
 
 ENDS = b"\x0a\0\0\x01", b"\x0a\0\0\x02"

@@ -6,9 +6,9 @@ import subprocess
 from pathlib import Path
 
 import pytest
+
 from conversation import FLOW, HANDSHAKE, call, segment
 from segments import tcp
-
 from stretta.errors import UsageError
 from stretta.see.document import VERSION, from_document, to_document
 from stretta.see.events import Arrival, Frame
@@ -166,7 +166,8 @@ def test_wireshark_reads_the_frames_and_agrees_on_retransmissions(tmp_path):
 
     def tshark(*words):
         done = subprocess.run(
-            ["tshark", "-r", file, "-T", "fields", *words], capture_output=True, text=True, check=True,
+            ["tshark", "-r", file, "-T", "fields", *words],
+            capture_output=True, text=True, check=True,
             env={**os.environ, "HOME": str(tmp_path)},
         )  # fmt: skip
         return done.stdout.splitlines()

@@ -1,12 +1,12 @@
 """The links between calls and segments hold whatever the wire does to a stream."""
 
 from collections import defaultdict
+from itertools import pairwise
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from conversation import HANDSHAKE, call, segment
-
 from stretta.see.events import Call, Frame
 from stretta.see.packets import ACK, FIN
 from stretta.see.stream import Cover, Pieces
@@ -66,7 +66,7 @@ def test_every_byte_of_a_call_has_one_first_transmission(drawn):
     for each in (e for e in timeline.events if isinstance(e, Call) and e.way == "out"):
         parts = sorted(carried[each.id])
         assert parts[0][0] == offset
-        assert all(a[1] == b[0] for a, b in zip(parts, parts[1:], strict=False))
+        assert all(a[1] == b[0] for a, b in pairwise(parts))
         offset = parts[-1][1]
     assert offset == sum(sizes)
     frames = [part[2] for parts in carried.values() for part in parts]
@@ -75,7 +75,7 @@ def test_every_byte_of_a_call_has_one_first_transmission(drawn):
     for each in (e for e in timeline.events if isinstance(e, Call) and e.way == "in"):
         parts = sorted(delivered[each.id])
         assert parts[0][0] == offset
-        assert all(a[1] == b[0] for a, b in zip(parts, parts[1:], strict=False))
+        assert all(a[1] == b[0] for a, b in pairwise(parts))
         assert all(timeline.events[f].arrived < each.until for _, _, f in parts)
         offset = parts[-1][1]
     assert offset == sum(sizes)

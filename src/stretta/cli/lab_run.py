@@ -17,7 +17,7 @@ from stretta.errors import UsageError
 from stretta.escape import TerminalText
 from stretta.lab.faults import Faults
 from stretta.lab.hosts import Output
-from stretta.lab.record import Recording, record
+from stretta.lab.recording import Recording, record
 from stretta.lab.scenarios import SCENARIOS
 from stretta.options import LabOptions, WireOptions
 
@@ -156,6 +156,10 @@ def _remarks(recording: Recording, seed: int | None) -> list[str]:
             f"Warning: the lab itself lost {recording.lost} frames (this machine was too busy):"
             " not every loss in the picture is the wire's."
         )
-    for host in recording.timeline.about.get("blind", ()):  # type: ignore[attr-defined]
-        lines.append(f"Warning: the {host}'s program uses io_uring, whose calls strace cannot see.")
+    blind = recording.timeline.about.get("blind")
+    if isinstance(blind, list):
+        lines += [
+            f"Warning: the {host}'s program uses io_uring, whose calls strace cannot see."
+            for host in blind
+        ]
     return lines

@@ -37,5 +37,10 @@ def command(argv: tuple[str, ...], *, quiet: bool, **options: Any) -> int:
             "Calls only: to see segments too, a packet socket is needed, which this user may not"
             " open. Try: sudo stretta trace -- ..., or stretta lab run, which needs no rights."
         )
+    if timeline.about["missed"]:
+        talk.say(
+            f"Warning: {timeline.about['missed']} packets of this busy machine came too fast to be"
+            " seen; some of this program's may be among them."
+        )
     show_pictures(timeline, options)
     return status if status >= 0 else 128 - status

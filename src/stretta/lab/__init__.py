@@ -9,7 +9,7 @@ from stretta.lazy import lazy_names
 
 if TYPE_CHECKING:
     from stretta.lab.hosts import LabUnavailable
-    from stretta.lab.record import Recording, record
+    from stretta.lab.recording import Recording, record
     from stretta.lab.scenarios import SCENARIOS, Scenario
 
 __all__ = ["SCENARIOS", "LabUnavailable", "Recording", "Scenario", "record"]
@@ -18,8 +18,8 @@ __getattr__ = lazy_names(
     __name__,
     {
         "LabUnavailable": "hosts",
-        "Recording": "record",
-        "record": "record",
+        "Recording": "recording",
+        "record": "recording",
         "SCENARIOS": "scenarios",
         "Scenario": "scenarios",
     },

@@ -147,11 +147,9 @@ class Faults:
 
     def offer(self, direction: int, number: int, frame: bytes, now: int) -> None:
         """Take a frame that entered the wire now; ``number`` is how it is known in marks."""
-        for way, text, begin, end in self.cuts:
-            ours = way is None or way == direction
-            if ours and self.start + begin <= now and (end is None or now < self.start + end):
-                self._mark(number, "cut", f"--cut {text}")
-                return
+        if by := self._cut(direction, now):
+            self._mark(number, "cut", by)
+            return
         if not self._choosy:
             self._travel(direction, number, frame, now)
             return
@@ -215,6 +213,14 @@ class Faults:
         if self._heap:
             dues.append(self._heap[0].due)
         return min(dues, default=None)
+
+    def _cut(self, direction: int, now: int) -> str:
+        """Return the option by which the wire is unplugged now, or ''."""
+        for way, text, begin, end in self.cuts:
+            begun = way in (None, direction) and self.start + begin <= now
+            if begun and (end is None or now < self.start + end):
+                return f"--cut {text}"
+        return ""
 
     def _travel(
         self,

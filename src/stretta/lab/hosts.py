@@ -121,7 +121,7 @@ def capture(
             "log": log.fileno(),
             "wait": lab.ready_timeout,
             "until": lab.until if lab.until in WORDS else "client" if client else "server",
-            "limit": _limit(lab, client),
+            "limit": _limit(lab),
             "settle": lab.settle,
             "linger": max(5.0, lab.settle),
         }
@@ -135,7 +135,7 @@ def capture(
     return seen
 
 
-def _limit(lab: LabOptions, client: object) -> float | None:
+def _limit(lab: LabOptions) -> float | None:
     if lab.until in WORDS:
         return None
     from stretta.lab.language import parse_time  # noqa: PLC0415 - seldom needed
@@ -152,7 +152,9 @@ def _argv(given: str | list[str]) -> tuple[list[str], str]:
         # without a shell where none is needed: it would be one process more in the picture
         if not set(given) & set("|&;<>()$`*?[#~={}!\n"):
             try:
-                return shlex.split(given), given
+                words = shlex.split(given)
+                if words and shutil.which(words[0]):
+                    return words, given
             except ValueError as error:
                 raise UsageError(f"cannot run {given!r}", str(error).lower()) from None
         return ["/bin/sh", "-c", given], given
@@ -173,7 +175,7 @@ def _inside(descriptors: list[int]) -> Iterator[socket.socket]:
     ours, theirs = socket.socketpair()
     with ours:
         with theirs:
-            process = subprocess.Popen(
+            process = subprocess.Popen(  # noqa: S603 - our own interpreter
                 # -P: the folder where we are may hold a socket.py
                 [sys.executable, "-P", "-m", "stretta.lab.inside", str(theirs.fileno())],
                 pass_fds=[theirs.fileno(), *descriptors],
@@ -212,18 +214,17 @@ def _unavailable(message: dict[str, Any]) -> LabUnavailable:
         "/proc/sys/kernel/apparmor_restrict_unprivileged_userns": (
             "1",
             "this system's AppArmor forbids user namespaces",
-            "The administrator can allow them: "
-            "sudo sysctl -w kernel.apparmor_restrict_unprivileged_userns=0",
+            "To allow them: sudo sysctl -w kernel.apparmor_restrict_unprivileged_userns=0",
         ),
         "/proc/sys/kernel/unprivileged_userns_clone": (
             "0",
             "this kernel forbids user namespaces to ordinary users",
-            "The administrator can allow them: sudo sysctl -w kernel.unprivileged_userns_clone=1",
+            "To allow them: sudo sysctl -w kernel.unprivileged_userns_clone=1",
         ),
         "/proc/sys/user/max_user_namespaces": (
             "0",
             "no user namespace is allowed",
-            "The administrator can allow them: sudo sysctl -w user.max_user_namespaces=10000",
+            "To allow them: sudo sysctl -w user.max_user_namespaces=10000",
         ),
     }
     for path, (value, why, hint) in remedies.items():

@@ -35,6 +35,9 @@ CARDS = {"client": "02:00:00:00:00:01", "server": "02:00:00:00:00:02"}
 POLL = 0.005
 """Seconds between two looks at whether the server listens."""
 
+HURRY = 2.0
+"""Seconds that programs get to end after Ctrl-C; a shell between two commands may miss it."""
+
 SETTINGS = {
     "ipv6/conf/all/accept_dad": "0",
     "ipv6/conf/default/accept_dad": "0",
@@ -133,11 +136,12 @@ def build_network() -> dict[str, int]:
     kernel.setns(wire)
     lines = [
         f"link add to-{name} mtu 1500 numtxqueues 1 numrxqueues 1 type veth"
-        f" peer name eth0 address {CARDS[name]} mtu 1500 numtxqueues 1 numrxqueues 1 netns /proc/self/fd/{space}\n"
+        f" peer name eth0 address {CARDS[name]} mtu 1500 numtxqueues 1 numrxqueues 1"
+        f" netns /proc/self/fd/{space}\n"
         f"link set to-{name} arp off up\n"
         for name, space in spaces.items()
     ]
-    ip("".join(lines), list(spaces.values()))
+    configure("".join(lines), list(spaces.values()))
     for name, space in spaces.items():
         kernel.setns(space)
         kernel.offloads_off("eth0")
@@ -148,7 +152,7 @@ def build_network() -> dict[str, int]:
             f"neighbour add {address} lladdr {CARDS[peer]} dev eth0 nud reachable\n"
             for address in HOSTS[peer]
         )
-        ip(
+        configure(
             "link set lo up\n"
             f"address add {v4}/24 dev eth0\n"
             f"address add {v6}/64 dev eth0 nodad\n"
@@ -159,12 +163,12 @@ def build_network() -> dict[str, int]:
 
 
 def namespace() -> int:
-    """Return a descriptor of the network namespace that this process is in."""
+    """Open and return the network namespace that this process is in."""
     return os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
 
 
-def ip(batch: str, descriptors: list[int] | None = None) -> None:
-    """Run ip(8) on some lines. Raises CalledProcessError with what it said."""
+def configure(batch: str, descriptors: list[int] | None = None) -> None:
+    """Set interfaces up by ip(8). Raises CalledProcessError with what it said."""
     subprocess.run(
         ["ip", "-batch", "-"],  # noqa: S607 - wherever the user has it
         input=batch.encode(), pass_fds=descriptors or [], capture_output=True, check=True,
@@ -251,7 +255,7 @@ class Program:
         environment = {**os.environ, **plan["environment"]}
         kernel.setns(space)
         try:
-            self.process = subprocess.Popen(
+            self.process = subprocess.Popen(  # noqa: S603 - what the user asked for
                 plan["command"],
                 stdin=None if plan["stdin"] else subprocess.DEVNULL,
                 stdout=stdout,
@@ -298,10 +302,13 @@ class Lab:
         self.rings = (Ring("to-client"), Ring("to-server"))
         self.log = os.fdopen(plan["log"], "wb")
         self.start = time.time_ns()
-        options = {k: tuple(v) if isinstance(v, list) else v for k, v in plan["wire"].items()}
+        options: dict[str, Any] = {
+            k: tuple(v) if isinstance(v, list) else v for k, v in plan["wire"].items()
+        }
         self.faults = Faults(WireOptions(**options), plan["seed"], self.start)
         self.wire = Wire(*self.rings, self.faults, self.log)
         self.ended: dict[str, float] = {}
+        self.hurry: float | None = None
         self.wakeup, writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         signal.signal(signal.SIGCHLD, lambda *_: None)
         os.set_blocking(writer, False)
@@ -337,7 +344,7 @@ class Lab:
             self.faults.start = time.time_ns()
             self.launch("client")
         until = plan["until"]
-        self.wait_until(lambda: until in self.ended, plan["limit"])
+        self.wait_until(lambda: until in self.ended or self.hurried(), plan["limit"])
         self.wait_until(self.quiet, plan["linger"])
         if "server" in self.programs and "server" not in self.ended:
             self.programs["server"].signal(signal.SIGTERM)
@@ -385,6 +392,10 @@ class Lab:
             texts.append(table.read())
         return listens(texts[0], texts[2]) or listens(texts[1], texts[3])
 
+    def hurried(self) -> bool:
+        """Return whether somebody wanted the end, and the programs have had time for it."""
+        return self.hurry is not None and time.monotonic() > self.hurry
+
     def quiet(self) -> bool:
         """Return whether nothing is under way, and nothing has been for a while."""
         rest = self.plan["settle"] * 1e9
@@ -412,8 +423,9 @@ class Lab:
         if due is not None:
             wait = min(wait, due)
         terminals = {p.terminal: p for p in self.programs.values() if p.terminal >= 0}
+        sources: list[Any] = [*self.rings, self.talk, self.wakeup, *terminals]
         readable, _, _ = select.select(
-            [*self.rings, self.talk, self.wakeup, *terminals],
+            sources,
             [self.talk] if self.talk.pending else [],
             [],
             wait,
@@ -457,6 +469,7 @@ class Lab:
     def obey(self, request: dict[str, Any]) -> None:
         """Do what the process outside asks for: send a signal, or come to an end."""
         if request["order"] == "signal":
+            self.hurry = time.monotonic() + HURRY
             for name in request["to"]:
                 if name in self.programs and name not in self.ended:
                     self.programs[name].signal(request["signal"])

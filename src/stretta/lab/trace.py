@@ -104,7 +104,7 @@ def trace(argv: list[str]) -> tuple[Timeline, int]:
         start = time.time_ns()
         before = signal.signal(signal.SIGINT, lambda *_: None)  # the program's own affair
         try:
-            process = subprocess.Popen(
+            process = subprocess.Popen(  # noqa: S603 - what the user asked for
                 command_of(argv, f"/proc/self/fd/{number}"),
                 pass_fds=[number],
                 env={**os.environ, "UV_USE_IO_URING": "0"},

@@ -80,8 +80,7 @@ class Wire:
 
     def _deliver(self, records: list[bytes]) -> None:
         faults = self.faults
-        for mark in faults.marks:
-            records.append(_marked(mark))
+        records += map(_marked, faults.marks)
         faults.marks.clear()
         for delivery in faults.take(time.time_ns()):
             number, direction, frame = delivery.number, delivery.direction, delivery.frame
@@ -96,8 +95,7 @@ class Wire:
                 records.append(changed)
             else:
                 self.lost += 1
-        for mark in faults.marks:  # a queue may have been found full
-            records.append(_marked(mark))
+        records += map(_marked, faults.marks)  # a queue may have been found full
         faults.marks.clear()
 
 

@@ -7,7 +7,6 @@ what is remembered of the descriptor where the kernel has forgotten the ends.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 
 from stretta.see.descriptors import Address, Descriptors, Socket
 from stretta.see.events import Call, Flow, Process
@@ -29,8 +28,6 @@ READY_POLL = re.compile(r"fd=(\d+), revents=")
 EPOLL_DATA = re.compile(r"u64=(0x[0-9a-f]+|\d+)")
 MESSAGE = re.compile(r"\{msg_hdr=(.*?), msg_len=(\d+)\}", re.DOTALL)
 ROOM = re.compile(r"iov_len=(\d+)")
-
-Handler = Callable[["Calls", Line, list[str]], None]
 
 
 def read_calls(
@@ -158,7 +155,7 @@ class Calls:
                 process=process,
                 program=self._programs.get(process, ""),
                 status=status,
-            )  # fmt: skip
+            )
         )
 
     def _execute(self, line: Line) -> None:
@@ -230,9 +227,8 @@ class Calls:
             return
         call = self._event(line)
         call.descriptor = number
-        handler = HANDLERS.get(name)
-        if handler is not None:
-            handler(self, line, parts, call, socket)
+        if name in HANDLERS:
+            getattr(self, HANDLERS[name])(line, parts, call, socket)
         elif name in SENDS or name in RECEIVES:
             self._move(line, parts, call, socket)
         else:
@@ -379,16 +375,16 @@ class Calls:
             self._add(one, socket)
 
 
-SocketHandler = Callable[[Calls, Line, list[str], Call, Socket], None]
-HANDLERS: dict[str, SocketHandler] = {
-    "connect": Calls._connect,
-    "bind": Calls._bind,
-    "listen": Calls._listen,
-    "accept": Calls._accept,
-    "accept4": Calls._accept,
-    "shutdown": Calls._shutdown,
-    "close": Calls._close,
+HANDLERS = {
+    "connect": "_connect",
+    "bind": "_bind",
+    "listen": "_listen",
+    "accept": "_accept",
+    "accept4": "_accept",
+    "shutdown": "_shutdown",
+    "close": "_close",
 }
+"""The methods for calls that are more than a movement of bytes."""
 
 
 def _shown(call: Call) -> str:

@@ -94,9 +94,8 @@ class Descriptors:
         if ends:
             local = plain_address(ends[1]), int(ends[2])
             peer = (plain_address(ends[3]), int(ends[4])) if ends[3] else None
-            if peer and known.peer and known.local and (known.local, known.peer) != (local, peer):
-                if known.protocol == "tcp" and known.local[1] != local[1]:
-                    known = table[int(number)] = Socket(protocol)
+            if protocol == "tcp" and peer and known.local and known.local[1] != local[1]:
+                known = table[int(number)] = Socket(protocol)  # a call that closed it went unseen
             known.local = local
             known.peer = peer or known.peer
         return known

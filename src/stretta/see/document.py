@@ -112,7 +112,7 @@ def _to_event(fields: dict[str, Any]) -> Event:
     fields = dict(fields)
     kind = KINDS[fields.pop("kind")]
     for name, value in fields.items():
-        if name in ("data",):
+        if name == "data":
             fields[name] = base64.b64decode(value)
         elif name == "flow" and value:
             fields[name] = _to_flow(value)

@@ -53,11 +53,11 @@ class Event:
 class Call(Event):
     """One system call of a program, from when it was entered until it returned.
 
-    ``took`` is how long it lasted; ``end`` is None for one that never returned. ``result`` is the call's, ``error`` its errno by
-    name. ``moved`` counts bytes of the conversation's data that it sent (``way`` out) or took
-    (``way`` in); ``asked`` is how many it was given or had room for. ``data`` begins with those
-    bytes, ``shown`` is the call as a person would write it. ``ready`` names the flows that a
-    poll() or the like was told of.
+    ``took`` is how long it lasted; ``end`` is None for one that never returned. ``result`` is the
+    call's, ``error`` its errno by name. ``moved`` counts bytes of the
+    conversation's data that it sent (``way`` out) or took (``way`` in); ``asked`` is how many it
+    was given or had room for. ``data`` begins with those bytes, ``shown`` is the call as a person
+    would write it. ``ready`` names the flows that a poll() or the like was told of.
     """
 
     end: int | None = None
@@ -162,8 +162,10 @@ class State(Event):
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """One event brought about another: ``source`` came first. ``first`` and ``last`` are the bytes
-    of the stream that it is about (from 0, ``last`` excluded), where it is about bytes.
+    """One event brought about another: ``source`` came first.
+
+    ``first`` and ``last`` are the bytes of the stream that it is about (from 0, ``last`` excluded),
+    where it is about bytes.
     """
 
     source: int

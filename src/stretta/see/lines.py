@@ -20,8 +20,9 @@ IPV6 = re.compile(r'sin6_port=htons\((\d+)\),.*?inet_pton\(AF_INET6, "([^"]*)"',
 class Line:
     """One call (or signal, or exit) of one thread; times in nanoseconds since 1970.
 
-    ``end`` is None for a call that never returned; ``latest`` is when its thread was seen again; ``result`` is None where strace prints ``?``.
-    ``rest`` follows the result: a descriptor's name, or an error and its words.
+    ``end`` is None for a call that never returned; ``latest`` is when its thread was seen again;
+    ``result`` is None where strace prints ``?``. ``rest`` follows the result: a
+    descriptor's name, or an error and its words.
     """
 
     thread: int

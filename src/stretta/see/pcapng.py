@@ -1,4 +1,4 @@
-"""Frames as a pcapng file: one interface a host, a comment on each frame (draft-ietf-opsawg-pcapng).
+"""Frames as a pcapng file: one interface a host, a comment on each (draft-ietf-opsawg-pcapng).
 
 A frame that was lost is on its sender's interface and not on the other's.
 """

@@ -1,5 +1,6 @@
-"""One TCP conversation: from its calls and its frames, which call caused which segment and what
-each wait was for (RFC 9293). Pure.
+"""One TCP conversation: which call caused which segment, and what each wait was for (RFC 9293).
+
+Pure: from the conversation's calls and frames, as they were seen.
 
 Stream offsets count bytes from 0; relative sequence numbers are one more, as the SYN takes one.
 """
@@ -202,9 +203,8 @@ def _bytes_out(story: TcpStory, side: Side) -> None:
         if unknown:
             break
     cover = Cover()
-    syns: dict[int, Frame] = {}
-    fins: dict[int, Frame] = {}
     carried: list[Frame] = []
+    once: dict[tuple[str, int], Frame] = {}  # SYN and FIN segments by where they are
     for frame in side.frames:
         packet = frame.packet
         if frame.forged or packet.flags & RST:
@@ -215,26 +215,32 @@ def _bytes_out(story: TcpStory, side: Side) -> None:
         for first, last in new:
             side.first.add(first, last, frame)
             for a, b, call in side.sends.within(first, last):
-                story.link(
-                    call.id, frame.id, "carried", f"bytes {a} to {b - 1} of the stream", a, b
-                )
-        original: Frame | None = None
-        if packet.flags & SYN:
-            original = syns.get(frame.seq)
-            syns[frame.seq] = frame
-        elif packet.length and not new:
-            original = next(
-                (f for f in reversed(carried) if f.seq - 1 <= start < f.seq - 1 + f.packet.length),
-                None,
-            )
-        if packet.flags & FIN:
-            if original is None and not packet.length:
-                original = fins.get(end)
-            fins[end] = frame
+                reason = f"bytes {a} to {b - 1} of the stream"
+                story.link(call.id, frame.id, "carried", reason, a, b)
+        original = _original(frame, start, carried, once, new=bool(new))
         if packet.length:
             carried.append(frame)
+        for flag, place in ((SYN, start), (FIN, end)):
+            if packet.flags & flag:
+                once["syn" if flag == SYN else "fin", place] = frame
         if original:
             _repeat(story, side, frame, original)
+
+
+def _original(
+    frame: Frame, start: int, carried: list[Frame], once: dict[tuple[str, int], Frame], *, new: bool
+) -> Frame | None:
+    """Return the last segment that carried the same, or None for what goes out first."""
+    packet = frame.packet
+    if packet.flags & SYN:
+        return once.get(("syn", start))
+    if packet.length:
+        if new:
+            return None
+        return next(
+            (f for f in reversed(carried) if f.seq - 1 <= start < f.seq - 1 + f.packet.length), None
+        )
+    return once.get(("fin", start)) if packet.flags & FIN else None
 
 
 def _repeat(story: TcpStory, side: Side, frame: Frame, original: Frame) -> None:
@@ -309,13 +315,15 @@ def _opening(story: TcpStory) -> None:
     came = next((f for f in taker.find(SYN) if f.arrived is not None), None)
     if answer and came:
         story.link(
-            next((f.id for f in opener.syns if f.arrived is not None and f.arrived <= came.at), syn.id),
-            came.id, "answered", "the server's kernel answers a SYN by itself: SYN ACK",
-        )  # fmt: skip
+            next((f.id for f in opener.syns if (f.arrived or 2**63) <= came.at), syn.id),
+            came.id,
+            "answered",
+            "the server's kernel answers a SYN by itself: SYN ACK",
+        )
         for call in connects:
             if not call.error and call.end is not None and (came.arrived or 0) <= call.until:
                 story.link(came.id, call.id, "returned", "the SYN ACK arrived: established")
-    confirm = _confirmation(opener, taker)
+    confirm = _confirmation(opener)
     for call in taker.call("accept"):
         if confirm and confirm.arrived is not None and not call.error:
             waited = call.at < confirm.arrived
@@ -329,15 +337,10 @@ def _opening(story: TcpStory) -> None:
                 story.link(reset.id, call.id, "failed", "RST: refused")
 
 
-def _confirmation(opener: Side, taker: Side) -> Frame | None:
+def _confirmation(opener: Side) -> Frame | None:
     """Return the segment whose arrival made the connection complete for the taker."""
-    return next(
-        (
-            f for f in opener.frames
-            if f.arrived is not None and not f.packet.flags & (SYN | RST) and f.packet.flags & ACK and f.ack >= 1
-        ),
-        None,
-    )  # fmt: skip
+    later = (f for f in opener.frames if f.arrived is not None and f.packet.flags & ACK)
+    return next((f for f in later if f.ack >= 1 and not f.packet.flags & (SYN | RST)), None)
 
 
 def _acknowledgements(story: TcpStory) -> None:

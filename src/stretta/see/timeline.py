@@ -76,11 +76,12 @@ def build(
         elif flow.protocol == "udp":
             told = udp.tell(flow, its_calls, its_frames, polls, faults, watched)
             timeline.udp[flow] = told
-    for each in (*timeline.tcp.values(), *timeline.udp.values()):
+    stories: list[TcpStory | UdpStory] = [*timeline.tcp.values(), *timeline.udp.values()]
+    for each in stories:
         _obey_causes(timeline, each.links)
     timeline.events += states
-    _renumber(timeline)
-    for each in (*timeline.tcp.values(), *timeline.udp.values()):
+    _renumber(timeline, stories)
+    for each in stories:
         timeline.links += each.links
     for fault in faults.values():
         if fault.frame >= 0:
@@ -208,8 +209,8 @@ def _number(timeline: Timeline) -> None:
         fault.frame = frame.id if frame else -1
 
 
-def _renumber(timeline: Timeline) -> None:
-    """Number the events again, and everything that names them."""
+def _renumber(timeline: Timeline, stories: list[TcpStory | UdpStory]) -> None:
+    """Give the events new numbers, here and where they are named."""
     timeline.events.sort(key=lambda e: (e.at, ORDER.get(type(e).__name__, 9)))
     new = {}
     for number, event in enumerate(timeline.events):
@@ -223,7 +224,7 @@ def _renumber(timeline: Timeline) -> None:
             event.cause = new.get(event.cause, -1)
         elif isinstance(event, Frame) and event.repeats is not None:
             event.repeats = new[event.repeats]
-    for story in (*timeline.tcp.values(), *timeline.udp.values()):
+    for story in stories:
         story.links = [
             replace(link, source=new[link.source], target=new[link.target]) for link in story.links
         ]

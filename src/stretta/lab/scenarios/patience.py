@@ -8,6 +8,4 @@ ASK = [sys.executable, "-m", "stretta", "udp", "client", "-a", "10.0.0.2", "--ti
 if __name__ == "__main__":
     for retries in ("0", "2"):
         print(f"asking with --retries {retries}", flush=True)
-        subprocess.run(
-            [*ASK, "--retries", retries, "ciao"], check=False, stdin=subprocess.DEVNULL
-        )
+        subprocess.run([*ASK, "--retries", retries, "ciao"], check=False, stdin=subprocess.DEVNULL)

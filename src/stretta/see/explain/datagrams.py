@@ -19,9 +19,13 @@ def _again(story: UdpStory, lost: Datagram) -> Datagram | None:
     """Return the next datagram of the same host with the same bytes."""
     later = story.datagrams[story.datagrams.index(lost) + 1 :]
     return next(
-        (d for d in later if d.host == lost.host and d.size == lost.size and _bytes_of(d) == _bytes_of(lost)),
+        (
+            d
+            for d in later
+            if d.host == lost.host and d.size == lost.size and _bytes_of(d) == _bytes_of(lost)
+        ),
         None,
-    )  # fmt: skip
+    )
 
 
 def _name(datagram: Datagram) -> str:
@@ -33,8 +37,9 @@ def no_handshake(story: UdpStory) -> Iterator[Found]:
     first = next(iter(story.datagrams), None)
     if first and first.call and first.arrivals:
         yield (
-            f"{_name(first)} returned after {duration(first.call.took)}, when the datagram was on its"
-            " way: no handshake, no acknowledgement. Whether anybody is there, it cannot know.",
+            f"{_name(first)} returned after {duration(first.call.took)}, when the datagram was on"
+            " its way: no handshake, no acknowledgement. Whether anybody is there, it cannot"
+            " know.",
             [first.call.id, first.frame.id],
         )
 
@@ -42,13 +47,13 @@ def no_handshake(story: UdpStory) -> Iterator[Found]:
 def lost(story: UdpStory) -> Iterator[Found]:
     """A datagram was lost, and nobody noticed."""
     for datagram in story.datagrams:
-        if datagram.lost and len(datagram.frames) == 1 and not datagram.frame.arrivals:
-            if _again(story, datagram) is None:
-                yield (
-                    f"The datagram {fate(story.faults, datagram.frame)}, and nobody noticed: UDP has"
-                    f" no acknowledgement. {_name(datagram)} had succeeded all the same.",
-                    [datagram.frame.id, *([datagram.call.id] if datagram.call else [])],
-                )
+        gone = len(datagram.frames) == 1 and not datagram.frame.arrivals
+        if gone and _again(story, datagram) is None:
+            yield (
+                f"The datagram {fate(story.faults, datagram.frame)}, and nobody noticed: UDP has"
+                f" no acknowledgement. {_name(datagram)} had succeeded all the same.",
+                [datagram.frame.id, *([datagram.call.id] if datagram.call else [])],
+            )
 
 
 def repeated(story: UdpStory) -> Iterator[Found]:
@@ -72,8 +77,8 @@ def repeated(story: UdpStory) -> Iterator[Found]:
             continue
         yield (
             f"{what}. The program, not the kernel, noticed that no reply came, and sent the same"
-            f" bytes again after {duration(again.frame.at - datagram.frame.at)}: with UDP, that is"
-            " the program's business.",
+            f" bytes again after {duration(again.frame.at - datagram.frame.at)}: with UDP, that"
+            " is the program's business.",
             [again.frame.id, datagram.frame.id, *([reply.frame.id] if reply else [])],
         )
 
@@ -81,14 +86,14 @@ def repeated(story: UdpStory) -> Iterator[Found]:
 def waited_in_vain(story: UdpStory) -> Iterator[Found]:
     """A receive that never got anything."""
     for call in story.calls:
-        if call.way == "in" and (call.error in ("EAGAIN", "ETIMEDOUT") or call.end is None):
-            if call.took > 50_000_000:
-                yield (
-                    f"{call.name}() waited {duration(call.took)} and nothing came: without a time-out"
-                    " of its own it would wait for ever.",
-                    [call.id],
-                )
-                return
+        failed = call.error in ("EAGAIN", "ETIMEDOUT") and call.took > 50_000_000
+        if call.way == "in" and failed:
+            yield (
+                f"{call.name}() waited {duration(call.took)} and nothing came: without a time-out"
+                " of its own it would wait for ever.",
+                [call.id],
+            )
+            return
 
 
 def doubled(story: UdpStory) -> Iterator[Found]:
@@ -97,9 +102,9 @@ def doubled(story: UdpStory) -> Iterator[Found]:
         if len(datagram.arrivals) > 1:
             taken = len(datagram.taken)
             yield (
-                f"The wire delivered this datagram {times(len(datagram.arrivals))}, and the program got"
-                f" it {times(taken) if taken else 'not at all'}: UDP does not sort out doubles. Who"
-                " must not do a thing twice has to number his requests.",
+                f"The wire delivered this datagram {times(len(datagram.arrivals))}, and the"
+                f" program got it {times(taken) if taken else 'not at all'}: UDP does not sort"
+                " out doubles. Who must not do a thing twice has to number his requests.",
                 [datagram.frame.id, *(c.id for c in datagram.taken)],
             )
 
@@ -114,8 +119,8 @@ def overtaken(story: UdpStory) -> Iterator[Found]:
         ):
             if latest and datagram.frame.at < latest.frame.at:
                 yield (
-                    "This datagram was overtaken by one that was sent after it, and the program gets"
-                    " them in the order of their arrival: UDP keeps none.",
+                    "This datagram was overtaken by one that was sent after it, and the program"
+                    " gets them in the order of their arrival: UDP keeps none.",
                     [datagram.frame.id, latest.frame.id],
                 )
                 return
@@ -129,8 +134,8 @@ def truncated(story: UdpStory) -> Iterator[Found]:
             if call.moved < datagram.size:
                 yield (
                     f"{call.name}() had room for {bytes_(call.moved)} of a datagram of"
-                    f" {bytes_(datagram.size)}: the other {datagram.size - call.moved:,} are lost, as"
-                    " one receive takes one datagram, whole or cut.",
+                    f" {bytes_(datagram.size)}: the other {datagram.size - call.moved:,} are"
+                    " lost, as one receive takes one datagram, whole or cut.",
                     [call.id, datagram.frame.id],
                 )
 
@@ -140,9 +145,9 @@ def fragmented(story: UdpStory) -> Iterator[Found]:
     for datagram in story.datagrams:
         if len(datagram.frames) > 1 and datagram.arrivals:
             yield (
-                f"A datagram of {bytes_(datagram.size)} does not fit in one frame (MTU 1500):"
-                f" the IP layer sent it as {len(datagram.frames)} fragments, and put it together again"
-                " at the other end.",
+                f"A datagram of {bytes_(datagram.size)} does not fit in one frame (MTU 1500): the"
+                f" IP layer sent it as {len(datagram.frames)} fragments, and put it together"
+                " again at the other end.",
                 [datagram.frame.id, *(f.id for f in datagram.frames[1:8])],
             )
             return
@@ -154,9 +159,9 @@ def fragment_lost(story: UdpStory) -> Iterator[Found]:
         gone = [f for f in datagram.frames if f.arrived is None]
         if len(datagram.frames) > 1 and gone:
             yield (
-                f"One of {len(datagram.frames)} fragments {fate(story.faults, gone[0])}, and with it"
-                f" the whole datagram of {bytes_(datagram.size)}: {kernel(other(datagram.host))} keeps"
-                " the others for 30 s, and then gives up.",
+                f"One of {len(datagram.frames)} fragments {fate(story.faults, gone[0])}, and with"
+                f" it the whole datagram of {bytes_(datagram.size)}:"
+                f" {kernel(other(datagram.host))} keeps the others for 30 s, and then gives up.",
                 [gone[0].id, datagram.frame.id],
             )
 
@@ -197,8 +202,8 @@ def empty(story: UdpStory) -> Iterator[Found]:
     for datagram in story.datagrams:
         if datagram.size == 0 and datagram.taken:
             yield (
-                "A datagram of 0 bytes is a datagram all the same: the receive returned 0, and this"
-                " is not the end of anything.",
+                "A datagram of 0 bytes is a datagram all the same: the receive returned 0, and"
+                " this is not the end of anything.",
                 [datagram.frame.id, *(c.id for c in datagram.taken)],
             )
             return
@@ -224,8 +229,8 @@ def corrupted(story: UdpStory) -> Iterator[Found]:
     for datagram in story.datagrams:
         if datagram.lost and any(a.changed for f in datagram.frames for a in f.arrivals):
             yield (
-                "One bit of this datagram changed on the wire: its checksum no longer fitted, and"
-                f" {kernel(other(datagram.host))} dropped it without a word.",
+                "One bit of this datagram changed on the wire: its checksum no longer fitted,"
+                f" and {kernel(other(datagram.host))} dropped it without a word.",
                 [datagram.frame.id],
             )
             return

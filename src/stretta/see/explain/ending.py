@@ -38,14 +38,15 @@ def unread_data(story: TcpStory) -> Iterator[Found]:
                 last = takes[-1][2]
                 asked = f"{last.asked:,}" if last.asked is not None else ""
                 story_of = (
-                    f"The {peer.host} sent {bytes_(gave.moved)} in one {gave.name}(); they travelled"
-                    f" in {len(carried)} segment{'s' * (len(carried) != 1)}; the {side.host}'s"
-                    f" {last.name}({asked}) returned {last.moved:,} of them. "
+                    f"The {peer.host} sent {bytes_(gave.moved)} in one {gave.name}(); they"
+                    f" travelled in {len(carried)} segment{'s' * (len(carried) != 1)}; the"
+                    f" {side.host}'s {last.name}({asked}) returned {last.moved:,} of them. "
                 )
             ends = "program ended" if why.startswith("the program") else "close()"
             yield (
-                f"{story_of}The {side.host}'s {ends} with {bytes_(unread)} unread sent RST, not FIN:"
-                " the other end must learn that they were thrown away (RFC 2525 section 2.17).",
+                f"{story_of}The {side.host}'s {ends} with {bytes_(unread)} unread sent RST, not"
+                " FIN: the other end must learn that they were thrown away (RFC 2525 section"
+                " 2.17).",
                 [reset.id, *_cause(story, reset)],
             )
 
@@ -59,8 +60,8 @@ def after_close(story: TcpStory) -> Iterator[Found]:
                 cause = next((f for f in peer.frames if f.id in _cause(story, reset)), None)
                 what = "Bytes" if cause and cause.packet.length else "A segment"
                 yield (
-                    f"{what} came to the {side.host} when its program had closed: nobody could read"
-                    " any more, so its kernel answered with RST.",
+                    f"{what} came to the {side.host} when its program had closed: nobody could"
+                    " read any more, so its kernel answered with RST.",
                     [reset.id, *_cause(story, reset)],
                 )
                 return
@@ -72,8 +73,8 @@ def nobody_there(story: TcpStory) -> Iterator[Found]:
         for reset in side.resets:
             if "nobody has" in _why(story, reset, "provoked"):
                 yield (
-                    f"{kernel(side.host).capitalize()} knows nothing of this connection (its program"
-                    " is gone), and says so with RST.",
+                    f"{kernel(side.host).capitalize()} knows nothing of this connection (its"
+                    " program is gone), and says so with RST.",
                     [reset.id, *_cause(story, reset)],
                 )
                 return
@@ -89,7 +90,7 @@ def failed_with_reset(story: TcpStory) -> Iterator[Found]:
             lost = peer.sent - peer.taken
             also = ""
             if lost > 0 and call.way == "in":
-                also = f" {bytes_(lost).capitalize()} that the {peer.host} had sent before are lost too."
+                also = f" {bytes_(lost)} that the {peer.host} had sent before are lost too."
             cause = [k.source for k in story.links if k.target == call.id and k.kind == "failed"]
             yield f"{call.name}() failed with ECONNRESET: an RST had come.{also}", [call.id, *cause]
             return
@@ -101,8 +102,8 @@ def broken_pipe(story: TcpStory) -> Iterator[Found]:
         for call in side.calls:
             if call.error == "EPIPE":
                 yield (
-                    f"{call.name}() failed with EPIPE: the connection had been reset before. A program"
-                    " that does not ignore SIGPIPE is killed by this.",
+                    f"{call.name}() failed with EPIPE: the connection had been reset before. A"
+                    " program that does not ignore SIGPIPE is killed by this.",
                     [call.id],
                 )
                 return
@@ -121,8 +122,8 @@ def half_close(story: TcpStory) -> Iterator[Found]:
             size = sum(c.moved for c in later)
             went_on = f"; {bytes_(size)} still came back after it" if size else ""
             yield (
-                f"shutdown(SHUT_WR) ended one direction only: the FIN says that the {side.host} sends"
-                f" no more, and it still reads{went_on} (half-close, RFC 9293 section 3.6).",
+                f"shutdown(SHUT_WR) ended one direction only: the FIN says that the {side.host}"
+                f" sends no more, and it still reads{went_on} (half-close, RFC 9293 section 3.6).",
                 [call.id, fin.id],
             )
 
@@ -133,8 +134,8 @@ def end_of_stream(story: TcpStory) -> Iterator[Found]:
         if link.kind == "ended":
             call = next(c for side in story.sides for c in side.calls if c.id == link.target)
             yield (
-                f"{call.name}() returned 0 bytes: no error, but the end. The {other(call.host)}'s FIN"
-                " had come, and all before it was read.",
+                f"{call.name}() returned 0 bytes: no error, but the end. The {other(call.host)}'s"
+                " FIN had come, and all before it was read.",
                 [call.id, link.source],
             )
 
@@ -145,7 +146,7 @@ def time_wait(story: TcpStory) -> Iterator[Found]:
     fins = [(f.at, side) for side in (first, second) for f in side.fins[:1]]
     if len(fins) < 2 or any(side.resets for side in story.sides):
         return
-    at, side = min(fins, key=lambda pair: pair[0])
+    _, side = min(fins, key=lambda pair: pair[0])
     fin = side.fins[0]
     other_fin = story.side(other(side.host)).fins[0]
     if fin.arrived is None or other_fin.at <= fin.arrived:
@@ -155,8 +156,9 @@ def time_wait(story: TcpStory) -> Iterator[Found]:
         None,
     )
     yield (
-        f"The {side.host} closed first, so it is its end that stays in TIME_WAIT, for 60 s on Linux:"
-        " a late segment must not be taken for one of a new connection between the same ports.",
+        f"The {side.host} closed first, so it is its end that stays in TIME_WAIT, for 60 s on"
+        " Linux: a late segment must not be taken for one of a new connection between the same"
+        " ports.",
         [(last or fin).id],
     )
 
@@ -176,8 +178,8 @@ def ended_by_exit(story: TcpStory) -> Iterator[Found]:
         for fin in side.fins[:1]:
             if "program ended" in _why(story, fin):
                 yield (
-                    f"The {side.host}'s program ended without close(): its kernel closed the socket"
-                    " for it, and sent the FIN.",
+                    f"The {side.host}'s program ended without close(): its kernel closed the"
+                    " socket for it, and sent the FIN.",
                     [fin.id, *_cause(story, fin)],
                 )
 
@@ -202,8 +204,9 @@ def close_took(story: TcpStory) -> Iterator[Found]:
             call = next((c for c in side.calls if c.id in _cause(story, fin)), None)
             if call and call.end is not None and fin.at - call.end > 1_000_000:
                 yield (
-                    f"{call.name}() returned at once; the FIN left {duration(fin.at - call.end)} later,"
-                    " behind the bytes that were still to be sent: the kernel does that alone.",
+                    f"{call.name}() returned at once; the FIN left {duration(fin.at - call.end)}"
+                    " later, behind the bytes that were still to be sent: the kernel does that"
+                    " alone.",
                     [call.id, fin.id],
                 )
 

@@ -28,9 +28,10 @@ def time_out(story: TcpStory) -> Iterator[Found]:
                 unseen = " The programs saw nothing of it but time." if repeat.frame.arrived else ""
                 yield (
                     f"{bytes_(size)} {'was' if size == 1 else 'were'} sent again after"
-                    f" {duration(repeat.waited)}: the segment {fate(story.faults, repeat.original)},"
-                    " and no acknowledgement came in time (RFC 6298; for the last segment of a burst"
-                    f" the kernel may ask sooner, RFC 8985).{unseen}",
+                    f" {duration(repeat.waited)}: the segment"
+                    f" {fate(story.faults, repeat.original)}, and no acknowledgement came in time"
+                    " (RFC 6298; for the last segment of a burst the kernel may ask sooner, RFC"
+                    f" 8985).{unseen}",
                     [repeat.frame.id, repeat.original.id],
                 )
 
@@ -75,15 +76,20 @@ def needless(story: TcpStory) -> Iterator[Found]:
         for repeat in [r for r in side.repeats if r.needless and r.frame.packet.length][:1]:
             peer = story.side(other(side.host))
             ack = next(
-                (f for f in peer.frames if f.ack > repeat.original.seq and repeat.original.at < f.at < repeat.frame.at),
+                (
+                    f
+                    for f in peer.frames
+                    if f.ack > repeat.original.seq and repeat.original.at < f.at < repeat.frame.at
+                ),
                 None,
-            )  # fmt: skip
+            )
             why = "its acknowledgement had not come yet"
             if ack and ack.arrived is None:
                 why = f"its acknowledgement {fate(story.faults, ack)}"
             yield (
                 f"Sent again for nothing: the segment had arrived, but {why}."
-                f" {kernel(peer.host).capitalize()} threw the second copy away by its sequence number.",
+                f" {kernel(peer.host).capitalize()} threw the second copy away by its sequence"
+                " number.",
                 [repeat.frame.id, repeat.original.id],
             )
 
@@ -106,8 +112,8 @@ def lost_ack(story: TcpStory) -> Iterator[Found]:
             )
             if later and not blamed:
                 yield (
-                    f"This acknowledgement {fate(story.faults, frame)}, and it did no harm: the next"
-                    " one says everything that it said.",
+                    f"This acknowledgement {fate(story.faults, frame)}, and it did no harm: the"
+                    " next one says everything that it said.",
                     [frame.id, later.id],
                 )
                 return
@@ -119,8 +125,9 @@ def corrupted(story: TcpStory) -> Iterator[Found]:
         for frame in side.frames:
             if any(a.changed for a in frame.arrivals) and frame.arrived is None:
                 yield (
-                    "One bit of this segment changed on the wire. Its checksum no longer fitted, and"
-                    f" {kernel(other(side.host))} dropped it without a word: damage looks like loss.",
+                    "One bit of this segment changed on the wire. Its checksum no longer fitted,"
+                    f" and {kernel(other(side.host))} dropped it without a word: damage looks"
+                    " like loss.",
                     [frame.id],
                 )
                 return
@@ -147,8 +154,9 @@ def overtaken(story: TcpStory) -> Iterator[Found]:
         for frame in sorted(data, key=lambda f: f.arrived or 0):
             if highest and frame.seq < highest.seq and frame.at < highest.at:
                 yield (
-                    f"This segment was overtaken by a later one. {kernel(other(side.host)).capitalize()}"
-                    " kept the later one until the gap was filled: the program got the bytes in order.",
+                    "This segment was overtaken by a later one."
+                    f" {kernel(other(side.host)).capitalize()} kept the later one until the gap"
+                    " was filled: the program got the bytes in order.",
                     [frame.id, highest.id],
                 )
                 return
@@ -162,9 +170,10 @@ def lost_fin(story: TcpStory) -> Iterator[Found]:
         for repeat in side.repeats:
             if repeat.frame.packet.flags & FIN and repeat.original.arrived is None:
                 yield (
-                    f"The FIN {fate(story.faults, repeat.original)}; a FIN takes a sequence number as"
-                    f" a byte does, so it was sent again after {duration(repeat.waited)}. The program"
-                    " had closed long ago: its kernel does this alone.",
+                    f"The FIN {fate(story.faults, repeat.original)}; a FIN takes a sequence"
+                    " number as a byte does, so it was sent again after"
+                    f" {duration(repeat.waited)}. The program had closed long ago: its kernel"
+                    " does this alone.",
                     [repeat.frame.id, repeat.original.id],
                 )
                 return
@@ -185,8 +194,8 @@ def unplugged(story: TcpStory) -> Iterator[Found]:
         else ("Neither end is told: to each the other is only silent.")
     )
     yield (
-        f"The wire was unplugged, and {len(lost)} frame{'s were' if len(lost) > 1 else ' was'} lost."
-        f" A connection is state at its two ends, not a wire: it stayed open. {end}",
+        f"The wire was unplugged, and {len(lost)} frame{'s were' if len(lost) > 1 else ' was'}"
+        f" lost. A connection is state at its two ends, not a wire: it stayed open. {end}",
         [lost[0].id],
     )
 
@@ -209,8 +218,8 @@ def queue_full(story: TcpStory) -> Iterator[Found]:
     full = [f for f in story.faults.values() if f.effect == "queue-full" and f.frame in ours]
     if full:
         yield (
-            f"The slow wire's queue was full, and {len(full)} segments found no place in it: this is"
-            " how congestion loses segments, and how TCP learns of it.",
+            f"The slow wire's queue was full, and {len(full)} segments found no place in it: this"
+            " is how congestion loses segments, and how TCP learns of it.",
             [full[0].frame],
         )
 
@@ -237,16 +246,17 @@ def held(story: TcpStory) -> Iterator[Found]:
             if taken is None or frame.arrived is None:
                 continue
             gap = [
-                f for a, _, f in side.landed
-                if a < first and f.arrived is not None and f.arrived > frame.arrived and f.repeats is not None
-            ]  # fmt: skip
+                f
+                for a, _, f in side.landed
+                if a < first and f.repeats is not None and (f.arrived or 0) > frame.arrived
+            ]
             if gap and taken[2].until > (gap[0].arrived or 0):
                 wait = (gap[0].arrived or 0) - frame.arrived
                 if wait > 1_000_000:
                     yield (
                         f"These bytes had come, but {kernel(peer.host)} held them for"
-                        f" {duration(wait)}: bytes before them were missing, and a stream is read in"
-                        " order (head-of-line blocking).",
+                        f" {duration(wait)}: bytes before them were missing, and a stream is read"
+                        " in order (head-of-line blocking).",
                         [frame.id, gap[0].id, taken[2].id],
                     )
                     return

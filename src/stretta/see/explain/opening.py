@@ -25,13 +25,13 @@ def handshake(story: TcpStory) -> Iterator[Found]:
     """connect() took one round trip."""
     call, answer = _connect(story), _syn_ack(story)
     syns = story.sides[0].syns
-    if call and answer and not call.error and call.end is not None and len(syns) == 1:
-        if len(story.sides[1].syns) == 1:
-            yield (
-                f"connect() took {duration(call.took)}, one round trip: SYN there, SYN ACK back; its"
-                " arrival ended the wait. The third segment, ACK, leaves without being waited for.",
-                [call.id, syns[0].id, answer.id],
-            )
+    once = len(syns) == len(story.sides[1].syns) == 1
+    if call and answer and not call.error and call.end is not None and once:
+        yield (
+            f"connect() took {duration(call.took)}, one round trip: SYN there, SYN ACK back; its"
+            " arrival ended the wait. The third segment, ACK, leaves without being waited for.",
+            [call.id, syns[0].id, answer.id],
+        )
 
 
 def not_blocking(story: TcpStory) -> Iterator[Found]:
@@ -62,8 +62,8 @@ def _waited(story: TcpStory, lost: Frame, again: Frame, name: str, host: str) ->
         return None
     again_after = duration(again.at - lost.at)
     return (
-        f"{words} {duration(wait)}: the {name} {fate(story.faults, lost)}, and {kernel(host)} sent"
-        f" it again {again_after} later, after its retransmission time-out of 1 s (RFC 6298).",
+        f"{words} {duration(wait)}: the {name} {fate(story.faults, lost)}, and {kernel(host)}"
+        f" sent it again {again_after} later, after its retransmission time-out of 1 s (RFC 6298).",
         [call.id, lost.id, again.id],
     )
 
@@ -124,8 +124,8 @@ def refused(story: TcpStory) -> Iterator[Found]:
             took = f" after {duration(call.took)}" if call and call.error == "ECONNREFUSED" else ""
             yield (
                 f"Nobody listens on port {_port(story)} of the {story.sides[1].host}:"
-                f" {kernel(story.sides[1].host)} answered the SYN with RST, and connect() failed"
-                f"{took} with ECONNREFUSED.",
+                f" {kernel(story.sides[1].host)} answered the SYN with RST, and connect()"
+                f" failed{took} with ECONNREFUSED.",
                 [call.id if call else reset.id, cause.source, reset.id],
             )
             return
@@ -153,8 +153,8 @@ def unanswered(story: TcpStory) -> Iterator[Found]:
     else:
         what = fate(story.faults, opener.syns[0]).replace("was", "each was", 1)
     yield (
-        f"The SYN was sent {times(len(opener.syns))} and no answer arrived ({what}): connect() {how}."
-        " Each wait is twice the one before.",
+        f"The SYN was sent {times(len(opener.syns))} and no answer arrived ({what}): connect()"
+        f" {how}. Each wait is twice the one before.",
         [call.id if call else opener.syns[0].id, *(f.id for f in opener.syns)],
     )
 
@@ -185,8 +185,8 @@ def accept_waited(story: TcpStory) -> Iterator[Found]:
         call = next((c for c in story.sides[1].call("accept") if c.id == link.target), None)
         if call and call.took > 1_000_000:
             yield (
-                f"accept() waited {duration(call.took)} for a client; it returned when the segment"
-                " that completes the handshake arrived.",
+                f"accept() waited {duration(call.took)} for a client; it returned when the"
+                " segment that completes the handshake arrived.",
                 [call.id, link.source],
             )
 
@@ -205,9 +205,9 @@ def accepted_late(story: TcpStory) -> Iterator[Found]:
             and call.at - confirm.arrived > 5_000_000
         ):
             yield (
-                f"The connection had been established for {duration(call.at - confirm.arrived)} when"
-                " the program called accept(): the kernel completes handshakes by itself and keeps"
-                " them in the queue that listen() made.",
+                f"The connection had been established for {duration(call.at - confirm.arrived)}"
+                " when the program called accept(): the kernel completes handshakes by itself"
+                " and keeps them in the queue that listen() made.",
                 [call.id, link.source],
             )
 

@@ -29,8 +29,8 @@ def http_exchange(story: TcpStory) -> Iterator[Found]:
     for (asked, request), (came, status) in list(zip(requests, answers, strict=False))[:10]:
         if came.arrived is not None:
             yield (
-                f"{request}: {status} - the first byte came {duration(came.arrived - asked.at)} after"
-                " the request left.",
+                f"{request}: {status} - the first byte came {duration(came.arrived - asked.at)}"
+                " after the request left.",
                 [asked.id, came.id],
             )
 
@@ -45,14 +45,13 @@ def tls_handshake(story: TcpStory) -> Iterator[Found]:
         (f for f in taker.frames if "ServerHello" in describe_payload(f.packet.payload)), None
     )
     if hello and answer and answer.arrived is not None:
-        data = next(
-            (f for f in opener.frames if f.at > answer.at and "application data" in describe_payload(f.packet.payload)),
-            None,
-        )  # fmt: skip
+        later = (f for f in opener.frames if f.at > answer.at)
+        named = ((f, describe_payload(f.packet.payload)) for f in later)
+        data = next((f for f, words in named if "application data" in words), None)
         took = (data.at if data else answer.arrived) - hello.at
         yield (
-            f"TLS began with ClientHello and took {duration(took)} until the first encrypted record:"
-            " from there on, only lengths and times can be seen.",
+            f"TLS began with ClientHello and took {duration(took)} until the first encrypted"
+            " record: from there on, only lengths and times can be seen.",
             [hello.id, answer.id],
         )
 

@@ -1,4 +1,4 @@
-"""How a stream's bytes travel: sends, segments and receives need not match (RFC 9293 section 3.8)."""
+"""How bytes travel: sends, segments and receives need not match (RFC 9293 section 3.8)."""
 
 from __future__ import annotations
 
@@ -50,8 +50,8 @@ def segmented(story: TcpStory) -> Iterator[Found]:
                 why = f" (MSS {limit:,}, less {less} of options)" if 0 < less <= 40 else ""
                 told += 1
                 yield (
-                    f"The {side.host} sent {bytes_(call.moved)} in one {call.name}(); they travelled"
-                    f" in {len(carried)} segments of at most {bytes_(most)}{why}.",
+                    f"The {side.host} sent {bytes_(call.moved)} in one {call.name}(); they"
+                    f" travelled in {len(carried)} segments of at most {bytes_(most)}{why}.",
                     [call.id, *(f.id for f in carried[:8])],
                 )
 
@@ -85,8 +85,9 @@ def received_together(story: TcpStory) -> Iterator[Found]:
             calls = list(_by_id(c for _, _, c in side.sends.within(first, last)).values())
             if len(calls) > 1:
                 yield (
-                    f"One {call.name}() of the {peer.host} returned the bytes of {len(calls)} calls"
-                    f" of {calls[0].name}(): TCP is a stream of bytes and keeps no message apart.",
+                    f"One {call.name}() of the {peer.host} returned the bytes of {len(calls)}"
+                    f" calls of {calls[0].name}(): TCP is a stream of bytes and keeps no message"
+                    " apart.",
                     [call.id, *(c.id for c in calls[:8])],
                 )
                 break
@@ -99,9 +100,9 @@ def received_apart(story: TcpStory) -> Iterator[Found]:
             taken = list(_by_id(c for _, _, c in side.takes.within(first, last)).values())
             if len(taken) > 1:
                 yield (
-                    f"The {bytes_(call.moved)} of one {call.name}() came out of {len(taken)} calls of"
-                    f" {taken[0].name}() at the {peer.host}: who wants a whole message must know its"
-                    " length, and go on until it is there.",
+                    f"The {bytes_(call.moved)} of one {call.name}() came out of {len(taken)}"
+                    f" calls of {taken[0].name}() at the {peer.host}: who wants a whole message"
+                    " must know its length, and go on until it is there.",
                     [taken[0].id, call.id],
                 )
                 break
@@ -111,15 +112,16 @@ def partial_send(story: TcpStory) -> Iterator[Found]:
     """send() took less than it was given."""
     for side in story.sides:
         calls = [
-            c for c in side.calls
-            if c.way == "out" and c.asked and 0 < c.moved < c.asked and not c.name.startswith("sendfile")
-        ]  # fmt: skip
+            c
+            for c in side.calls
+            if c.way == "out" and c.name != "sendfile" and c.asked and 0 < c.moved < c.asked
+        ]
         for call in calls[:1]:
             more = f" It happened {times(len(calls))}." if len(calls) > 1 else ""
             yield (
-                f"{call.name}() took {call.moved:,} of {bytes_(call.asked or 0)}: the kernel's send"
-                " buffer was full. The rest was not sent, and is the program's to send again; that"
-                f" is what sendall() does.{more}",
+                f"{call.name}() took {call.moved:,} of {bytes_(call.asked or 0)}: the kernel's"
+                " send buffer was full. The rest was not sent, and is the program's to send"
+                f" again; that is what sendall() does.{more}",
                 [call.id, *(c.id for c in calls[1:4])],
             )
 
@@ -135,8 +137,9 @@ def send_blocked(story: TcpStory) -> Iterator[Found]:
             if low is not None and low < 2 * 1460:
                 why = f"faster than the {peer.host}'s program reads them"
             yield (
-                f"{call.name}() of {bytes_(call.asked or call.moved)} blocked for {duration(call.took)}:"
-                f" the kernel's send buffer was full, as bytes were given {why}.",
+                f"{call.name}() of {bytes_(call.asked or call.moved)} blocked for"
+                f" {duration(call.took)}: the kernel's send buffer was full, as bytes were given"
+                f" {why}.",
                 [call.id],
             )
             break
@@ -165,16 +168,15 @@ def zero_window(story: TcpStory) -> Iterator[Found]:
             continue
         opened = next((f for f, w in side.windows if w > 0 and f.at > shut.at), None)
         until = opened.at if opened else 2**62
-        probes = [
-            f for f in peer.frames if shut.at < f.at < until and f.packet.length <= 1 and f.packet.span <= 1
-        ]  # fmt: skip
+        probes = [f for f in peer.frames if shut.at < f.at < until and f.packet.span <= 1]
         heard = (
             f" It asked {times(len(probes))} meanwhile whether there was room." if probes else ""
         )
         end = f" after {duration(opened.at - shut.at)}" if opened else " never again"
         yield (
-            f"The {side.host}'s program did not read, its kernel's buffer was full, and it offered a"
-            f" window of 0: the {peer.host} must not send. It offered room again{end}.{heard}",
+            f"The {side.host}'s program did not read, its kernel's buffer was full, and it"
+            f" offered a window of 0: the {peer.host} must not send. It offered room"
+            f" again{end}.{heard}",
             [shut.id, *([opened.id] if opened else [])],
         )
 
@@ -197,9 +199,10 @@ def nagle(story: TcpStory) -> Iterator[Found]:
             if ack:
                 yield (
                     f"The {bytes_(call.moved)} of this {call.name}() waited"
-                    f" {duration(frames[0].at - call.at)} in {kernel(side.host)}: a small segment is"
-                    " not sent while another is unacknowledged (Nagle, RFC 9293 section 3.7.4);"
-                    " it left when the acknowledgement came. TCP_NODELAY would send it at once.",
+                    f" {duration(frames[0].at - call.at)} in {kernel(side.host)}: a small segment"
+                    " is not sent while another is unacknowledged (Nagle, RFC 9293 section"
+                    " 3.7.4); it left when the acknowledgement came. TCP_NODELAY would send it"
+                    " at once.",
                     [call.id, ack.id, frames[0].id],
                 )
                 return

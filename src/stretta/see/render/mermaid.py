@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from stretta.escape import escape
-from stretta.see.events import Call, Fault, Frame, Process
+from stretta.see.events import Call, Frame, Process
 from stretta.see.explain.rules import duration
 from stretta.see.render.moments import label, outcome, scene
 from stretta.see.timeline import Timeline
@@ -28,7 +28,6 @@ def to_mermaid(timeline: Timeline, *, everything: bool = False) -> str:
     Mermaid has one arrow for a segment, not a slanted one: it stands where the segment leaves.
     """
     what = scene(timeline, everything=everything)
-    faults = {e.frame: e for e in timeline.events if isinstance(e, Fault)}
     lines: list[str] = []
     for moment in what.moments:
         event, host = moment.event, moment.event.host
@@ -36,7 +35,7 @@ def to_mermaid(timeline: Timeline, *, everything: bool = False) -> str:
             lines.append(f"Note over ck,sk: {_safe(moment.words)}")
         elif isinstance(event, Frame) and moment.kind == "leave":
             there = "server" if host == "client" else "client"
-            words = _safe(label(event, faults.get(event.id)))
+            words = _safe(label(event))
             if event.flow in what.names:
                 words = f"{what.names[event.flow]} {words}"
             if event.arrivals:
@@ -55,10 +54,8 @@ def to_mermaid(timeline: Timeline, *, everything: bool = False) -> str:
             lines.append(
                 f"Note over {PROGRAM[host]}: {_safe(event.program)} ends, status {event.status}"
             )
-        for there, state in moment.states.items():
-            lines.append(f"Note over {KERNEL[there]}: {state}")
-        for number in moment.notes:
-            lines.append(f"Note over ck,sk: {_safe(timeline.notes[number - 1].text)}")
+        lines += [f"Note over {KERNEL[there]}: {state}" for there, state in moment.states.items()]
+        lines += [f"Note over ck,sk: {_safe(timeline.notes[n - 1].text)}" for n in moment.notes]
     return HEADING + "".join(f"    {line}\n" for line in lines)
 
 

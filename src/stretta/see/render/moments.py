@@ -7,10 +7,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from stretta.see.events import Call, Event, Fault, Flow, Frame, Process, State
+from stretta.see.events import Call, Event, Flow, Frame, Process, State
 from stretta.see.explain.rules import duration
-from stretta.see.packets import describe_payload
-from stretta.see.packets import ACK, RST, SYN
+from stretta.see.packets import ACK, RST, SYN, describe_payload
 from stretta.see.timeline import Timeline
 
 __all__ = ["Moment", "Scene", "label", "outcome", "scene"]
@@ -79,7 +78,8 @@ def scene(timeline: Timeline, *, everything: bool = False, fold: bool = True) ->
     moments.sort(key=_order)
     _add_states(timeline, moments)
     _add_notes(timeline, moments)
-    sent_by, ended_by = {}, {}
+    sent_by: dict[int, int] = {}
+    ended_by: dict[int, int] = {}
     for link in timeline.links:
         if link.kind in ("sent", "carried"):
             sent_by.setdefault(link.target, link.source)
@@ -144,7 +144,7 @@ def _is_dull(event: Event, noted: set[int]) -> bool:
     if event.id in noted:
         return False
     if isinstance(event, Call):
-        return bool(event.way) and not event.error and event.moved > 0 or "poll" in event.name
+        return (bool(event.way) and not event.error and event.moved > 0) or "poll" in event.name
     if isinstance(event, Frame):
         plain = len(event.arrivals) == 1 and not event.arrivals[0].changed
         usual = not event.packet.flags & (SYN | RST | 1) and event.packet.protocol in ("tcp", "udp")
@@ -223,7 +223,7 @@ def _add_notes(timeline: Timeline, moments: list[Moment]) -> None:
             place.notes.append(number)
 
 
-def label(frame: Frame, fault: Fault | None = None) -> str:
+def label(frame: Frame) -> str:
     """Return the few words that stand on a frame's arrow."""
     packet = frame.packet
     if packet.protocol == "tcp":
@@ -231,7 +231,7 @@ def label(frame: Frame, fault: Fault | None = None) -> str:
         size = packet.length
         if size:
             named = describe_payload(packet.payload)
-            words.append(named if named else f"{size:,} bytes")
+            words.append(named or f"{size:,} bytes")
             if packet.flags & 1:
                 words = ["FIN", *[w for w in words if w not in ("FIN", "ACK")]]
         if not words:

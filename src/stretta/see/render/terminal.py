@@ -1,7 +1,7 @@
-"""The sequence diagram for a terminal: program, kernel, wire, kernel, program; time goes down. Pure.
+"""The sequence diagram for a terminal: program, kernel, wire, kernel, program; time goes down.
 
-Calls that wait are bars; segments in flight are slanted arrows; explanations stand at the margin
-where it is wide enough, else below.
+Pure. Calls that wait are bars; segments in flight are slanted arrows; explanations stand at the
+margin where it is wide enough, else below.
 """
 
 from __future__ import annotations
@@ -332,12 +332,12 @@ class Page:
 
     def name(self, frame: Frame) -> str:
         """Return the words on an arrow, with the conversation's letter where there are several."""
-        words = escape(label(frame, self.faults.get(frame.id)))
+        words = escape(label(frame))
         letter = self.scene.names.get(frame.flow) if frame.flow else None
         return f"{letter} {words}" if letter else words
 
     def write_label(self, row: Row, frame: Frame, begin: int, end: int | None) -> None:
-        """Write the words of a frame beside the kernel that it leaves, and its end if it is lost."""
+        """Write the words of a frame beside the kernel that it leaves, and where it is lost."""
         words = self.name(frame)
         room = self.wire - (9 if end is None else 5)
         words = _cut(words, room).replace(" ", HARD)
