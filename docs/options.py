@@ -29,11 +29,22 @@ def page() -> str:
 
 def row(field: dataclasses.Field[object]) -> str:
     """Return one option's row."""
-    default = "" if field.default in (None, ()) else f"{field.default}"
-    unit = f" {field.metadata['unit']}" if default and field.metadata["unit"] else ""
+    unit = ""
+    if isinstance(field.default, bool):
+        default = "on" if field.default else "off"
+    elif isinstance(field.default, tuple):
+        default = ", ".join(field.default)
+    else:
+        default = "" if field.default is None else f"{field.default}"
+        if default and field.metadata["unit"] and not isinstance(field.default, str):
+            unit = f" {field.metadata['unit']}"
     words = field.metadata["words"].replace("|", "\\|")
     flag = field.name.replace("_", "-")
-    return f"| `--{flag}` | `STRETTA_{field.name.upper()}` | {default}{unit} | {words} |"
+    if field.default is True and field.metadata["kind"] is bool:
+        flag = f"no-{flag}"
+    several = isinstance(field.default, tuple)  # no variable holds a list
+    variable = "" if several else f"`STRETTA_{field.name.upper()}`"
+    return f"| `--{flag}` | {variable} | {default}{unit} | {words} |"
 
 
 if __name__ == "__main__":
