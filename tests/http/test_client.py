@@ -133,6 +133,7 @@ def test_a_body_that_ends_early_is_an_error(get, answer):
     with canned(answer) as server, pytest.raises(ReplyEndedEarly) as caught:
         get(server.url)
     assert caught.value.status == 7
+    assert (b"ciao" * 99).startswith(caught.value.reply)
 
 
 @BOTH
@@ -249,6 +250,14 @@ def test_a_connection_that_the_server_has_closed_meanwhile_is_no_error():
             assert client.get(server.url).text == "ciao"
             assert closed.wait(PATIENCE)
     assert len(server.requests) == 3
+
+
+def test_a_head_that_is_all_leaves_the_connection_open():
+    with canned(reply(b"204 No Content"), keep=True) as server, http.Client() as client:
+        for _ in range(2):
+            with client.stream("GET", server.url) as stream:
+                assert stream.head.status == 204
+    assert server.connections == 1
 
 
 def test_a_body_given_up_closes_the_connection():

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
+from stretta.errors import ReplyEndedEarly
 from stretta.http.body import Body
-from stretta.http.client import GivenHeaders, make_request
+from stretta.http.client import BaseClient, GivenHeaders
 from stretta.http.client_request import HttpVersion
-from stretta.http.core import Core
 from stretta.http.exchange import MOST_DECODED, Exchange
 from stretta.http.reader import Head, Piece
 from stretta.http.url import Url
-from stretta.net.channel import Channel
 from stretta.net.channel_async import AsyncChannel, open_channel
 from stretta.net.dial import dial_async
 from stretta.options.http_client import HttpClientLimits, HttpPatience, HttpRoute
@@ -60,7 +59,7 @@ async def get_async(
         return await client.request("GET", url, headers=headers)
 
 
-class AsyncClient:
+class AsyncClient(BaseClient):
     """Asks servers from coroutines; connections that stay open serve the next request.
 
     Use it as an async context manager, within one event loop.
@@ -74,32 +73,7 @@ class AsyncClient:
     ['ciao', 'ciao']
     """
 
-    def __init__(
-        self,
-        *,
-        version: HttpVersion = "1.1",
-        compressed: bool = True,
-        follow: bool = False,
-        patience: HttpPatience | None = None,
-        limits: HttpClientLimits | None = None,
-        route: HttpRoute | None = None,
-        family: int = 0,
-        watch: Watch | None = None,
-        wrap: Callable[[Channel], Channel] | None = None,
-    ) -> None:
-        self._version = version
-        self._compressed = compressed
-        self._core = Core(
-            LoopNetwork(),
-            patience=patience,
-            limits=limits,
-            route=route,
-            family=family,
-            follow=follow,
-            decode=compressed,
-            watch=watch,
-            wrap=wrap,
-        )
+    network = LoopNetwork
 
     async def get(self, url: str | Url, *, headers: GivenHeaders = ()) -> Response:
         """Return the whole response to a GET; raises what ``stretta.http.get`` does."""
@@ -136,9 +110,7 @@ class AsyncClient:
     async def _open(
         self, method: str, url: str | Url, headers: GivenHeaders, body: Body
     ) -> AsyncResponseStream:
-        request = make_request(
-            method, url, headers, body, self._version, compressed=self._compressed
-        )
+        request = self._request(method, url, headers, body)
         return AsyncResponseStream(await self._core.open(request))
 
     async def close(self) -> None:
@@ -177,7 +149,11 @@ class AsyncResponseStream:
         from stretta.http.response import Response  # noqa: PLC0415 - the command needs none
 
         body = bytearray()
-        while piece := await self.exchange.read():
-            body += piece
-            self.exchange.check_size(MOST_DECODED)
+        try:
+            while piece := await self.exchange.read():
+                body += piece
+                self.exchange.check_size(MOST_DECODED)
+        except ReplyEndedEarly as error:
+            error.reply = bytes(body)
+            raise
         return Response.of(self.exchange, bytes(body))

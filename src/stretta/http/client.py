@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, ClassVar, Self
 
+from stretta.errors import ReplyEndedEarly
 from stretta.http.body import Body, body_size
 from stretta.http.client_request import ClientRequest, HttpVersion
-from stretta.http.core import Core
+from stretta.http.core import Core, Network
 from stretta.http.exchange import MOST_DECODED, Exchange
 from stretta.http.headers import NO_HEADERS, Headers
 from stretta.http.reader import Head, Piece
@@ -21,7 +22,7 @@ from stretta.reports import Watch
 if TYPE_CHECKING:
     from stretta.http.response import Response
 
-__all__ = ["Client", "GivenHeaders", "ResponseStream", "get", "make_request"]
+__all__ = ["BaseClient", "Client", "GivenHeaders", "ResponseStream", "get", "make_request"]
 
 GivenHeaders = Mapping[str, str] | Iterable[tuple[str, str]]
 
@@ -77,7 +78,7 @@ def get(
 
     ``url`` may be in a short form (``:8080/x``). Raises UsageError (a bad URL), NetworkError
     (refused, reset, unreachable, no such name), TimedOut, InvalidReply (no HTTP), and
-    ReplyEndedEarly.
+    ReplyEndedEarly, whose ``reply`` is what had come of the body.
 
     >>> from stretta import http
     >>> response = http.get(getfixture("hello_url"))
@@ -90,16 +91,15 @@ def get(
         return client.request("GET", url, headers=headers)
 
 
-class Client:
-    """Asks servers, and keeps the connections that they leave open for the next request.
+class BaseClient:
+    """What the blocking client and the one on an event loop are made with.
 
-    Use it as a context manager. ``watch`` is called with each report. It belongs to one thread.
-
-    >>> from stretta import http
-    >>> with http.Client() as client:
-    ...     client.request("HEAD", getfixture("hello_url")).status
-    200
+    ``version`` of HTTP; ``compressed``: ask for compressed bodies, and decode them; ``follow``
+    redirects; ``family``: AF_INET or AF_INET6 for such addresses only; ``watch`` is called with
+    each report; ``wrap`` is given each new connection's channel, and returns the one to use.
     """
+
+    network: ClassVar[type[Network]]
 
     def __init__(
         self,
@@ -117,7 +117,7 @@ class Client:
         self._version = version
         self._compressed = compressed
         self._core = Core(
-            BlockingNetwork(),
+            self.network(),
             patience=patience,
             limits=limits,
             route=route,
@@ -127,6 +127,25 @@ class Client:
             watch=watch,
             wrap=wrap,
         )
+
+    def _request(
+        self, method: str, url: str | Url, headers: GivenHeaders, body: Body
+    ) -> ClientRequest:
+        return make_request(method, url, headers, body, self._version, compressed=self._compressed)
+
+
+class Client(BaseClient):
+    """Asks servers, and keeps the connections that they leave open for the next request.
+
+    Use it as a context manager. It belongs to one thread.
+
+    >>> from stretta import http
+    >>> with http.Client() as client:
+    ...     client.request("HEAD", getfixture("hello_url")).status
+    200
+    """
+
+    network = BlockingNetwork
 
     def get(self, url: str | Url, *, headers: GivenHeaders = ()) -> Response:
         """Return the whole response to a GET; raises what ``stretta.http.get`` does."""
@@ -151,9 +170,7 @@ class Client:
         ...     stream.head.status, b"".join(stream)
         (200, b'ciao')
         """
-        request = make_request(
-            method, url, headers, body, self._version, compressed=self._compressed
-        )
+        request = self._request(method, url, headers, body)
         return ResponseStream(run_now(self._core.open(request)))
 
     def close(self) -> None:
@@ -195,9 +212,13 @@ class ResponseStream:
         from stretta.http.response import Response  # noqa: PLC0415 - the command needs none
 
         body = bytearray()
-        for piece in self:
-            body += piece
-            self.exchange.check_size(MOST_DECODED)
+        try:
+            for piece in self:
+                body += piece
+                self.exchange.check_size(MOST_DECODED)
+        except ReplyEndedEarly as error:
+            error.reply = bytes(body)
+            raise
         return Response.of(self.exchange, bytes(body))
 
     def __enter__(self) -> Self:

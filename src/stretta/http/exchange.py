@@ -152,7 +152,9 @@ class Exchange:
             raise
 
     def abort(self) -> None:
-        """Give the response up: the connection is closed, and the rest of it lost."""
+        """Give the response up: unless all of it has come, the connection is closed."""
+        if self.reader.complete and not self.reader.received:
+            self._finish()
         self._end(reusable=False)
 
     def _finish(self) -> None:
