@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import NamedTuple
 from urllib.parse import parse_qsl, quote_from_bytes, unquote_to_bytes
 
@@ -55,6 +56,7 @@ class Target(NamedTuple):
         return path + "/" if self.is_folder else path
 
 
+@lru_cache(maxsize=256)
 def parse_target(raw: bytes) -> Target:
     """Return what a request target names; empty segments and single dots are passed over.
 
