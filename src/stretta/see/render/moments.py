@@ -59,6 +59,13 @@ class Scene:
 def scene(timeline: Timeline, *, everything: bool = False, fold: bool = True) -> Scene:
     """Return what there is to draw; ``everything`` adds housekeeping frames and quiet calls."""
     events = [e for e in timeline.events if _is_drawn(timeline, e, everything=everything)]
+    if not everything:
+        busy = _busy_sockets(timeline)
+        events = [
+            e
+            for e in events
+            if not isinstance(e, Call) or e.protocol != "udp" or (e.host, e.socket) in busy
+        ]
     talkers = {(e.host, e.process) for e in events if isinstance(e, Call)}
     known = any(isinstance(e, Call) for e in timeline.events)
     if known:
@@ -113,17 +120,19 @@ def _is_drawn(timeline: Timeline, event: Event, *, everything: bool) -> bool:
         return True
     if event.name in QUIET_CALLS:
         return False
-    if event.flow is not None:
-        if event.flow not in timeline.tcp and event.flow not in timeline.udp:
-            return False
-        story = timeline.udp.get(event.flow)
-        if story is not None and not story.frames:
-            return False  # a socket of the resolver's, which only asks for a route
     if not event.way and ("poll" in event.name or "select" in event.name):
         return event.took >= LONG_WAIT and event.result != 0 and not event.error
-    if event.flow is None and event.protocol == "udp" and not event.way:
-        return event.name in ("bind", "socket")
     return not (event.error in ("EAGAIN", "EWOULDBLOCK") and event.way != "out")
+
+
+def _busy_sockets(timeline: Timeline) -> set[tuple[str, int]]:
+    """Return the sockets that serve or speak; a resolver's UDP sockets only ask for a route."""
+    return {
+        (e.host, e.socket)
+        for e in timeline.events
+        if isinstance(e, Call)
+        and (e.name == "bind" or (e.flow in timeline.udp and timeline.udp[e.flow].frames))
+    } | {("client", -1), ("server", -1)}
 
 
 def _moments(event: Event, last: int) -> list[Moment]:
