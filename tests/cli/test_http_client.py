@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import threading
 
 import pytest
 
@@ -53,6 +54,22 @@ def test_the_prompt_remembers_urls_but_no_passwords(tmp_path):
             person.type("\x04")
             assert person.end() == 0
     assert "segreto" not in (tmp_path / "stretta" / "urls").read_text()
+
+
+def test_ctrl_c_at_the_prompt_and_in_a_transfer(tmp_path):
+    env = {"NO_COLOR": "1", "XDG_STATE_HOME": str(tmp_path)}
+    with Terminal("http", "client", env=env) as person:
+        person.expect("Type the object's URL:")
+        person.type("\x03")
+        assert person.end() == 130
+    held = threading.Event()
+    with canned(lambda _: held.wait(20)) as server:
+        with Terminal("http", "client", server.url, env=env) as person:
+            person.expect("Waiting for response ...")
+            person.type("\x03")
+            assert person.end() == 130
+        held.set()
+    assert "Traceback" not in person.screen
 
 
 def test_the_prompt_reads_urls_from_a_pipe_too():

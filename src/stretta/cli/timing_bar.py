@@ -10,9 +10,9 @@ __all__ = ["NAMES", "durations", "timing_bar"]
 
 NAMES = {
     "looked_up": ("name", "▁", "dim"),
-    "connected": ("connect", "▒", "green"),
+    "connected": ("connect", "▒", "cyan"),
     "secured": ("TLS", "▓", "blue"),
-    "sent": ("sent", "▏", "cyan"),
+    "sent": ("sent", "▏", "dim"),
     "first_byte": ("first byte", "░", "yellow"),
     "ended": ("transfer", "█", "green"),
 }
