@@ -90,7 +90,7 @@ class Fetcher:
         return error.status if error is not None else 0
 
     def _saving(self, url: Url) -> Saving | None:
-        wanted = self.wanted
+        wanted, quiet = self.wanted, self.show.talk.quiet
         if wanted.output in {None, "-"} and not wanted.remote_name:
             return None
         from pathlib import Path  # noqa: PLC0415 - few exchanges are saved
@@ -99,12 +99,12 @@ class Fetcher:
 
         if wanted.remote_name:
             if not wanted.resume:
-                return Saving(None, resume=False)
+                return Saving(None, resume=False, quiet=quiet)
             from stretta.http.filename import file_name  # noqa: PLC0415
             from stretta.http.headers import Headers  # noqa: PLC0415
 
-            return Saving(Path(file_name(Headers(), url)), resume=True)
-        return Saving(Path(str(wanted.output)), resume=wanted.resume)
+            return Saving(Path(file_name(Headers(), url)), resume=True, quiet=quiet)
+        return Saving(Path(str(wanted.output)), resume=wanted.resume, quiet=quiet)
 
     def _ask(self, url: Url, saving: Saving | None, stack: ExitStack) -> KeptStream:
         """Send the request; ``stack`` closes what was opened for it."""

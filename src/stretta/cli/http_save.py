@@ -34,12 +34,13 @@ class Saving:
     come whole it is renamed. ``path`` is None where the response has to name it (-O).
     """
 
-    def __init__(self, path: Path | None, *, resume: bool) -> None:
+    def __init__(self, path: Path | None, *, resume: bool, quiet: bool = False) -> None:
         self.path = path
         self.total: int | None = None
         self.done = 0
         self.note = ""  # what to tell once it is there
         self._resume = resume
+        self._quiet = quiet
         self._have = 0
         self._begun: Validators | None = None
         if resume and path is not None:
@@ -108,7 +109,7 @@ class Saving:
             raise _cannot_write(self.path, error) from error
 
     def _write(self, stream: ResponseStream, path: Path, mode: str, start: int) -> None:
-        progress = Progress(self.total, start)
+        progress = Progress(self.total, start, quiet=self._quiet)
         self.done = start
         try:
             with path.open(mode, buffering=0) as file:

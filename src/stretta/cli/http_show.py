@@ -117,8 +117,22 @@ class Show:
         if person_reads():
             self._to_person(stream, pieces)
         else:
+            self._to_program(stream, pieces)
+
+    def _to_program(self, stream: ResponseStream, pieces: Iterator[bytes | memoryview]) -> None:
+        progress = None
+        if is_terminal(sys.stderr) and not (self.talk.quiet or self.verbose):
+            from stretta.cli.progress import Progress  # noqa: PLC0415 - a script needs none
+
+            progress = Progress(stream.exchange.reader.expected)
+        try:
             for piece in pieces:
                 write_out(piece)
+                if progress is not None:
+                    progress.show(stream.exchange.received)
+        finally:
+            if progress is not None:
+                progress.end()
 
     def _told(self, stream: ResponseStream) -> Iterator[bytes | memoryview]:
         """Give the pieces of a body, and tell of each where that is wanted."""

@@ -56,14 +56,19 @@ class Progress:
     """
 
     def __init__(
-        self, total: int | None, done: int = 0, clock: Callable[[], float] = time.monotonic
+        self,
+        total: int | None,
+        done: int = 0,
+        *,
+        quiet: bool = False,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.total = total
         self._first = done
         self._clock = clock
         self._began = clock()
         self._next = self._began + AFTER
-        self._watched = is_terminal(sys.stderr)
+        self._watched = is_terminal(sys.stderr) and not quiet
         self._drawn = False
 
     def show(self, done: int) -> None:
