@@ -1,6 +1,7 @@
 "use strict";
 (() => {
-  const box = document.getElementById("q"), body = document.querySelector("tbody");
+  const box = document.getElementById("q");
+  const table = document.getElementById("list"), body = table.tBodies[0];
   const empty = document.getElementById("empty"), sum = document.getElementById("sum");
   const whole = !document.querySelector(".pages");
   let rows = [...body.rows];
@@ -28,7 +29,7 @@
 
   function sort(heading, link) {
     const down = heading.getAttribute("aria-sort") === "ascending";
-    for (const other of document.querySelectorAll("thead th")) other.removeAttribute("aria-sort");
+    for (const other of table.tHead.rows[0].cells) other.removeAttribute("aria-sort");
     heading.setAttribute("aria-sort", down ? "descending" : "ascending");
     const order = keys[link.dataset.key], sign = down ? -1 : 1;
     const folder = (row) => row.classList.contains("folder");
@@ -42,7 +43,7 @@
       links()[0]?.click();
     });
     box.addEventListener("input", search);
-    for (const heading of document.querySelectorAll("thead th")) {
+    for (const heading of table.tHead.rows[0].cells) {
       const link = heading.querySelector("a");
       link.addEventListener("click", (event) => {
         event.preventDefault();
