@@ -47,7 +47,7 @@ def test_an_empty_file_has_no_ranges():
             parse_ranges(header, 0)
 
 
-@given(st.text(alphabet="0123456789-, bytes=", max_size=40), st.integers(0, 10**20))
+@given(st.text(alphabet="0123456789-, bytes=", max_size=40), st.integers(0, 2**59))
 def test_whatever_is_sent_every_range_lies_in_the_file(text, size):
     try:
         found = parse_ranges("bytes=" + text, size)
