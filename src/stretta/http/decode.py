@@ -137,6 +137,12 @@ class BrotliDecoder:
         brotli = import_module("brotli")
         self._error: type[Exception] = brotli.error
         self._brotli = brotli.Decompressor()
+        if not hasattr(self._brotli, "can_accept_more_data"):
+            raise InvalidReply(
+                "the body cannot be decoded",
+                "the package brotli here is too old to bound what a body becomes",
+                "pip install 'brotli>=1.2'",
+            )
         self._fed = False
 
     def feed(self, data: Piece) -> Iterator[bytes]:
