@@ -209,6 +209,8 @@ class ResponseReader:
         if tunnel or self.method == "HEAD" or head.status in {204, 304}:
             self.complete = True
         elif codings:
+            if "chunked" in codings and codings[-1] != "chunked":
+                raise self._invalid("its body is chunked, and then coded again")
             self._doubtful = length is not None  # who sent both may have been fooled
             self.transfer_codings = [c for c in codings if c not in {"chunked", "identity"}]
             self.framing = "chunked" if codings[-1] == "chunked" else "close"
