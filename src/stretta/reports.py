@@ -31,6 +31,7 @@ __all__ = [
     "Unanswered",
     "Waiting",
     "Watch",
+    "WorkerEnded",
 ]
 
 
@@ -244,3 +245,15 @@ class Stopped(Report):
     def __str__(self) -> str:
         counts = ", ".join(f"{name.replace('_', ' ')} {n}" for name, n in self.counts.items())
         return f"Server stopped: {counts or 'nobody came'}"
+
+
+@dataclass(eq=False, repr=False)
+class WorkerEnded(Report):
+    """One of a server's processes has ended unasked; another takes its place."""
+
+    event = "worker ended"
+    pid: int
+    why: str
+
+    def __str__(self) -> str:
+        return f"Worker {self.pid} ended {self.why}; another takes its place"

@@ -10,7 +10,16 @@ import click
 
 from stretta.address import ANY_PORT, USER_PORTS, parse_host, parse_port
 
-__all__ = ["end_flags", "flags_of", "look_flags", "parse_end", "service_flag", "take", "talk_flags"]
+__all__ = [
+    "end_flags",
+    "flags_of",
+    "look_flags",
+    "parse_end",
+    "service_flag",
+    "take",
+    "talk_flags",
+    "workers_flag",
+]
 
 F = TypeVar("F", bound=Callable[..., Any])
 Options = TypeVar("Options")
@@ -101,6 +110,35 @@ def service_flag(function: F) -> F:
         show_default=True,
         metavar="NAME",
         help="What answers: upper, upper-ascii, echo, discard, or your own module:function.",
+    )(function)
+    return function
+
+
+class Workers(click.ParamType[int]):
+    """A number of processes, or ``auto`` for one a processor."""
+
+    name = "workers"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> int:
+        """Return the number."""
+        if value == "auto":
+            from stretta.net.workers import processors  # noqa: PLC0415 - only here
+
+            return processors()
+        number = click.IntRange(1, 1024).convert(value, param, ctx)
+        return int(number)
+
+
+def workers_flag(function: F) -> F:
+    """Give a server ``--workers``."""
+    click.option(
+        "--workers",
+        type=Workers(),
+        default="1",
+        show_default=True,
+        metavar="N",
+        envvar="STRETTA_WORKERS",
+        help="Processes that share the port; auto is one a processor. Limits are each one's own.",
     )(function)
     return function
 

@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import click
 
-from stretta.cli.flags import end_flags, flags_of, parse_end, take, talk_flags
+from stretta.cli.flags import end_flags, flags_of, parse_end, take, talk_flags, workers_flag
 from stretta.cli.main import Command
 from stretta.cli.talk import Talk, write_out
 from stretta.errors import UsageError
@@ -43,6 +43,7 @@ __all__ = ["command"]
 @flags_of(SiteOptions)
 @flags_of(ServerTls)
 @flags_of(HttpLimits)
+@workers_flag
 @talk_flags
 def command(
     port_argument: str | None,
@@ -52,6 +53,7 @@ def command(
     service: str | None,
     log_format: str,
     *,
+    workers: int,
     qr: bool,
     any_port: bool,
     quiet: bool,
@@ -79,7 +81,7 @@ def command(
         limits=take(HttpLimits, options),
         watch=Announcer(talk) if qr else talk.watch,
         access=access_log(talk, log_format),
-    ).run()  # fmt: skip
+    ).run(workers=workers)  # fmt: skip
 
 
 def access_log(talk: Talk, form: str) -> AccessLog | None:

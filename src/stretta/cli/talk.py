@@ -38,7 +38,8 @@ class Talk:
         if self.quiet or self.as_json:
             return
         try:
-            print(line, end=end, file=sys.stderr, flush=True)  # noqa: T201 - the command's voice
+            # in one piece: other processes may be writing there too
+            print(f"{line}{end}", end="", file=sys.stderr, flush=True)  # noqa: T201 - the voice
         except OSError:  # nobody listens any more; the conversation goes on
             self.quiet = True
 

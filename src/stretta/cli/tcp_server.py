@@ -6,7 +6,15 @@ from typing import Any, Literal
 
 import click
 
-from stretta.cli.flags import end_flags, flags_of, parse_end, service_flag, take, talk_flags
+from stretta.cli.flags import (
+    end_flags,
+    flags_of,
+    parse_end,
+    service_flag,
+    take,
+    talk_flags,
+    workers_flag,
+)
 from stretta.cli.main import Command
 from stretta.cli.talk import Talk
 from stretta.options import ServerTls, StreamLimits
@@ -28,6 +36,7 @@ __all__ = ["command"]
 )
 @flags_of(ServerTls)
 @flags_of(StreamLimits)
+@workers_flag
 @talk_flags
 def command(
     address: str,
@@ -35,6 +44,7 @@ def command(
     service: str,
     framing: Literal["stream", "line"],
     *,
+    workers: int,
     any_port: bool,
     quiet: bool,
     as_json: bool,
@@ -56,4 +66,4 @@ def command(
     serve(
         load(service), address, number,
         framing=framing, limits=limits, tls=tls, watch=talk.watch,
-    ).run()  # fmt: skip
+    ).run(workers=workers)  # fmt: skip

@@ -6,7 +6,15 @@ from typing import Any
 
 import click
 
-from stretta.cli.flags import end_flags, flags_of, parse_end, service_flag, take, talk_flags
+from stretta.cli.flags import (
+    end_flags,
+    flags_of,
+    parse_end,
+    service_flag,
+    take,
+    talk_flags,
+    workers_flag,
+)
 from stretta.cli.main import Command
 from stretta.cli.talk import Talk
 from stretta.options import DatagramLimits
@@ -20,12 +28,14 @@ __all__ = ["command"]
 @end_flags("0.0.0.0", 12000, "to listen on", "PORT")  # noqa: S104 - the lecture's default
 @service_flag
 @flags_of(DatagramLimits)
+@workers_flag
 @talk_flags
 def command(
     address: str,
     port: str,
     service: str,
     *,
+    workers: int,
     any_port: bool,
     quiet: bool,
     as_json: bool,
@@ -41,4 +51,4 @@ def command(
     number = parse_end(port, any_port=any_port)
     limits = take(DatagramLimits, options)
     talk = Talk(quiet=quiet, as_json=as_json)
-    serve(load(service), address, number, limits=limits, watch=talk.watch).run()
+    serve(load(service), address, number, limits=limits, watch=talk.watch).run(workers=workers)

@@ -120,11 +120,11 @@ class HttpServer(StreamServer):
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT)
         await super()._open(sockets)
 
-    async def start(self) -> None:
+    def bind(self) -> list[socket.socket]:
         self.site.folder.check()
-        await super().start()
+        return super().bind()
 
-    def _announce(self) -> None:
+    def announce(self) -> None:
         self.watch(
             Serving(
                 self.port,

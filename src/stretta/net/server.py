@@ -9,7 +9,7 @@ import socket
 import threading
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
 from types import TracebackType
@@ -51,6 +51,11 @@ class Server(ABC):
         self._ended: asyncio.Event | None = None
         self._stopping = False
 
+    @property
+    def takes_hangup(self) -> bool:
+        """Whether SIGHUP means something else to it than the end."""
+        return self._on_hangup is not None
+
     # what each protocol does in its own way
 
     @abstractmethod
@@ -71,19 +76,26 @@ class Server(ABC):
 
     # what they all do alike
 
-    async def start(self) -> None:
-        """Bind and begin to serve; returns when the server really accepts.
-
-        Raises CannotServe when the address or port cannot be had.
-        """
+    def bind(self) -> list[socket.socket]:
+        """Take the port; return its sockets. Raises CannotServe when it cannot be had."""
         sockets = bind(self.host, self.port, self.kind, command=self.command)
         self.endpoints = [Endpoint.from_sockaddr(sock.getsockname()) for sock in sockets]
         self.port = self.endpoints[0].port
+        return sockets
+
+    async def start(self, sockets: list[socket.socket] | None = None) -> None:
+        """Bind and begin to serve; returns when the server really accepts.
+
+        ``sockets`` are what ``bind()`` has returned, if it was called already. Raises CannotServe
+        when the address or port cannot be had.
+        """
+        if sockets is None:
+            sockets = self.bind()
         self._ended = asyncio.Event()
         await self._open(sockets)
-        self._announce()
+        self.announce()
 
-    def _announce(self) -> None:
+    def announce(self) -> None:
         """Say that the server accepts from now on."""
         for endpoint in self.endpoints:
             self.watch(Waiting(endpoint))
@@ -112,15 +124,22 @@ class Server(ABC):
         await asyncio.sleep(0)  # what was aborted says so in the loop's next turn
         self.watch(Stopped(dict(self.counts)))
 
-    def run(self) -> None:
+    def run(self, *, workers: int = 1) -> None:
         """Serve until SIGINT or SIGTERM, then stop; a second signal stops at once.
 
-        Blocks: it is the whole program of a simple server. Raises CannotServe as ``start()`` does.
+        Blocks: it is the whole program of a simple server. More than one of ``workers`` are
+        processes that share the port; limits are each one's own. Raises CannotServe as ``start()``
+        does.
         """
+        if workers > 1:
+            from stretta.net.workers import supervise  # noqa: PLC0415 - most servers are one process
+
+            supervise(self, workers)
+            return
         # what start-up made lives as long as the server: the collector need not look at it again
         gc.collect()
         gc.freeze()
-        run(self._run())
+        run(self.serve_until_stopped())
 
     @contextmanager
     def in_background(self) -> Iterator[Self]:
@@ -158,7 +177,12 @@ class Server(ABC):
         finally:
             thread.join()
 
-    async def _run(self) -> None:
+    async def serve_until_stopped(
+        self,
+        sockets: list[socket.socket] | None = None,
+        signals: Iterable[int] = (signal.SIGINT, signal.SIGTERM),
+    ) -> None:
+        """Do what ``run`` does, on the running event loop of the main thread."""
         loop = asyncio.get_running_loop()
         loop.set_exception_handler(self._loop_trouble)
         stopping = asyncio.Event()
@@ -171,11 +195,11 @@ class Server(ABC):
             stopping.set()
 
         # before anybody is told that we serve: who is told may send a signal at once
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in signals:
             loop.add_signal_handler(number, on_signal)
         if self._on_hangup is not None:
             loop.add_signal_handler(signal.SIGHUP, self._on_hangup)
-        await self.start()
+        await self.start(sockets)
         await stopping.wait()
         await self.stop()
 
