@@ -161,6 +161,39 @@ def test_what_came_before_a_bad_request_is_answered_first(client):
     assert client.rest() == b""
 
 
+@pytest.mark.parametrize(
+    "rest",
+    [
+        b"/../x HTTP/1.1\r\nHost: a\r\n\r\n",
+        b"/ HTTP/1.1\r\n\r\n",
+        b"/ HTTP/9.9\r\nHost: a\r\n\r\n",
+        b"/ HTTP/1.1\r\nHost : a\r\n\r\n",
+        b"/ HTTP/1.1\r\nHost: a\r\nExpect: miracles\r\n\r\n",
+    ],
+)
+def test_a_refused_head_gets_no_body_either(client, rest):
+    client.send(b"HEAD " + rest)
+    head, _, body = client.rest().partition(b"\r\n\r\n")
+    assert head.startswith((b"HTTP/1.1 4", b"HTTP/1.1 505" if b"9.9" in rest else b"HTTP/1.1 4"))
+    assert body == b""
+
+
+def test_half_a_request_behind_a_slow_reader_s_file_does_not_end_it(folder):
+    limits = HttpLimits(header_timeout=0.2)
+    with (
+        serving(stretta_http.serve(folder, limits=limits)) as server,
+        Raw(server.port, SO_RCVBUF=4096) as raw,
+    ):
+        raw.send(b"GET /large.bin HTTP/1.1\r\nHost: a\r\n\r\nGET /file.txt HTTP/1.1\r\nHo")
+        assert raw.file.readline() == b"HTTP/1.1 200 OK\r\n"
+        with Raw(server.port) as silent:
+            assert silent.rest() == b""  # the time limit is over for one that came later
+        headers = http.client.parse_headers(raw.file)
+        assert raw.file.read(int(headers["Content-Length"])) == LARGE
+        raw.send(b"st: a\r\n\r\n")
+        assert raw.answer().body == b"ciao\n"
+
+
 def test_http_1_0_is_spoken_too(server):
     with Raw(server.port) as raw:
         raw.send(b"GET /file.txt HTTP/1.0\r\n\r\n")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from stretta.http.pages import error_reply
 from stretta.http.ready import Ready
 from stretta.http.reply import Pieces, Reply, head
-from stretta.http.request import Refused, Request, RequestReader
+from stretta.http.request import NOTHING, Refused, Request, RequestReader
 from stretta.net.streams import Connection
 from stretta.options import HttpLimits
 
@@ -27,9 +27,6 @@ IN_A_ROW = 4
 """Pieces of one body that are written before others get their turn."""
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
-
-NOTHING = Request("-", b"-", "1.1", {}, keep_alive=False)
-"""What a reply answers when no request could be made out."""
 
 
 class HttpConnection(Connection):
@@ -84,6 +81,10 @@ class HttpConnection(Connection):
                 self._head = data  # all that came is this one request
             self._work()
             self._head = None
+        self._invite()
+
+    def _invite(self) -> None:
+        """Let the client send its body, where it waits for that and its turn has come."""
         if self._reader.wants_continue and not (self._queue or self._task or self._pieces):
             self._reader.wants_continue = False
             self.transport.write(CONTINUE)
@@ -136,7 +137,7 @@ class HttpConnection(Connection):
             item = self._queue.popleft()
             if isinstance(item, Refused):
                 self.server.counts["refused"] += 1
-                self._send(NOTHING, self.site.refusal(item))
+                self._send(item.request, self.site.refusal(item), linger=True)
                 break
             try:
                 reply = self.site.answer(item)
@@ -149,6 +150,7 @@ class HttpConnection(Connection):
         self._flush()
         if self._eof and not (self._queue or self._task or self._pieces):
             self.transport.close()
+        self._invite()
         self._hold()
 
     async def _await(self, request: Request, coming: Awaitable[Reply]) -> None:
@@ -164,13 +166,13 @@ class HttpConnection(Connection):
     def _failed(self, error: Exception) -> Reply:
         if isinstance(error, OSError):
             self.server.dropped(self.peer, "failed", f"it cannot be served: {error}")
-            return error_reply(503)
+            return self.site.finish(error_reply(503))
         self.server.dropped(
             self.peer, "failed", f"the service failed with {type(error).__name__}: {error}"
         )
-        return error_reply(500)
+        return self.site.finish(error_reply(500))
 
-    def _send(self, request: Request, reply: Reply) -> None:
+    def _send(self, request: Request, reply: Reply, *, linger: bool = False) -> None:
         self._served += 1
         self.server.counts["requests"] += 1
         old = request.version == "1.0"
@@ -202,7 +204,7 @@ class HttpConnection(Connection):
         elif body and request.method != "HEAD":
             self._out.append(body)
         if not keep:
-            self._close_after(linger=request.keep_alive or request is NOTHING)
+            self._close_after(linger=linger or request.keep_alive)
 
     def _pump(self) -> None:
         """Write a body's pieces until the peer's pace holds us."""
@@ -276,13 +278,17 @@ class HttpConnection(Connection):
             self._lingering += elapsed
             if self._lingering >= LINGER and not self.transport.get_write_buffer_size():
                 self.transport.abort()
+        elif self._task or self._pieces or self._blocked:
+            self._waited = 0.0  # it is not the request that is waited for
         elif self._reader.in_body:
             self._waited += elapsed
             self._watch_body()
         elif self._reader.in_head or not self._served:
             self._waited += elapsed
-            if self._waited >= self.limits.header_timeout and not self._task:
+            if self._waited >= self.limits.header_timeout:
                 self._late("slow_head", "its request did not arrive in time")
+        else:
+            self._waited = 0.0
 
     def _watch_body(self) -> None:
         limits = self.limits
@@ -299,7 +305,8 @@ class HttpConnection(Connection):
         if self._reader.at_rest:  # nothing was asked, so nothing is answered
             self.transport.close()
             return
-        self._send(NOTHING, self.site.refusal(Refused(408, "The request took too long to arrive.")))
+        late = Refused(408, "The request took too long to arrive.")
+        self._send(NOTHING, self.site.refusal(late), linger=True)
         self._work()
 
     def rested(self) -> None:

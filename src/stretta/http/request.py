@@ -18,7 +18,7 @@ from stretta.options import HttpLimits
 
 __all__ = ["Refused", "Request", "RequestReader"]
 
-REQUEST_LINE = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+) [^ \r\n]+ HTTP/(\d\.\d)\r\n")
+REQUEST_LINE = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+) ([^ \r\n]+) HTTP/(\d\.\d)\r\n")
 """RFC 9112 section 3: single spaces, and a version."""
 
 CONTROL = re.compile(rb"[^\t\r\x20-\x7e]")
@@ -37,17 +37,6 @@ MOST_FRAMING = 8
 MOST_EMPTY_LINES = 4
 
 
-class Refused(Exception):
-    """A request that gets no more than an error: its status, and why in plain words."""
-
-    def __init__(self, status: int, why: str) -> None:
-        super().__init__(why)
-        self.status, self.why = status, why
-
-
-TOO_LARGE = Refused(431, "The request's headers are too large or too many.")
-
-
 @dataclass(slots=True)
 class Request:
     """One request, with its body. Header names are in lower case; repeated ones are joined."""
@@ -58,6 +47,21 @@ class Request:
     headers: dict[str, str]
     keep_alive: bool
     body: bytes = b""
+
+
+NOTHING = Request("-", b"-", "1.1", {}, keep_alive=False)
+"""What a reply answers when no request could be made out."""
+
+
+class Refused(Exception):
+    """A request that gets no more than an error: its status, and why in plain words.
+
+    ``request`` is what could be made out of it.
+    """
+
+    def __init__(self, status: int, why: str, request: Request = NOTHING) -> None:
+        super().__init__(why)
+        self.status, self.why, self.request = status, why, request
 
 
 class State(Enum):
@@ -86,8 +90,8 @@ class RequestReader:
 
     __slots__ = (
         "_admit", "_body", "_count", "_fields", "_framed", "_got", "_headers", "_held", "_kept",
-        "_left", "_limits", "_most", "_out", "_parser", "_replaying", "_request", "_size", "_tail",
-        "_upgrades", "_url", "state", "wants_continue",
+        "_left", "_limits", "_line", "_most", "_out", "_parser", "_replaying", "_request", "_size",
+        "_tail", "_upgrades", "_url", "state", "wants_continue",
     )  # fmt: skip
 
     def __init__(self, limits: HttpLimits, admit: Callable[[Request], tuple[int, bool]]) -> None:
@@ -144,11 +148,20 @@ class RequestReader:
                 self._parse(data[at:end])
                 at = end
         except Refused as refused:
+            refused.request = self._made_out()
             out.append(refused)
             self.close()
         return out
 
+    def _made_out(self) -> Request:
+        """Return what is known of the request that is being read."""
+        if self._request is not None or self._line is None:
+            return self._request or NOTHING
+        method, target, version = self._line.groups()
+        return Request(method.decode(), target, version.decode(), {}, keep_alive=False)
+
     def _begin(self) -> None:
+        self._line: re.Match[bytes] | None = None
         self._url = b""
         self._headers: list[tuple[bytes, bytes]] = []
         self._request: Request | None = None
@@ -184,9 +197,10 @@ class RequestReader:
             if re.fullmatch(rb"[A-Z]+ \S+\r?\n", data[at : end + 1]):
                 raise Refused(505, "HTTP/0.9 is not spoken here; HTTP/1.1 is.")
             raise Refused(400, "The first line is no HTTP request line.")
-        if found[2] not in (b"1.1", b"1.0"):
-            raise Refused(505, f"HTTP/{found[2].decode()} is not spoken here; HTTP/1.1 is.")
+        if found[3] not in (b"1.1", b"1.0"):
+            raise Refused(505, f"HTTP/{found[3].decode()} is not spoken here; HTTP/1.1 is.")
         self._begin()
+        self._line = found
         self.state = State.HEAD
         if self._parser is None:
             self._parser = httptools.HttpRequestParser(self)
@@ -224,7 +238,7 @@ class RequestReader:
         if in_head:
             self._size += len(piece)
             if self._size > self._limits.max_request_line + self._limits.max_head:
-                raise TOO_LARGE
+                raise _too_large()
         elif self.state is State.CHUNKS:
             self._tail = self._tail if piece[-4:] != END_OF_HEAD else b""
             self._check_framing()
@@ -268,7 +282,7 @@ class RequestReader:
             or self._fields > limits.max_head
             or self._count > limits.max_headers
         ):
-            raise TOO_LARGE
+            raise _too_large()
         if self._request is None:
             self._headers.append((name, value))
 
@@ -320,6 +334,10 @@ class RequestReader:
         self.wants_continue = False
         self.state = State.LINE if request.keep_alive else State.CLOSED
         self._begin()
+
+
+def _too_large() -> Refused:
+    return Refused(431, "The request's headers are too large or too many.")
 
 
 def _collect(raw: list[tuple[bytes, bytes]]) -> dict[str, str]:

@@ -90,20 +90,20 @@ class Site:
         if users is None or users.knows(credentials) or self._is_preflight(request):
             return self._answer(request)
         if credentials is None:
-            return self._finish(self._error(request, 401, "", CHALLENGE))
+            return self.finish(self._error(request, 401, "", CHALLENGE))
         return self._check(request, users, credentials)
 
-    def refusal(self, refused: Refused, accept: str | None = None) -> Reply:
+    def refusal(self, refused: Refused) -> Reply:
         """Return the page for a request that was refused."""
         headers = [self.allow] if refused.status == 405 else []
-        reply = error_reply(refused.status, refused.why, *headers, accept=accept)
+        reply = self._error(refused.request, refused.status, refused.why, *headers)
         reply.close = True
-        return self._finish(reply)
+        return self.finish(reply)
 
     async def _check(self, request: Request, users: Users, credentials: str) -> Reply:
         right = await asyncio.get_running_loop().run_in_executor(None, users.check, credentials)
         if not right:
-            return self._finish(self._error(request, 401, "", CHALLENGE))
+            return self.finish(self._error(request, 401, "", CHALLENGE))
         reply = self._answer(request)
         return reply if isinstance(reply, Reply) else await reply
 
@@ -113,11 +113,11 @@ class Site:
                 reply = self._dispatch(request)
             except Changed:
                 continue
-            return self._finish(reply) if isinstance(reply, Reply) else self._await(reply)
-        return self._finish(self._error(request, 503, "The file is being changed; ask again."))
+            return self.finish(reply) if isinstance(reply, Reply) else self._await(reply)
+        return self.finish(self._error(request, 503, "The file is being changed; ask again."))
 
     async def _await(self, coming: Awaitable[Reply]) -> Reply:
-        return self._finish(await coming)
+        return self.finish(await coming)
 
     def _dispatch(self, request: Request) -> Reply | Awaitable[Reply]:
         if request.method not in self.methods:
@@ -128,7 +128,7 @@ class Site:
             return self._serve(request)
         return self._look_up(request)
 
-    def _finish(self, reply: Reply) -> Reply:
+    def finish(self, reply: Reply) -> Reply:
         """Add what every reply has."""
         kept = [pair for pair in reply.headers if pair[0].lower() not in self._replaced]
         if "cache-control" not in self._replaced:
