@@ -160,7 +160,8 @@ class Exchange:
     def _finish(self) -> None:
         if self._decoder is not None and self.reader.received:
             self._decoder.finish()
-        wanted = "close" not in self.request.headers.tokens("connection")
+        request = self.request
+        wanted = request.version == "1.1" and "close" not in request.headers.tokens("connection")
         self._end(reusable=wanted and self._all_sent and self.reader.keep_alive)
 
     def _end(self, *, reusable: bool) -> None:
