@@ -197,10 +197,10 @@ class RequestReader:
             if re.fullmatch(rb"[A-Z]+ \S+\r?\n", data[at : end + 1]):
                 raise Refused(505, "HTTP/0.9 is not spoken here; HTTP/1.1 is.")
             raise Refused(400, "The first line is no HTTP request line.")
-        if found[3] not in (b"1.1", b"1.0"):
-            raise Refused(505, f"HTTP/{found[3].decode()} is not spoken here; HTTP/1.1 is.")
         self._begin()
         self._line = found
+        if found[3] not in (b"1.1", b"1.0"):
+            raise Refused(505, f"HTTP/{found[3].decode()} is not spoken here; HTTP/1.1 is.")
         self.state = State.HEAD
         if self._parser is None:
             self._parser = httptools.HttpRequestParser(self)
