@@ -9,6 +9,7 @@ from collections import deque
 from typing import cast
 
 from stretta.address import Endpoint
+from stretta.errors import TimedOut
 from stretta.net.channel import Timer, broken
 from stretta.net.dial import peer_of
 
@@ -83,13 +84,13 @@ class AsyncChannel(asyncio.Protocol):
             if self._error is not None or self._transport.is_closing():
                 raise broken(self._error or ConnectionResetError())
             if self._full:
-                await self._wait(timer)
+                await self._wait_for_room(timer)
                 continue
             step = view[sent : sent + MOST_HELD]
             self._transport.write(step)
             sent += len(step)
         while self._full and not self._pieces and not self._ended:
-            await self._wait(timer)
+            await self._wait_for_room(timer)
         return sent
 
     async def receive(self, timer: Timer) -> bytes:
@@ -114,6 +115,16 @@ class AsyncChannel(asyncio.Protocol):
             self._alarm.cancel()
             self._alarm = None
         self._transport.abort()
+
+    async def _wait_for_room(self, timer: Timer) -> None:
+        """Wait until the peer has taken enough; a slow one is not a silent one."""
+        before = self._transport.get_write_buffer_size()
+        try:
+            await self._wait(timer)
+        except TimedOut:
+            if self._transport.get_write_buffer_size() >= before:
+                raise
+            timer.left_in_all()  # the exchange's own limit holds all the same
 
     async def _wait(self, timer: Timer) -> None:
         """Wait for the event loop's next call, as long as the timer allows."""
