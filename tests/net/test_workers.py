@@ -7,6 +7,7 @@ import subprocess
 import sys
 import textwrap
 import time
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -113,6 +114,48 @@ def test_who_waits_in_the_listen_queue_when_all_workers_die_is_served():
         for sock in waiting:
             assert sock.recv(10) == b"CIAO"
             sock.close()
+        assert server.stop() == 0
+
+
+def test_who_comes_is_spread_over_the_workers(who):
+    with Running("tcp", "server", "--workers", "2", "--service", who) as server:
+        answers = Counter()
+        for _ in range(200):
+            with dial(server) as sock:
+                sock.sendall(b"x")
+                answers[sock.recv(100)] += 1
+        assert server.stop() == 0
+    assert min(answers.values()) > 50  # by chance less often than once in 10^12 runs
+
+
+def test_a_port_that_workers_share_is_in_use_for_others():
+    with Running("tcp", "server", "--workers", "2") as server:
+        for count in ("1", "2"):
+            done = subprocess.run(
+                [sys.executable, "-m", "stretta", "tcp", "server", "-p", str(server.port),
+                 "--workers", count],
+                capture_output=True, text=True, timeout=PATIENCE, check=False,
+            )  # fmt: skip
+            assert done.returncode == 1
+            assert "the port is in use by" in done.stderr
+
+
+def test_nobody_new_is_let_in_while_they_drain(who):
+    with Running("tcp", "server", "--workers", "2", "--service", "upper") as server:
+        busy = dial(server)
+        busy.sendall(b"x")
+        assert busy.recv(1) == b"X"
+        server.process.send_signal(signal.SIGTERM)
+
+        def refused():
+            try:
+                with dial(server):
+                    return False
+            except ConnectionRefusedError:
+                return True
+
+        until(refused)
+        busy.close()
         assert server.stop() == 0
 
 

@@ -120,9 +120,9 @@ class HttpServer(StreamServer):
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT)
         await super()._open(sockets)
 
-    def bind(self) -> list[socket.socket]:
+    def bind(self, *, shared: bool = False) -> list[socket.socket]:
         self.site.folder.check()
-        return super().bind()
+        return super().bind(shared=shared)
 
     def announce(self) -> None:
         self.watch(

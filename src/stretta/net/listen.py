@@ -14,18 +14,22 @@ from stretta.net.resolve import resolve
 __all__ = ["bind"]
 
 
-def bind(host: str, port: int, kind: int, *, command: str = "") -> list[socket.socket]:
+def bind(
+    host: str, port: int, kind: int, *, command: str = "", shared: bool = False
+) -> list[socket.socket]:
     """Return non-blocking sockets bound to every address of ``host``; ``::`` takes IPv4 too.
 
     ``kind`` is SOCK_STREAM or SOCK_DGRAM; ``command`` is what the user typed, for the hint. With
-    port 0 the kernel chooses one, the same for every address. Raises CannotServe when one of the
-    addresses cannot be bound, NetworkError when the name has none.
+    port 0 the kernel chooses one, the same for every address. ``shared`` sockets may be bound to
+    the same port again, and the kernel spreads over them who comes (socket(7), SO_REUSEPORT).
+    Raises CannotServe when one of the addresses cannot be bound, NetworkError when the name has
+    none.
     """
     bound: list[socket.socket] = []
     try:
         for family, sockaddr in resolve(host, port, kind, passive=True):
             chosen = bound[0].getsockname()[1] if bound else port
-            bound.append(_bind_one(family, (sockaddr[0], chosen, *sockaddr[2:]), kind))
+            bound.append(_bind_one(family, (sockaddr[0], chosen, *sockaddr[2:]), kind, shared))
     except OSError as error:
         for sock in bound:
             sock.close()
@@ -33,7 +37,12 @@ def bind(host: str, port: int, kind: int, *, command: str = "") -> list[socket.s
     return bound
 
 
-def _bind_one(family: int, sockaddr: tuple[object, ...], kind: int) -> socket.socket:
+def _bind_one(
+    family: int,
+    sockaddr: tuple[object, ...],
+    kind: int,
+    shared: bool = False,  # noqa: FBT001, FBT002
+) -> socket.socket:
     sock = socket.socket(family, kind)
     try:
         sock.setblocking(False)
@@ -41,6 +50,8 @@ def _bind_one(family: int, sockaddr: tuple[object, ...], kind: int) -> socket.so
             # a restarted server need not wait for the last one's TIME_WAIT (RFC 9293 3.4.1); for
             # UDP the same option would let two servers share a port, each missing half
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if shared:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         if family == socket.AF_INET6:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, sockaddr[0] != "::")
         sock.bind(sockaddr)

@@ -76,9 +76,12 @@ class Server(ABC):
 
     # what they all do alike
 
-    def bind(self) -> list[socket.socket]:
-        """Take the port; return its sockets. Raises CannotServe when it cannot be had."""
-        sockets = bind(self.host, self.port, self.kind, command=self.command)
+    def bind(self, *, shared: bool = False) -> list[socket.socket]:
+        """Take the port; return its sockets. Raises CannotServe when it cannot be had.
+
+        A ``shared`` port can be taken again, by shared sockets only.
+        """
+        sockets = bind(self.host, self.port, self.kind, command=self.command, shared=shared)
         self.endpoints = [Endpoint.from_sockaddr(sock.getsockname()) for sock in sockets]
         self.port = self.endpoints[0].port
         return sockets

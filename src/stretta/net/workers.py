@@ -1,8 +1,8 @@
 """Several processes that serve one port: started, watched, replaced and stopped together.
 
-They share the listening socket, which the supervisor holds too: when a worker ends, whoever waits
-in the listen queue is taken by the others. (With a socket each, SO_REUSEPORT, that worker's queue
-would wait for its successor, and a second server could take the port unnoticed.)
+On Linux each has a socket of its own for that port (SO_REUSEPORT), over which the kernel spreads
+who comes; with one socket for all, whichever worker wakes first takes nearly everybody. The
+supervisor keeps all of them open, so when a worker ends, who waits for it waits for its successor.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import socket
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -53,19 +53,43 @@ def supervise(server: Server, count: int) -> None:
     ``server`` has not been started; afterwards its ``counts`` are those of all. A worker that ends
     is replaced. Raises CannotServe when the port cannot be had, or no worker comes to serve.
     """
-    sockets = server.bind()
+    places = _places(server, count)
     try:
-        Supervisor(server, sockets, count).run()
+        Supervisor(server, places).run()
     finally:
-        for sock in sockets:
+        _close(places)
+
+
+Place = list[socket.socket]
+"""The sockets of one worker."""
+
+
+def _places(server: Server, count: int) -> list[Place]:
+    place = server.bind()  # alone, to find out who has the port already
+    if sys.platform != "linux":  # others let sockets share a port, and give all to one of them
+        return [place] * count
+    _close([place])
+    places: list[Place] = []
+    try:
+        for _ in range(count):
+            places.append(server.bind(shared=True))  # noqa: PERF401 - those bound are closed
+    except BaseException:
+        _close(places)
+        raise
+    return places
+
+
+def _close(places: Iterable[Place]) -> None:
+    for place in places:
+        for sock in place:
             sock.close()
 
 
 class Worker:
     """One process as its supervisor sees it."""
 
-    def __init__(self, pid: int, link: socket.socket) -> None:
-        self.pid, self.link = pid, link
+    def __init__(self, pid: int, link: socket.socket, place: Place) -> None:
+        self.pid, self.link, self.place = pid, link, place
         self.ready = self.stopping = False
         self.counts: dict[str, int] = {}
         self._unread = b""
@@ -85,15 +109,15 @@ class Worker:
 class Supervisor:
     """Has no event loop: it waits for signals and for its workers' words, and does nothing else."""
 
-    def __init__(self, server: Server, sockets: list[socket.socket], count: int) -> None:
-        self._server, self._sockets, self._count = server, sockets, count
+    def __init__(self, server: Server, places: list[Place]) -> None:
+        self._server, self._places = server, places
         self._workers: dict[int, Worker] = {}
         self._selector = selectors.DefaultSelector()
         self._past: Counter[str] = Counter()  # counted by workers that have ended
         self._announced = self._stopping = self._said_stopping = False
         self._open = 0  # conversations that were going on when the stop was called
         self._failures = 0
-        self._due: list[float] = []  # when the next workers start
+        self._due: list[tuple[float, Place]] = []  # when workers start, and where
 
     def run(self) -> None:
         gc.collect()
@@ -101,8 +125,8 @@ class Supervisor:
         with self._signals() as inbox:
             self._selector.register(inbox, selectors.EVENT_READ)
             try:
-                for _ in range(self._count):
-                    self._start()
+                for place in self._places:
+                    self._start(place)
                 while self._workers or self._due:
                     self._turn(inbox)
             except BaseException:
@@ -130,16 +154,18 @@ class Supervisor:
                 signal.signal(number, handler)
 
     def _turn(self, inbox: socket.socket) -> None:
-        patience = max(0.0, min(self._due) - time.monotonic()) if self._due else None
+        patience = None
+        if self._due:
+            patience = max(0.0, min(when for when, _ in self._due) - time.monotonic())
         for key, _ in self._selector.select(patience):
             if key.fileobj is inbox:
                 for number in inbox.recv(64):
                     self._signalled(number)
             else:
                 self._hear(key.data)
-        for when in [when for when in self._due if when <= time.monotonic()]:
-            self._due.remove(when)
-            self._start()
+        for due in [due for due in self._due if due[0] <= time.monotonic()]:
+            self._due.remove(due)
+            self._start(due[1])
 
     def _signalled(self, number: int) -> None:
         if number == signal.SIGHUP and self._server.takes_hangup:
@@ -147,6 +173,7 @@ class Supervisor:
         elif number in SIGNALS:
             self._stopping = True
             self._due.clear()
+            _close(self._places)  # nobody new: the workers have their own hold on them
             self._tell(signal.SIGTERM)
 
     def _tell(self, number: int) -> None:
@@ -156,7 +183,7 @@ class Supervisor:
 
     # workers
 
-    def _start(self) -> None:
+    def _start(self, place: Place) -> None:
         ours, theirs = socket.socketpair()
         for stream in (sys.stdout, sys.stderr):
             stream.flush()  # else both processes would write what is held
@@ -170,9 +197,10 @@ class Supervisor:
             for worker in self._workers.values():  # else no worker would see the supervisor end
                 worker.link.close()
             self._selector.close()
-            _be_worker(self._server, self._sockets, theirs)
+            _close(other for other in self._places if other is not place)
+            _be_worker(self._server, place, theirs)
         theirs.close()
-        worker = self._workers[pid] = Worker(pid, ours)
+        worker = self._workers[pid] = Worker(pid, ours, place)
         self._selector.register(ours, selectors.EVENT_READ, worker)
 
     def _hear(self, worker: Worker) -> None:
@@ -210,7 +238,7 @@ class Supervisor:
                 f"{MOST_FAILURES} workers have ended before they served, the last {why}",
                 "Try with one: --workers 1 --debug",
             )
-        self._due.append(time.monotonic() + 0.1 * self._failures)
+        self._due.append((time.monotonic() + 0.1 * self._failures, worker.place))
 
     def _say(self) -> None:
         """Report what holds for all of them, once."""
@@ -227,10 +255,10 @@ class Supervisor:
 # the worker's own side
 
 
-def _be_worker(server: Server, sockets: list[socket.socket], link: socket.socket) -> NoReturn:
+def _be_worker(server: Server, place: Place, link: socket.socket) -> NoReturn:
     status = 1
     try:
-        run(_work(server, sockets, link))
+        run(_work(server, place, link))
         status = 0
     except StrettaError as error:
         print(f"stretta: {error}", file=sys.stderr)  # noqa: T201 - the supervisor knows only that it ended
@@ -241,7 +269,7 @@ def _be_worker(server: Server, sockets: list[socket.socket], link: socket.socket
         os._exit(status)  # the supervisor's own ending is not ours to do
 
 
-async def _work(server: Server, sockets: list[socket.socket], link: socket.socket) -> None:
+async def _work(server: Server, place: Place, link: socket.socket) -> None:
     link.setblocking(False)
     loop = asyncio.get_running_loop()
     outer = server.watch
@@ -274,5 +302,5 @@ async def _work(server: Server, sockets: list[socket.socket], link: socket.socke
     server.watch = watch
     loop.add_reader(link, orphaned)  # the supervisor never writes: it can only have ended
     loop.call_later(NEWS_EVERY, account)
-    await server.serve_until_stopped(sockets, [signal.SIGTERM])
+    await server.serve_until_stopped(place, [signal.SIGTERM])
     tell(counts=dict(server.counts), stopping=0)
