@@ -17,8 +17,6 @@ from stretta.address import Endpoint, parse_host
 from stretta.errors import InvalidReply, NetworkError, StrettaError, TimedOut, UsageError
 from stretta.http.client_request import ClientRequest
 from stretta.http.exchange import Exchange, Phases, Stopwatch
-from stretta.http.proxy import ENVIRONMENT, proxy_for
-from stretta.http.redirect import redirected
 from stretta.http.reports import Redirected, Reusing, Securing
 from stretta.http.url import Url
 from stretta.net.channel import Channel, Timer
@@ -73,7 +71,8 @@ class Core:
         self._network = network
         self._route = route or HttpRoute()
         self._resolve = dict(map(_resolution, self._route.resolve))
-        self._environ = {name: os.environ[name] for name in ENVIRONMENT if name in os.environ}
+        self._environ = dict(os.environ)  # what a request obeys does not change under it
+        self._proxied = any(name.lower().endswith("_proxy") for name in self._environ)
         self._family = family
         self._follow = follow
         self._decode = decode
@@ -97,7 +96,11 @@ class Core:
         while True:
             exchange = await self._one(request, timer, start)
             exchange.history = tuple(history)
-            following = redirected(request, exchange.head) if self._follow else None
+            if not self._follow:
+                return exchange
+            from stretta.http.redirect import redirected  # noqa: PLC0415 - only who follows needs it
+
+            following = redirected(request, exchange.head)
             if following is None:
                 return exchange
             await _drain(exchange)
@@ -122,7 +125,7 @@ class Core:
     async def _one(self, request: ClientRequest, timer: Timer, start: int | None) -> Exchange:
         """Do one exchange, over a connection at rest if there is one."""
         stopwatch = Stopwatch(self._clock, self._watch)
-        proxy = proxy_for(request.url, self._route.proxy, self._environ)
+        proxy = self._proxy_for(request.url)
         key: Key = request.url.origin
         if proxy is not None and request.url.scheme == "http":
             key, request = proxy.origin, replace(request, proxy=proxy)
@@ -148,6 +151,13 @@ class Core:
         exchange = self._exchange(request, channel, timer, phases, stopwatch, key)
         await exchange.begin()
         return exchange
+
+    def _proxy_for(self, url: Url) -> Url | None:
+        if self._route.proxy is None and not self._proxied:
+            return None
+        from stretta.http.proxy import proxy_for  # noqa: PLC0415 - most go without
+
+        return proxy_for(url, self._route.proxy, self._environ)
 
     def _exchange(
         self,

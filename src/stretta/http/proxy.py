@@ -7,12 +7,7 @@ from collections.abc import Mapping
 from stretta.errors import UsageError
 from stretta.http.url import Url, parse_url
 
-__all__ = ["ENVIRONMENT", "proxy_for"]
-
-_NAMES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
-
-ENVIRONMENT = (*_NAMES, *(name.upper() for name in _NAMES), "REQUEST_METHOD")
-"""The environment variables that matter here."""
+__all__ = ["proxy_for"]
 
 
 def proxy_for(url: Url, given: str | None, environ: Mapping[str, str]) -> Url | None:
