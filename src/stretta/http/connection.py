@@ -26,11 +26,21 @@ LINGER = 2.0
 IN_A_ROW = 4
 """Pieces of one body that are written before others get their turn."""
 
+SPARE = 64
+"""Readers that a server keeps for the next connections that speak."""
+
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
+NONE: deque[Request | Refused] = deque(maxlen=0)
+"""The queue of a connection at rest: an empty one of its own would outweigh all the rest of it."""
+
+
 class HttpConnection(Connection):
-    """Feeds a reader, asks the site, writes what it says."""
+    """Feeds a reader, asks the site, writes what it says.
+
+    Most connections are at rest most of the time: then they have neither a reader nor a queue.
+    """
 
     __slots__ = (
         "_blocked", "_eof", "_head", "_lingering", "_out", "_pieces", "_queue", "_reader",
@@ -43,8 +53,8 @@ class HttpConnection(Connection):
         super().__init__(server)
         self.site = server.site
         self.limits: HttpLimits = server.http_limits
-        self._reader = RequestReader(self.limits, self.site.admit)
-        self._queue: deque[Request | Refused] = deque()
+        self._reader: RequestReader | None = None  # while a request is coming in or answered
+        self._queue = NONE
         self._out: list[bytes] = []  # written together when all that came is answered
         self._pieces: Pieces | None = None  # a body under way
         self._sized = True  # and its length stands in its head
@@ -67,27 +77,50 @@ class HttpConnection(Connection):
 
     def data_received(self, data: bytes) -> None:
         self.busy = True
-        if self._lingering is not None:
-            return
+        if self._eof or self._lingering is not None:
+            return  # nothing more is answered
         reader = self._reader
-        fresh = reader.at_rest and not (self._task or self._pieces or self._blocked)
+        fresh = reader is None and not self._blocked
         if fresh and (ready := self.server.ready.get(data)) is not None and self._repeat(ready):
             return
+        if reader is None:
+            spare = self.server.readers
+            reader = spare.pop() if spare else RequestReader(self.limits, self.site.admit)
+            self._reader = reader
         requests = reader.feed(data)
         if requests:
             self._waited = 0.0
-            self._queue.extend(requests)
+            if self._queue:
+                self._queue.extend(requests)
+            else:
+                self._queue = deque(requests)
             if fresh and len(requests) == 1 and reader.at_rest:
                 self._head = data  # all that came is this one request
             self._work()
             self._head = None
-        self._invite()
+        else:
+            self._invite()
 
     def _invite(self) -> None:
         """Let the client send its body, where it waits for that and its turn has come."""
-        if self._reader.wants_continue and not (self._queue or self._task or self._pieces):
-            self._reader.wants_continue = False
+        reader = self._reader
+        if reader is not None and reader.wants_continue and not self._at_work:
+            reader.wants_continue = False
             self.transport.write(CONTINUE)
+
+    @property
+    def _at_work(self) -> bool:
+        """Whether something that was asked for is not answered yet."""
+        return bool(self._queue or self._task or self._pieces)
+
+    def _rest(self) -> None:
+        """Let go of what a connection at rest does not need; another one can use it."""
+        reader = self._reader
+        if reader is not None and reader.at_rest and not self._at_work:
+            self._reader = None
+            self._queue = NONE
+            if len(self.server.readers) < SPARE:
+                self.server.readers.append(reader)
 
     def _repeat(self, ready: Ready) -> bool:
         """Answer as the last time, if that is still right; return whether it was."""
@@ -105,9 +138,14 @@ class HttpConnection(Connection):
         if self._lingering is not None:
             return False
         self._eof = True
-        self._reader.close()
+        self._stop_reading()
         self._work()
         return True
+
+    def _stop_reading(self) -> None:
+        if self._reader is not None:
+            self._reader.close()
+            self._reader = None
 
     def pause_writing(self) -> None:
         self._blocked = True
@@ -148,10 +186,11 @@ class HttpConnection(Connection):
             else:
                 self._task = asyncio.get_running_loop().create_task(self._await(item, reply))
         self._flush()
-        if self._eof and not (self._queue or self._task or self._pieces):
+        if self._eof and not self._at_work:
             self.transport.close()
         self._invite()
         self._hold()
+        self._rest()
 
     async def _await(self, request: Request, coming: Awaitable[Reply]) -> None:
         try:
@@ -248,8 +287,8 @@ class HttpConnection(Connection):
 
     def _close_after(self, *, linger: bool) -> None:
         """Answer nothing more; close when all is sent."""
-        self._reader.close()
-        self._queue.clear()
+        self._stop_reading()
+        self._queue = NONE
         self._eof = True
         if linger and self.transport.can_write_eof() and self._pieces is None:
             self._flush()
@@ -266,8 +305,8 @@ class HttpConnection(Connection):
         if self._pieces is not None:
             self._pieces.close()
             self._pieces = None
-        self._queue.clear()
-        self._reader.close()
+        self._queue = NONE
+        self._stop_reading()
         super().connection_lost(exc)
 
     # the clock
@@ -280,29 +319,26 @@ class HttpConnection(Connection):
                 self.transport.abort()
         elif self._task or self._pieces or self._blocked:
             self._waited = 0.0  # it is not the request that is waited for
-        elif self._reader.in_body:
+        elif self._reader is not None and self._reader.in_body:
             self._waited += elapsed
-            self._watch_body()
-        elif self._reader.in_head or not self._served:
+            self._watch_body(self._reader.body_so_far)
+        elif self._reader is not None or not self._served:
             self._waited += elapsed
             if self._waited >= self.limits.header_timeout:
                 self._late("slow_head", "its request did not arrive in time")
         else:
             self._waited = 0.0
 
-    def _watch_body(self) -> None:
+    def _watch_body(self, got: int) -> None:
         limits = self.limits
         if self.quiet >= limits.body_timeout:
             self._late("slow_body", "its request's body stopped coming")
-        elif (
-            self._waited >= limits.body_timeout
-            and self._reader.body_so_far < limits.body_rate * self._waited
-        ):
+        elif self._waited >= limits.body_timeout and got < limits.body_rate * self._waited:
             self._late("slow_body", "its request's body came too slowly")
 
     def _late(self, name: str, why: str) -> None:
         self.server.dropped(self.peer, name, why)
-        if self._reader.at_rest:  # nothing was asked, so nothing is answered
+        if self._reader is None:  # nothing was asked, so nothing is answered
             self.transport.close()
             return
         late = Refused(408, "The request took too long to arrive.")
@@ -310,12 +346,13 @@ class HttpConnection(Connection):
         self._work()
 
     def rested(self) -> None:
-        if self._task or self._pieces or not self._reader.at_rest:
+        if self._reader is not None or self._at_work:
             return
         if self.quiet >= self.limits.idle_timeout and not self.transport.is_closing():
             self.server.counts["idle"] += 1
             self.transport.close()
 
     def wind_up(self) -> None:
-        if self._task is None and self._pieces is None and not self._reader.in_body:
+        in_body = self._reader is not None and self._reader.in_body
+        if not (in_body or self._at_work):
             super().wind_up()

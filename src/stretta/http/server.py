@@ -11,6 +11,7 @@ from stretta.http.access import AccessLog
 from stretta.http.connection import HttpConnection
 from stretta.http.ready import ReadyReplies
 from stretta.http.reply import Clock
+from stretta.http.request import RequestReader
 from stretta.http.site import Site
 from stretta.net.interfaces import is_local, reachable
 from stretta.net.streams import StreamServer
@@ -96,6 +97,7 @@ class HttpServer(StreamServer):
         self.site, self.http_limits, self.access = site, limits, access
         self.clock = Clock()
         self.ready = ReadyReplies()
+        self.readers: list[RequestReader] = []  # that no connection uses at the moment
         self._every = min(self._every, limits.header_timeout / 4, limits.body_timeout / 4)
 
     @property
