@@ -158,6 +158,25 @@ def test_a_person_sees_text_and_is_spared_the_rest(head, body, shown):
     assert "\x9b" not in person.screen
 
 
+def test_text_in_the_smallest_pieces_is_shown_once():
+    body = "perché\r\n".encode() * 200
+    chunks = b"".join(b"1\r\n%c\r\n" % byte for byte in body) + b"0\r\n\r\n"
+    answer = reply(b"200 OK\nContent-Type: text/plain\nTransfer-Encoding: chunked", chunks)
+    env = {"NO_COLOR": "1"}
+    with canned(answer) as server, Terminal("http", "client", server.url, env=env) as person:
+        person.expect("total ")
+        assert person.end() == 0
+    assert "\n\n" + "perché\n" * 200 + "▒" in person.screen
+
+
+def test_json_is_laid_out_when_its_length_is_known():
+    answer = reply(b"200 OK\nContent-Type: application/json\nContent-Length: 14", b'{"a":1,"b":[]}')
+    env = {"NO_COLOR": "1"}
+    with canned(answer) as server, Terminal("http", "client", server.url, env=env) as person:
+        person.expect('\n\n{\n  "a": 1,\n  "b": []\n}\n')
+        assert person.end() == 0
+
+
 def test_json_is_one_object_an_exchange():
     with canned(HELLO, reply(b"404 No\nContent-Length: 2", b"\0\1")) as server:
         result = stretta("http", "client", "--json", server.url, server.url + "x", ":1")

@@ -147,63 +147,50 @@ class Show:
                 self.line("<", escape(f"{name}: {value}"))
 
     def _to_person(self, stream: ResponseStream, pieces: Iterator[bytes | memoryview]) -> None:
+        from stretta.cli import pretty  # noqa: PLC0415 - a pipe needs none of it
         from stretta.http.media import charset_of, is_text, media_type  # noqa: PLC0415
 
-        beginning = _gather(pieces, ENOUGH)
+        beginning = _gather(b"", pieces, ENOUGH)
         kind = stream.head.headers.get("content-type")
         if not beginning:
             return
         if not is_text(kind, beginning[:ENOUGH]):
-            from stretta.cli.progress import human_size  # noqa: PLC0415 - text needs none
-
-            size = len(beginning) + sum(map(len, pieces))
-            name = escape(media_type(kind)) or "unknown type"
-            more = f" or {human_size(size)}" if size >= 1000 else ""
-            self.talk.say(f"(binary, not shown: {name}, {size} bytes{more}; to save it: -o FILE)")
+            self._name_and_count(media_type(kind), len(beginning) + sum(map(len, pieces)))
             return
         text = TerminalText(charset_of(kind, beginning))
-        whole = self._whole(stream, beginning, pieces, text)
-        if whole is not None:
-            write_out(whole if whole.endswith("\n") else whole + "\n")
-            return
+        # a body of unknown length may never end: it is shown as it comes
+        if pretty.can_lay_out(media_type(kind)) and stream.exchange.reader.framing == "length":
+            beginning = _gather(beginning, pieces, pretty.MOST)
+            if len(beginning) < pretty.MOST:
+                whole = (text.feed(beginning) + text.finish()).removeprefix("\ufeff")
+                whole = pretty.lay_out(media_type(kind), whole)
+                if wants_colour(sys.stdout):
+                    whole = pretty.colour_text(media_type(kind), whole)
+                write_out(whole if whole.endswith("\n") else whole + "\n")
+                return
         shown = text.feed(beginning).removeprefix("\ufeff")
         write_out(shown)
         for piece in pieces:
-            shown = text.feed(piece) or shown
-            write_out(shown)
+            part = text.feed(piece)
+            write_out(part)
+            shown = part or shown
         rest = text.finish()
         write_out(rest if (rest or shown).endswith("\n") else rest + "\n")
 
-    def _whole(
-        self,
-        stream: ResponseStream,
-        beginning: bytes,
-        pieces: Iterator[bytes | memoryview],
-        text: TerminalText,
-    ) -> str | None:
-        """Return a text laid out by its type, or None where it is shown as it comes."""
-        from stretta.cli import pretty  # noqa: PLC0415 - a pipe needs none of it
-        from stretta.http.media import media_type  # noqa: PLC0415
+    def _name_and_count(self, kind: str, size: int) -> None:
+        from stretta.cli.progress import human_size  # noqa: PLC0415 - text needs none
 
-        kind = media_type(stream.head.headers.get("content-type"))
-        size = stream.exchange.reader.expected
-        if not pretty.can_lay_out(kind) or size is None or size > pretty.MOST or self.verbose:
-            return None
-        data = beginning + _gather(pieces, pretty.MOST)
-        shown = (text.feed(data) + text.finish()).removeprefix("\ufeff")
-        shown += "".join(escape(bytes(piece).decode(errors="replace")) for piece in pieces)
-        shown = pretty.lay_out(kind, shown)
-        return pretty.colour_text(kind, shown) if wants_colour(sys.stdout) else shown
+        more = f" or {human_size(size)}" if size >= 1000 else ""
+        name = escape(kind) or "unknown type"
+        self.talk.say(f"(binary, not shown: {name}, {size} bytes{more}; to save it: -o FILE)")
 
 
-def _gather(pieces: Iterator[bytes | memoryview], enough: int) -> bytes:
-    """Return the beginning of a body, up to where there is enough of it."""
-    data = bytearray()
-    for piece in pieces:
-        data += piece
-        if len(data) >= enough:
-            break
-    return bytes(data)
+def _gather(data: bytes, pieces: Iterator[bytes | memoryview], enough: int) -> bytes:
+    """Return the data and what follows it, up to where there is enough of it."""
+    gathered = bytearray(data)
+    while len(gathered) < enough and (piece := next(pieces, b"")):
+        gathered += piece
+    return bytes(gathered)
 
 
 def _coloured(head: Head) -> list[str]:
