@@ -188,9 +188,17 @@ def test_json_is_one_object_an_exchange():
     assert 0 < first["phases"]["connected"] < first["phases"]["ended"]
     assert (first["error"], first["exit_status"]) == (None, 0)
     assert (second["response"]["base64"], second["exit_status"]) == ("AAE=", 4)
-    assert third["response"] is None
+    assert third["response"] is third["request"] is None
     assert "connection refused" in third["error"]["why"]
     assert result.returncode == 4
+
+
+def test_json_tells_what_was_sent_when_nothing_came_back():
+    with canned(b"hello\r\n") as server:
+        result = stretta("http", "client", "--json", server.url)
+    (told,) = map(json.loads, result.stdout.splitlines())
+    assert told["request"] == {"head": server.requests[0].decode()}
+    assert (told["response"], told["exit_status"]) == (None, 1)
 
 
 def test_a_reader_that_leaves_is_no_traceback():

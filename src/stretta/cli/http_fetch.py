@@ -13,7 +13,7 @@ from stretta.errors import HttpStatus, OutputError, StrettaError, UsageError
 from stretta.http.body import Body
 from stretta.http.client import Client, ResponseStream
 from stretta.http.reader import Piece
-from stretta.http.reports import Redirected, Securing
+from stretta.http.reports import Redirected, Requesting, Securing
 from stretta.http.status import status_error
 from stretta.http.url import Url, parse_url
 from stretta.reports import LookedUp, Report
@@ -59,7 +59,8 @@ class Fetcher:
 
     def watch(self, report: Report) -> None:
         """Take what is told of an exchange."""
-        self._notes.append(report)
+        if isinstance(report, LookedUp | Securing | Requesting | Redirected):
+            self._notes.append(report)
         self.show(report)
 
     def fetch(self, text: str) -> int:
@@ -153,7 +154,8 @@ class Fetcher:
         from stretta.http.record import Record  # noqa: PLC0415
 
         notes = self._notes
-        facts: dict[str, Any] = {}
+        sent = [note.head for note in notes if isinstance(note, Requesting)]
+        facts: dict[str, Any] = {"request_head": sent[-1]} if sent else {}
         if stream is not None:
             exchange = stream.exchange
             facts = {

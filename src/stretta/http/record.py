@@ -79,8 +79,10 @@ def phases_of(phases: Phases) -> dict[str, float | None]:
 
 def _request(record: Record) -> dict[str, Any] | None:
     request = record.request
-    if request is None:
+    if request is None and not record.request_head:
         return None
+    if request is None:  # it went out, and nothing that was a response came back
+        return {"head": record.request_head.decode("latin-1")}
     return {
         "method": request.method,
         "target": request.target,
