@@ -248,7 +248,8 @@ class ResponseReader:
         except HttpParserError as error:
             if not parts.done:
                 raise self._broken(_why(error)) from None
-        pieces, parts.pieces = parts.pieces, []
+        # one piece for all the chunks of one receive: a million chunks are no million writes
+        pieces, parts.pieces = [b"".join(parts.pieces)] if parts.pieces else [], []
         self.received += sum(map(len, pieces))
         # between two bytes of body there is a chunk's head or the trailers, which have a limit
         self._between = 0 if pieces else self._between + len(data)
