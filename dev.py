@@ -106,7 +106,7 @@ def lock() -> int:
     compile_ = "uv pip compile --quiet --universal --upgrade --generate-hashes --no-header"
     options = [*compile_.split(), "--no-annotate", "--python-version", "3.11", "pyproject.toml"]
     (HERE / "requirements").mkdir(exist_ok=True)
-    for stage, words in {"run": "--group build", "dev": "--group dev --all-extras"}.items():
+    for stage, words in {"run": "--group build --all-extras", "dev": "--group dev --all-extras"}.items():
         target = f"requirements/{stage}.txt"
         failed = run(*options, *words.split(), "--output-file", target, quiet=True)
         if failed:
