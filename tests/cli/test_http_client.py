@@ -11,26 +11,34 @@ from canned import HELLO, canned
 from stretta.cli.http_show import Show
 from stretta.cli.talk import Talk
 from stretta.http.headers import Headers
-from support import Terminal, free_port, stretta
+from support import Terminal, free_port, stretta, until
 
 
 def reply(head, body=b""):
     return b"HTTP/1.1 " + head.replace(b"\n", b"\r\n") + b"\r\n\r\n" + body
 
 
+def asked(person, times):
+    """Wait until the prompt has come so many times: what is typed before may be lost."""
+    until(lambda: person._read().count("Type the object's URL:") >= times, f"prompt {times}")
+
+
 def test_the_lectures_conversation_at_the_prompt(tmp_path):
     env = {"NO_COLOR": "1", "XDG_STATE_HOME": str(tmp_path)}
     with canned(HELLO) as server, Terminal("http", "client", env=env) as person:
-        person.expect("Type the object's URL:")
+        asked(person, 1)
         person.type(server.url + "\r")
         person.expect(f"Connecting to server at (127.0.0.1, {server.port})\nGET / HTTP/1.1\n")
         person.expect("\n\nWaiting for response ... received\nResponse:\nHTTP/1.1 200 OK\n")
         person.expect("Content-Length: 4\n\nciao\n")
-        person.expect("total ")  # the timing bar's last word
+        # the prompt is drawn anew when the line is entered
+        asked(person, 3)
         person.type("http://a b/\r")
         person.expect("cannot use the URL <http://a b/>: its host holds a character")
+        asked(person, 5)
         person.type(f":{free_port()}\r")
         person.expect("connection refused")
+        asked(person, 7)
         person.type("\r")
         assert person.end() == 0
     assert "Traceback" not in person.screen
@@ -42,19 +50,24 @@ def test_the_prompt_remembers_urls_but_no_passwords(tmp_path):
     with canned(HELLO) as server:
         secret = server.url.replace("//", "//anna:segreto@")
         with Terminal("http", "client", env=env) as person:
-            person.expect("Type the object's URL:")
+            asked(person, 1)
             person.type(server.url + "earlier\r")
-            person.expect("total ")
+            asked(person, 3)
             person.type(secret + "\r")
             person.expect("Authorization: Basic")
+            asked(person, 5)
             person.type("\x04")
             assert person.end() == 0
         with Terminal("http", "client", env=env) as person:
-            person.expect("Type the object's URL:")
+            asked(person, 1)
             person.type("\x12")  # Ctrl-R
             person.expect("i-search")
-            person.type("earl\r\r")
+            person.type("earl\r")
+            asked(person, 2)
+            person.type("\r")
             person.expect("GET /earlier HTTP/1.1")
+            person.expect("total ")
+            asked(person, 4)
             person.type("\x04")
             assert person.end() == 0
     assert "segreto" not in (tmp_path / "stretta" / "urls").read_text()
