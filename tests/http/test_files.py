@@ -264,3 +264,15 @@ def test_a_client_never_gets_the_answer_to_another_s_headers(client, monkeypatch
         assert client.get("/canto.txt", method="HEAD").body == b""
         assert client.get("/canto.txt", "Accept-Encoding: gzip").body != TEXT
         assert client.get("/canto.txt", "Range: bytes=0-0").body == TEXT[:1]
+
+
+def test_what_is_ready_ends_the_connection_where_that_was_asked_for(server, monkeypatch):
+    monkeypatch.setattr("stretta.http.ready.TOO_YOUNG", -10.0)
+    asked = b"GET /canto.txt HTTP/1.1\r\nHost: closing\r\nConnection: close\r\n\r\n"
+    for _ in range(3):
+        with Raw(server.port) as raw:
+            raw.send(asked)
+            got = raw.answer()
+            assert (got.body, got.headers["Connection"]) == (TEXT, "close")
+            assert raw.rest() == b""
+    assert asked in server.ready

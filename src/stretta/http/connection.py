@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from stretta.http.pages import error_reply
 from stretta.http.ready import Ready
 from stretta.http.reply import Pieces, Reply, head
-from stretta.http.request import NOTHING, Refused, Request, RequestReader
+from stretta.http.request import NOTHING, Refused, Request, RequestReader, State
 from stretta.net.streams import Connection
 from stretta.options import HttpLimits
 
@@ -94,8 +94,8 @@ class HttpConnection(Connection):
                 self._queue.extend(requests)
             else:
                 self._queue = deque(requests)
-            if fresh and len(requests) == 1 and reader.at_rest:
-                self._head = data  # all that came is this one request
+            if fresh and len(requests) == 1 and (reader.at_rest or reader.state is State.CLOSED):
+                self._head = data  # all that came and counts is this one request
             self._work()
             self._head = None
         else:
@@ -132,6 +132,9 @@ class HttpConnection(Connection):
         if server.access is not None:
             server.access.add(self.peer.host, ready.request, ready.status, ready.size)
         self.transport.write(ready.wire(server.clock.date()))
+        if not ready.request.keep_alive:
+            self._eof = True
+            self.transport.close()
         return True
 
     def eof_received(self) -> bool:
@@ -224,7 +227,8 @@ class HttpConnection(Connection):
             and (reply.length is not None or chunked)
         )
         connection = ("keep-alive" if old else "") if keep else "close"
-        if keep and self._head is not None and reply.depends is not None:
+        as_asked = keep == request.keep_alive
+        if as_asked and self._head is not None and reply.depends is not None:
             self.server.ready.keep(self._head, request, reply, connection)
         self._out.append(head(reply, self.server.clock.date(), connection, chunked=chunked))
         if self.server.access is not None:

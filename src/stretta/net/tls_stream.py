@@ -13,8 +13,8 @@ from typing import Any, Protocol, cast
 
 __all__ = ["TlsStream"]
 
-CHUNK = 256 * 1024
-"""Bytes of plain text that one read takes at most."""
+RECORD = 16 * 1024
+"""Bytes of plain text that one record holds at most (RFC 8446 section 5.1)."""
 
 HANDSHAKE = 0x16
 """The first byte of every TLS conversation (RFC 8446 section 5.1)."""
@@ -110,7 +110,7 @@ class TlsStream(asyncio.Protocol, asyncio.Transport):
         """Give the connection what can be decrypted. Raises SSLWantReadError, SSLError."""
         while not (self._paused or self._closing or self._deaf):
             try:
-                data = self._tls.read(CHUNK)
+                data = self._tls.read(RECORD)
             except ssl.SSLZeroReturnError:
                 data = b""
             if not data:  # close_notify: the client has said all it has to say
@@ -118,6 +118,8 @@ class TlsStream(asyncio.Protocol, asyncio.Transport):
                     self.close()
                 return
             self._inner.data_received(data)
+            if not (self._in.pending or self._tls.pending()):
+                return  # asking in vain would cost an exception
 
     def _flush(self) -> None:
         if self._out.pending and not self._wire.is_closing():
@@ -138,9 +140,11 @@ class TlsStream(asyncio.Protocol, asyncio.Transport):
     def write(self, data: bytes | bytearray | memoryview) -> None:
         if self._closing or self._wire.is_closing():
             return
-        rest = memoryview(data)
-        while rest:
-            rest = rest[self._tls.write(rest) :]
+        taken = self._tls.write(data)
+        if taken < len(data):  # a record at a time
+            rest = memoryview(data)[taken:]
+            while rest:
+                rest = rest[self._tls.write(rest) :]
         self._wire.write(self._out.read())
 
     def pause_reading(self) -> None:
