@@ -15,9 +15,10 @@ def _bytes_of(datagram: Datagram) -> bytes:
     return datagram.frame.packet.payload
 
 
-def _again(story: UdpStory, lost: Datagram) -> Datagram | None:
-    """Return the next datagram of the same host with the same bytes."""
-    later = story.datagrams[story.datagrams.index(lost) + 1 :]
+def _again(story: UdpStory, place: int) -> Datagram | None:
+    """Return the next datagram with the same bytes from the same host as the one at a place."""
+    lost = story.datagrams[place]
+    later = story.datagrams[place + 1 : place + 100]  # who has said so much since, has gone on
     return next(
         (
             d
@@ -46,9 +47,9 @@ def no_handshake(story: UdpStory) -> Iterator[Found]:
 
 def lost(story: UdpStory) -> Iterator[Found]:
     """A datagram was lost, and nobody noticed."""
-    for datagram in story.datagrams:
+    for place, datagram in enumerate(story.datagrams):
         gone = len(datagram.frames) == 1 and not datagram.frame.arrivals
-        if gone and _again(story, datagram) is None:
+        if gone and _again(story, place) is None:
             yield (
                 f"The datagram {fate(story.faults, datagram.frame)}, and nobody noticed: UDP has"
                 f" no acknowledgement. {_name(datagram)} had succeeded all the same.",
@@ -58,17 +59,18 @@ def lost(story: UdpStory) -> Iterator[Found]:
 
 def repeated(story: UdpStory) -> Iterator[Found]:
     """A program sent a lost datagram again."""
-    for datagram in story.datagrams:
-        again = _again(story, datagram)
-        if again is None or not _bytes_of(datagram):
+    for place, datagram in enumerate(story.datagrams):
+        again = _again(story, place) if datagram.frame.packet.payload else None
+        if again is None:
             continue
         reply = next(
             (
-                d for d in story.datagrams
-                if d.host != datagram.host and datagram.frame.at < d.frame.at < again.frame.at
+                d
+                for d in story.datagrams[place + 1 : place + 100]
+                if d.host != datagram.host and d.frame.at < again.frame.at
             ),
             None,
-        )  # fmt: skip
+        )
         if datagram.lost:
             what = f"The datagram {fate(story.faults, datagram.frame)}"
         elif reply and reply.lost:
@@ -243,7 +245,7 @@ def answered(story: UdpStory) -> Iterator[Found]:
             (d for d in story.datagrams if d.host != first.host and d.frame.at > first.frame.at),
             None,
         )
-        if first.arrivals and reply and reply.arrivals and _again(story, first) is None:
+        if first.arrivals and reply and reply.arrivals and _again(story, 0) is None:
             yield (
                 f"Question and answer took {duration(reply.arrivals[0] - first.frame.at)} and two"
                 " datagrams: one each way, and nothing more.",

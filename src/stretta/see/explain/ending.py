@@ -57,7 +57,8 @@ def after_close(story: TcpStory) -> Iterator[Found]:
         peer = story.side(other(side.host))
         for reset in side.resets:
             if "had closed" in _why(story, reset, "provoked"):
-                cause = next((f for f in peer.frames if f.id in _cause(story, reset)), None)
+                causes = _cause(story, reset)
+                cause = next((f for f in peer.frames if f.id in causes), None)
                 what = "Bytes" if cause and cause.packet.length else "A segment"
                 yield (
                     f"{what} came to the {side.host} when its program had closed: nobody could"
@@ -201,7 +202,8 @@ def close_took(story: TcpStory) -> Iterator[Found]:
     """close() returns at once; the kernel goes on."""
     for side in story.sides:
         for fin in side.fins[:1]:
-            call = next((c for c in side.calls if c.id in _cause(story, fin)), None)
+            causes = _cause(story, fin)
+            call = next((c for c in side.calls if c.id in causes), None)
             if call and call.end is not None and fin.at - call.end > 1_000_000:
                 yield (
                     f"{call.name}() returned at once; the FIN left {duration(fin.at - call.end)}"

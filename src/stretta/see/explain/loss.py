@@ -241,15 +241,12 @@ def held(story: TcpStory) -> Iterator[Found]:
     """Bytes that had come waited behind a gap."""
     for side in story.sides:
         peer = story.side(other(side.host))
-        for first, last, frame in side.landed:
+        mended = [(a, f) for a, _, f in side.landed if f.repeats is not None]
+        for first, last, frame in side.landed if mended else ():
             taken = next(iter(side.takes.within(first, last)), None)
             if taken is None or frame.arrived is None:
                 continue
-            gap = [
-                f
-                for a, _, f in side.landed
-                if a < first and f.repeats is not None and (f.arrived or 0) > frame.arrived
-            ]
+            gap = [f for a, f in mended if a < first and (f.arrived or 0) > frame.arrived]
             if gap and taken[2].until > (gap[0].arrived or 0):
                 wait = (gap[0].arrived or 0) - frame.arrived
                 if wait > 1_000_000:

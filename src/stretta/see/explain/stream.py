@@ -184,8 +184,9 @@ def zero_window(story: TcpStory) -> Iterator[Found]:
 def nagle(story: TcpStory) -> Iterator[Found]:
     """A small segment waited for an acknowledgement."""
     for side, peer in _sides(story):
+        carriers = _frames_of(side)
         for _, _, call in side.sends:
-            frames = [f for _, _, f in _frames_of(side)[call.id]] if call.moved < 1460 else []
+            frames = [f for _, _, f in carriers[call.id]] if call.moved < 1460 else []
             if not frames or frames[0].at - call.until < 10_000_000 or call.end is None:
                 continue
             ack = next(
@@ -211,13 +212,12 @@ def nagle(story: TcpStory) -> Iterator[Found]:
 def delayed_ack(story: TcpStory) -> Iterator[Found]:
     """An acknowledgement waited for a reply to ride on."""
     for side, peer in _sides(story):
+        acknowledged = {k.target: k.source for k in story.links if k.kind == "acknowledged"}
+        theirs = {f.id: f for f in peer.frames}
         for frame in side.frames:
             if frame.packet.span or frame.packet.flags & (SYN | RST) or frame.forged:
                 continue
-            link = next(
-                (k for k in story.links if k.target == frame.id and k.kind == "acknowledged"), None
-            )
-            done = next((f for f in peer.frames if link and f.id == link.source), None)
+            done = theirs.get(acknowledged.get(frame.id, -1))
             if done and done.arrived is not None and done.packet.length:
                 wait = frame.at - done.arrived
                 if 30_000_000 <= wait <= 500_000_000:
@@ -233,12 +233,11 @@ def delayed_ack(story: TcpStory) -> Iterator[Found]:
 def piggyback(story: TcpStory) -> Iterator[Found]:
     """The acknowledgement rode on a reply."""
     for side, peer in _sides(story):
+        ours = {f.id: f for f in side.frames if f.packet.length}
+        theirs = {f.id: f for f in peer.frames if f.packet.length}
         for link in story.links:
-            if link.kind != "acknowledged":
-                continue
-            frame = next((f for f in side.frames if f.id == link.target and f.packet.length), None)
-            done = next((f for f in peer.frames if f.id == link.source and f.packet.length), None)
-            if frame and done:
+            frame, done = ours.get(link.target), theirs.get(link.source)
+            if link.kind == "acknowledged" and frame and done:
                 yield (
                     "No segment of its own was needed to acknowledge these bytes: the"
                     f" acknowledgement rode on the {side.host}'s reply.",

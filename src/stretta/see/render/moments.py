@@ -58,7 +58,7 @@ class Scene:
 
 def scene(timeline: Timeline, *, everything: bool = False, fold: bool = True) -> Scene:
     """Return what there is to draw; ``everything`` adds housekeeping frames and quiet calls."""
-    events = [e for e in timeline.events if _is_drawn(timeline, e, everything=everything)]
+    events = [e for e in timeline.events if _is_drawn(e, everything=everything)]
     if not everything:
         busy = _busy_sockets(timeline)
         events = [
@@ -109,7 +109,7 @@ def _order(moment: Moment) -> tuple[int, int, int, str]:
     return moment.at, rank, moment.event.id, "leave+" if at_once else kind
 
 
-def _is_drawn(timeline: Timeline, event: Event, *, everything: bool) -> bool:
+def _is_drawn(event: Event, *, everything: bool) -> bool:
     if isinstance(event, Frame):
         return everything or not event.packet.is_housekeeping
     if isinstance(event, Process):
