@@ -88,7 +88,11 @@ def tls_error(error: ssl.SSLError, host: str, port: int) -> StrettaError:
         )
     reason = (error.reason or str(error)).replace("_", " ").lower()
     if any(sign in reason for sign in NO_TLS):
-        return NetworkError(what, "the server does not speak TLS there", "Try it without TLS; in a URL that is http://")
+        return NetworkError(
+            what,
+            "the server does not speak TLS there",
+            "Try it without TLS; in a URL that is http://",
+        )
     if isinstance(error, ssl.SSLEOFError):
         return NetworkError(
             what, "the server hung up during the handshake", "Does it speak TLS on this port?"
