@@ -1,4 +1,4 @@
-"""What the lab"s wire does to frames, and what is recorded."""
+"""What the lab's wire does to frames, and what is recorded."""
 
 from __future__ import annotations
 
