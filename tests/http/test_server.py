@@ -442,6 +442,23 @@ def test_resets_at_any_point_leave_nothing_behind(server, caplog):
     assert not caplog.records  # such as: write() called after connection lost
 
 
+def reset(sock):
+    """Close so that the peer gets a RST (RFC 9293 section 3.10.4)."""
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    sock.close()
+
+
+def test_a_reset_right_behind_data_is_noticed(folder):
+    limits = HttpLimits(stall_timeout=0.4)  # four looks at the clock in that time
+    with stretta_http.serve(folder, limits=limits).in_background() as server:
+        for _ in range(20):
+            sock = socket.create_connection(("127.0.0.1", server.port))
+            sock.sendall(b"GET / HT")
+            reset(sock)
+        until(lambda: server.counts["connections"] and not server.open)
+        assert not server.counts["slow_head"]
+
+
 def test_it_says_where_it_serves_and_refuses_what_is_no_folder(folder):
     reports = []
     with serving(stretta_http.serve(folder, watch=reports.append)) as server:

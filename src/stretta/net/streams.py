@@ -79,8 +79,11 @@ class Connection(asyncio.Protocol):
         if self.busy:
             self.busy, self.quiet = False, 0.0
             return
+        just_fell_quiet = not self.quiet
         self.quiet += elapsed
-        if not pending:
+        if just_fell_quiet and is_gone(self.transport):
+            self.transport.abort()
+        elif not pending:
             self.rested()
 
     def rested(self) -> None:
@@ -163,9 +166,7 @@ class StreamServer(Server):
         connection = self._factory()
         if self.identity is None:
             return connection
-        stream = TlsStream(self.identity.context, connection)
-        self._handshaking.add(stream)
-        return stream
+        return TlsStream(self.identity.context, connection, self._handshaking)
 
     def _close(self) -> None:
         for acceptor in self._acceptors:
@@ -212,20 +213,18 @@ class StreamServer(Server):
         self.dropped(self.endpoints[0], "exhausted", why)
 
     def _tick(self) -> None:
+        # first of all: whatever happens below, every time limit depends on the next tick
+        self._timer = asyncio.get_running_loop().call_later(self._every, self._tick)
         super()._tick()
         for connection in list(self.open):
             connection.tick(self._every)
         if self.identity is not None:
             self._tick_handshakes(self.identity.handshake_timeout)
-        self._timer = asyncio.get_running_loop().call_later(self._every, self._tick)
 
     def _tick_handshakes(self, most: float) -> None:
         for stream in list(self._handshaking):
             stream.waited += self._every
-            if stream.ready or stream.is_closing():
-                self._handshaking.discard(stream)
-            elif stream.waited >= most:
-                self._handshaking.discard(stream)
+            if stream.waited >= most:
                 stream.give_up("the TLS handshake took too long")
 
     def reload(self) -> None:
@@ -250,6 +249,23 @@ def unsent(transport: asyncio.Transport) -> int:
     except (AttributeError, OSError):  # no socket any more
         return 0
     return int.from_bytes(answer, sys.byteorder)
+
+
+TCP_CLOSE = 7
+"""The first byte of struct tcp_info for a connection that is no more (netinet/tcp.h, Linux)."""
+
+
+def is_gone(transport: asyncio.Transport) -> bool:
+    """Return whether the connection has ended without anybody telling us.
+
+    When a reset comes right behind data, libuv sees the error first and stops to look; the data is
+    read, and nothing else ever happens.
+    """
+    try:
+        sock = transport.get_extra_info("socket")
+        return bool(sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] == TCP_CLOSE)
+    except (AttributeError, OSError):  # another system, or no socket any more
+        return False
 
 
 def tick_length(limits: ConnectionLimits) -> float:

@@ -40,15 +40,21 @@ class Securable(Protocol):
 
 
 class TlsStream(asyncio.Protocol, asyncio.Transport):
-    """The wire's protocol, and the connection's transport."""
+    """The wire's protocol, and the connection's transport.
+
+    It is a member of ``handshaking`` until its handshake is over.
+    """
 
     __slots__ = (
-        "_begun", "_closing", "_deaf", "_in", "_inner", "_out", "_paused", "_tls", "_wire", "ready",
-        "waited",
+        "_begun", "_closing", "_deaf", "_handshaking", "_in", "_inner", "_out", "_paused", "_tls",
+        "_wire", "ready", "waited",
     )  # fmt: skip
 
-    def __init__(self, context: ssl.SSLContext, inner: Securable) -> None:
+    def __init__(
+        self, context: ssl.SSLContext, inner: Securable, handshaking: set[TlsStream]
+    ) -> None:
         super().__init__()
+        self._handshaking = handshaking
         self._inner = inner
         self._in, self._out = ssl.MemoryBIO(), ssl.MemoryBIO()
         self._tls = context.wrap_bio(self._in, self._out, server_side=True)
@@ -60,10 +66,12 @@ class TlsStream(asyncio.Protocol, asyncio.Transport):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._wire = cast("asyncio.Transport", transport)
+        self._handshaking.add(self)
         self._inner.connection_made(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._closing = True
+        self._handshaking.discard(self)
         self._inner.connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -86,6 +94,7 @@ class TlsStream(asyncio.Protocol, asyncio.Transport):
             if not self.ready:
                 self._tls.do_handshake()
                 self.ready = True
+                self._handshaking.discard(self)
             self._read()
         except ssl.SSLWantReadError:
             pass
@@ -127,6 +136,7 @@ class TlsStream(asyncio.Protocol, asyncio.Transport):
 
     def give_up(self, why: str) -> None:
         """Cut a client that does not come to the point."""
+        self._handshaking.discard(self)
         self._inner.insecure(why)
         self.abort()
 
