@@ -106,9 +106,10 @@ def lock() -> int:
     compile_ = "uv pip compile --quiet --universal --upgrade --generate-hashes --no-header"
     options = [*compile_.split(), "--no-annotate", "--python-version", "3.11", "pyproject.toml"]
     (HERE / "requirements").mkdir(exist_ok=True)
-    for stage, words in {"run": "--group build --all-extras", "dev": "--group dev --all-extras"}.items():
+    for stage, group in {"run": "build", "dev": "dev"}.items():
         target = f"requirements/{stage}.txt"
-        failed = run(*options, *words.split(), "--output-file", target, quiet=True)
+        words = ["--all-extras", "--group", group, "--output-file", target]
+        failed = run(*options, *words, quiet=True)
         if failed:
             return fail(f"{target} could not be made", "Is uv there? Install it: pip install uv")
     return 0

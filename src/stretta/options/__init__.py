@@ -1,7 +1,7 @@
 """Every option, declared once: its default, its unit, its words.
 
-A field of these dataclasses is the library's keyword, the command"s flag, the environment variable
-(``STRETTA_`` and the flag in capitals) and the documentation"s row. Each role's are in a module of
+A field of these dataclasses is the library's keyword, the command's flag, the environment variable
+(``STRETTA_`` and the flag in capitals) and the documentation's row. Each role's are in a module of
 their own, since making a frozen dataclass takes half a millisecond of a client's start.
 """
 
