@@ -115,6 +115,20 @@ class Variant(NamedTuple):
     made: bytes | None = None
 
 
+class Asked(NamedTuple):
+    """What a reply is to, and what stands for it whatever representation is chosen."""
+
+    request: Request
+    media: str
+    varies: bool
+    depends: Depends
+    more: tuple[tuple[str, str], ...]
+
+    def on(self, path: bytes, version: Version | None) -> Asked:
+        """Return the same, hanging on one more file."""
+        return self._replace(depends=(*self.depends, (path, version)))
+
+
 class Files:
     """Makes replies from open files; keeps what it has compressed."""
 
@@ -125,36 +139,42 @@ class Files:
         self._made_size = 0
 
     def reply(
-        self, request: Request, names: Sequence[bytes], opened: Opened, depends: Depends = ()
+        self,
+        request: Request,
+        names: Sequence[bytes],
+        opened: Opened,
+        depends: Depends = (),
+        *more: tuple[str, str],
     ) -> Reply | Awaitable[Reply]:
         """Return the reply to a GET or HEAD for an open file, whose descriptor it takes over.
 
-        ``depends`` is what the choice of this file hung on.
+        ``depends`` is what the choice of this file hung on, ``more`` are further headers.
         """
         media = media_type_of(names[-1].decode("utf-8", "replace"))
         version = Version.of(opened.status)
-        depends = (*depends, (self.folder.path_of(names), version))
-        plain = Variant(opened, version, entity_tag(version))
         varies = bool(self._codings) and (is_compressible(media) or media == UNKNOWN)
+        asked = Asked(request, media, varies, depends, more)
+        asked = asked.on(self.folder.path_of(names), version)
+        plain = Variant(opened, version, entity_tag(version))
         # a range is always one of the file as it is
         if not varies or "range" in request.headers:
-            return self._finish(request, plain, media, varies=varies, depends=depends)
+            return self._finish(asked, plain)
         liked = accepted(request.headers.get("accept-encoding"), self._codings)
         for coding in liked:
             beside = (*names[:-1], names[-1] + coding.extension)
             ready = self._ready(beside, opened)
             if ready is None:
-                depends = (*depends, (self.folder.path_of(beside), None))
+                asked = asked.on(self.folder.path_of(beside), None)
                 continue
             os.close(opened.descriptor)
             version = Version.of(ready.status)
-            depends = (*depends, (self.folder.path_of(beside), version))
-            chosen = Variant(ready, version, f"{entity_tag(version)}-{coding.name}", coding.name)
-            return self._finish(request, chosen, media, varies=True, depends=depends)
+            asked = asked.on(self.folder.path_of(beside), version)
+            etag = f"{entity_tag(version)}-{coding.name}"
+            return self._finish(asked, Variant(ready, version, etag, coding.name))
         makers = [coding for coding in liked if coding.compress is not None]
         if makers and is_compressible(media) and version.size in WORTH_COMPRESSING:
-            return self._compressed(request, plain, makers[0], media, depends)
-        return self._finish(request, plain, media, varies=True, depends=depends)
+            return self._compressed(asked, plain, makers[0])
+        return self._finish(asked, plain)
 
     def _ready(self, names: Sequence[bytes], original: Opened) -> Opened | None:
         """Return the compressed file that lies beside its original, if it is no older."""
@@ -169,21 +189,15 @@ class Files:
 
     # compressing
 
-    def _compressed(
-        self, request: Request, plain: Variant, coding: Coding, media: str, depends: Depends
-    ) -> Reply | Awaitable[Reply]:
+    def _compressed(self, asked: Asked, plain: Variant, coding: Coding) -> Reply | Awaitable[Reply]:
         key = plain.version, coding.name
         coded = plain._replace(etag=f"{plain.etag}-{coding.name}", coding=coding.name)
-
-        def finish(variant: Variant) -> Reply:
-            return self._finish(request, variant, media, varies=True, depends=depends)
-
         made = self._made.get(key)
         if made is not None:
             gained = len(made) < plain.version.size
-            return finish(coded._replace(made=made) if gained else plain)
-        if judge(request.headers, coded.etag, plain.opened.status.st_mtime) != 200:
-            return finish(coded)  # which needs no body
+            return self._finish(asked, coded._replace(made=made) if gained else plain)
+        if judge(asked.request.headers, coded.etag, plain.opened.status.st_mtime) != 200:
+            return self._finish(asked, coded)  # which needs no body
         try:
             body = _read(plain, range(plain.version.size))
         finally:
@@ -193,7 +207,7 @@ class Files:
         def settle(made: bytes) -> Reply:
             self._keep(key, made)
             variant, best = (coded, made) if len(made) < len(body) else (plain, body)
-            return finish(variant._replace(opened=read, made=best))
+            return self._finish(asked, variant._replace(opened=read, made=best))
 
         compress = coding.compress
         assert compress is not None  # noqa: S101 - for the type checker
@@ -216,49 +230,51 @@ class Files:
 
     # the reply to what was chosen
 
-    def _finish(
-        self, request: Request, chosen: Variant, media: str, *, varies: bool, depends: Depends
-    ) -> Reply:
+    def _finish(self, asked: Asked, chosen: Variant) -> Reply:
         descriptor, version = chosen.opened.descriptor, chosen.version
-        now = time.time()
+        wishes = asked.request.headers
         # RFC 9110 section 8.8.2.1: never later than the Date header
-        modified = min(max(chosen.opened.status.st_mtime, 0), now)
+        modified = min(max(chosen.opened.status.st_mtime, 0), time.time())
         headers = [("ETag", f'"{chosen.etag}"'), ("Last-Modified", http_date(modified))]
-        if varies:
-            headers.insert(0, ("Vary", "Accept-Encoding"))
+        headers += asked.more
+        if asked.varies:
+            headers.append(("Vary", "Accept-Encoding"))
         try:
-            verdict = judge(request.headers, chosen.etag, modified)
+            verdict = judge(wishes, chosen.etag, modified)
             if verdict == 304:
-                return Reply(304, headers, depends=depends)
+                return Reply(304, headers, depends=asked.depends)
             if verdict == 412:
-                return error_reply(412, "The file is not, or no longer, what you expect.")
-            if chosen.coding:
-                headers.insert(0, ("Content-Encoding", chosen.coding))
-            else:
-                headers.append(("Accept-Ranges", "bytes"))
+                why = "The file is not, or no longer, what you expect."
+                return error_reply(412, why, accept=wishes.get("accept"))
+            headers.append(
+                ("Content-Encoding", chosen.coding) if chosen.coding else ("Accept-Ranges", "bytes")
+            )
             if chosen.made is not None:
-                headers.insert(0, ("Content-Type", media))
-                return Reply(200, headers, chosen.made, len(chosen.made), depends=depends)
-            wanted = None
-            asked = request.headers.get("range")
-            if (
-                asked is not None
-                and request.method == "GET"
-                and range_applies(request.headers, chosen.etag, modified)
-            ):
-                wanted = parse_ranges(asked, version.size)
-            reply = _stretches(chosen, wanted, media, headers)
-            reply.depends = depends
+                reply = Reply.of(200, asked.media, chosen.made, *headers)
+            else:
+                wanted = _wanted(asked.request, chosen, modified)
+                reply = _stretches(chosen, wanted, asked.media, headers)
+            reply.depends = asked.depends
             if not isinstance(reply.body, bytes):
                 descriptor = -1  # the body has it now
             return reply
         except Unsatisfiable:
-            reply = error_reply(416, f"The file has {version.size} bytes.")
-            reply.headers.append(("Content-Range", f"bytes */{version.size}"))
-            return reply
+            total = ("Content-Range", f"bytes */{version.size}")
+            why = f"The file has {version.size} bytes."
+            return error_reply(416, why, total, accept=wishes.get("accept"))
         finally:
             if descriptor >= 0:
                 os.close(descriptor)
+
+
+def _wanted(request: Request, chosen: Variant, modified: float) -> list[range] | None:
+    """Return the ranges that a request asks for, None for the whole. Raises Unsatisfiable."""
+    header = request.headers.get("range")
+    if header is None or request.method != "GET" or chosen.coding:
+        return None
+    if not range_applies(request.headers, chosen.etag, modified):
+        return None
+    return parse_ranges(header, chosen.version.size)
 
 
 def _stretches(

@@ -200,10 +200,8 @@ class Site:
         if index is not None:
             os.close(opened.descriptor)
             names, found, depends = index
-            reply = self._files.reply(request, names, found, depends)
-            if isinstance(reply, Reply):
-                reply.headers.append(("Content-Location", asked.child(names[-1])))
-            return reply
+            where = ("Content-Location", asked.child(names[-1]))
+            return self._files.reply(request, names, found, depends, where)
         return self._show(request, target, opened)
 
     def _find_index(
