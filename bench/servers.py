@@ -117,7 +117,7 @@ def socat(place: Place, port: int) -> Words:
     if program is None:
         raise Missing("socat")
     listen = f"TCP-LISTEN:{port},bind=127.0.0.1,reuseaddr,fork,backlog=4096"
-    return [program, listen, "SYSTEM:tr a-z A-Z"]
+    return [program, listen, "SYSTEM:stdbuf -o0 tr a-z A-Z"]
 
 
 @contextmanager
@@ -194,6 +194,12 @@ def cpu_seconds(pid: int) -> float:
         fields = Path(f"/proc/{member}/stat").read_text().rpartition(")")[2].split()
         total += (int(fields[11]) + int(fields[12])) / TICKS
     return total
+
+
+def machine_cpu() -> float:
+    """Return the time that all processors together have computed since the machine started."""
+    fields = [int(field) for field in Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:]]
+    return (sum(fields[:8]) - fields[3] - fields[4]) / TICKS  # less idle and waiting
 
 
 def memory(pid: int) -> int:
