@@ -8,7 +8,7 @@ from collections.abc import Awaitable
 from typing import TYPE_CHECKING
 
 from stretta.http.pages import error_reply
-from stretta.http.ready import Ready
+from stretta.http.ready import AT_ONCE, Ready
 from stretta.http.reply import Pieces, Reply, head
 from stretta.http.request import NOTHING, Refused, Request, RequestReader, State
 from stretta.net.streams import Connection
@@ -125,7 +125,10 @@ class HttpConnection(Connection):
     def _repeat(self, ready: Ready) -> bool:
         """Answer as the last time, if that is still right; return whether it was."""
         server = self.server
-        if server.stopping or self._served + 1 >= self.limits.max_requests or not ready.is_fresh():
+        if server.stopping or self._served + 1 >= self.limits.max_requests:
+            return False
+        once_a_turn = server.identity is None and len(server.open) < AT_ONCE
+        if not (server.ready.is_fresh(ready) if once_a_turn else ready.is_fresh()):
             return False
         self._served += 1
         server.counts["requests"] += 1

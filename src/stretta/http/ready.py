@@ -6,13 +6,14 @@ the files are still as they were is asked of the file system each time.
 
 from __future__ import annotations
 
+import asyncio
 import os
 import time
 
 from stretta.http.reply import Depends, Reply, head
 from stretta.http.request import Request
 
-__all__ = ["Ready", "ReadyReplies"]
+__all__ = ["AT_ONCE", "Ready", "ReadyReplies"]
 
 LONGEST_KEY = 4096
 LARGEST_BODY = 256 * 1024
@@ -22,13 +23,18 @@ MOST_BYTES = 64 << 20
 TOO_YOUNG = 0.1
 """Seconds for which a change is not trusted: the next may bear the same time of the file system."""
 
+AT_ONCE = 1000
+"""Open connections below which the event loop learns at once who is ready (libuv: 1024)."""
+
 DATE = "\0"
 
 
 class Ready:
     """One reply."""
 
-    __slots__ = ("_after", "_before", "_date", "_wire", "depends", "request", "size", "status")
+    __slots__ = (
+        "_after", "_before", "_date", "_wire", "depends", "request", "size", "status", "turn",
+    )  # fmt: skip
 
     def __init__(self, request: Request, reply: Reply, connection: str, body: bytes) -> None:
         self.request, self.status = request, reply.status
@@ -37,6 +43,7 @@ class Ready:
         before, after = head(reply, DATE, connection).split(DATE.encode())
         self._before, self._after = before, after + body
         self._date = self._wire = b""
+        self.turn = -1  # of the event loop in which it was last found fresh
 
     @property
     def weight(self) -> int:
@@ -77,6 +84,29 @@ class ReadyReplies(dict[bytes, Ready]):
     def __init__(self) -> None:
         super().__init__()
         self._bytes = 0
+        self.turn = 0
+        self._turns = False
+
+    def is_fresh(self, ready: Ready) -> bool:
+        """Return whether a reply is still right; the files are asked once a turn of the event loop.
+
+        That is enough: a request that is read in a turn began to arrive before the turn did, and so
+        had every change that its sender can know of. Not so where more sockets are ready than the
+        event loop asks for at once (AT_ONCE), or where TLS has kept a request for later.
+        """
+        if ready.turn == self.turn:
+            return True
+        if not ready.is_fresh():
+            return False
+        ready.turn = self.turn
+        if not self._turns:
+            self._turns = True
+            asyncio.get_running_loop().call_soon(self._next_turn)
+        return True
+
+    def _next_turn(self) -> None:
+        self._turns = False
+        self.turn += 1
 
     def keep(self, key: bytes, request: Request, reply: Reply, connection: str) -> None:
         """Keep a reply, if it is small and its files have been at rest for a moment."""
