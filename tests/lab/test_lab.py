@@ -148,7 +148,7 @@ def processes_with(word):
     return found
 
 
-@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
 def test_nothing_is_left_behind(lab, how):
     word = f"8642.{os.getpid()}{int(how)}"
     process = subprocess.Popen(
@@ -163,7 +163,7 @@ def test_nothing_is_left_behind(lab, how):
     assert len(processes_with(word)) > 3
     process.send_signal(how)
     process.stderr.close()
-    assert process.wait(PATIENCE) == (-how if how == signal.SIGKILL else 130)
+    assert process.wait(PATIENCE) == (-how if how == signal.SIGKILL else 128 + how)
     until(lambda: not processes_with(word))
 
 

@@ -24,7 +24,20 @@ from stretta.options import LabOptions, WireOptions
 __all__ = ["command"]
 
 
-@click.command(cls=Command, name="run")
+class Run(Command):
+    """A command whose ``--rst`` may stand alone: then it is for the first segment with data."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parse the arguments, having given ``--rst`` what it may leave out."""
+        following = [*args[1:], "-"]
+        args = [
+            "--rst=data:1" if arg == "--rst" and after.startswith("-") else arg
+            for arg, after in zip(args, following, strict=False)
+        ]
+        return super().parse_args(ctx, args)
+
+
+@click.command(cls=Run, name="run")
 @click.argument("name", required=False)
 @click.option("--server", metavar="CMD", help="The program on the server host.")
 @click.option(
@@ -104,7 +117,7 @@ def command(
     if look:
         talk.say(f"\nLook: {look}")
     if recording.capture.interrupted:
-        return 130
+        return 128 + recording.capture.interrupted
     status = recording.status
     if status is None:
         return 0

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from stretta.errors import StrettaError, TimedOut, UsageError
+from stretta.lab.inside import find_ip
 from stretta.lab.strace import command_of
 from stretta.options import LabOptions, WireOptions
 
@@ -62,7 +63,7 @@ class Capture:
     launched: dict[str, int] = field(default_factory=dict)
     ended: dict[str, tuple[int, int]] = field(default_factory=dict)
     lost: int = 0
-    interrupted: bool = False
+    interrupted: int = 0  # by which signal
 
 
 def capture(
@@ -168,7 +169,7 @@ def _inside(descriptors: list[int]) -> Iterator[socket.socket]:
         raise LabUnavailable(
             "cannot make a lab", "it needs Linux's namespaces", "Try it on Linux, or in a container"
         )
-    if shutil.which("ip") is None:
+    if find_ip() is None:
         raise LabUnavailable(
             "cannot make a lab", "the command ip is missing", "To have it: apt install iproute2"
         )
@@ -227,12 +228,19 @@ def _unavailable(message: dict[str, Any]) -> LabUnavailable:
             "To allow them: sudo sysctl -w user.max_user_namespaces=10000",
         ),
     }
+    stage = message.get("stage", "user map")
+    words = message.get("words") or "the process inside ended"
+    if stage in ("network", "wire"):
+        return LabUnavailable(
+            "cannot make a lab",
+            f"the network between the hosts could not be made ({words})",
+            "It needs veth interfaces and packet sockets; an administrator may have to: modprobe"
+            " -a veth af_packet",
+        )
     for path, (value, why, hint) in remedies.items():
         with contextlib.suppress(OSError):
             if Path(path).read_text(encoding="ascii").strip() == value:
                 return LabUnavailable("cannot make a lab", why, hint)
-    words = message.get("words") or "the process inside ended"
-    stage = message.get("stage", "user map")
     return LabUnavailable(
         "cannot make a lab",
         f"the kernel refused user, network, mount or PID namespaces ({stage}: {words})",
@@ -267,7 +275,7 @@ def _converse(
                 over = True
             else:
                 raise _trouble(kind, message, seen)
-    seen.interrupted = interrupts.count > 0
+    seen.interrupted = interrupts.last
     if not over:
         raise StrettaError(
             "the lab broke off",
@@ -301,7 +309,7 @@ class Interrupts:
 
     def __init__(self, control: socket.socket) -> None:
         self.control = control
-        self.count = 0
+        self.last = 0
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> None:
@@ -314,9 +322,9 @@ class Interrupts:
             signal.signal(number, handler)
 
     def _caught(self, number: int, _: object) -> None:
-        self.count += 1
-        order = {"order": "signal", "to": ["client", "server"], "signal": number}
-        if self.count > 1:
+        order: dict[str, Any] = {"order": "signal", "signal": number}
+        if self.last:
             order = {"order": "end"}
+        self.last = number
         with contextlib.suppress(OSError):
             self.control.sendall(json.dumps(order).encode() + b"\n")

@@ -13,6 +13,7 @@ import json
 import os
 import pty
 import select
+import shutil
 import signal
 import socket
 import subprocess
@@ -167,10 +168,15 @@ def namespace() -> int:
     return os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
 
 
+def find_ip() -> str | None:
+    """Return where ip(8) is; users' paths often leave the administrator's folders out."""
+    return shutil.which("ip", path=os.environ.get("PATH", os.defpath) + ":/usr/sbin:/sbin")
+
+
 def configure(batch: str, descriptors: list[int] | None = None) -> None:
     """Set interfaces up by ip(8). Raises CalledProcessError with what it said."""
-    subprocess.run(
-        ["ip", "-batch", "-"],  # noqa: S607 - wherever the user has it
+    subprocess.run(  # noqa: S603 - ip(8) itself
+        [find_ip() or "ip", "-batch", "-"],
         input=batch.encode(), pass_fds=descriptors or [], capture_output=True, check=True,
     )  # fmt: skip
 
@@ -254,6 +260,8 @@ class Program:
             os.set_blocking(self.terminal, False)
         environment = {**os.environ, **plan["environment"]}
         kernel.setns(space)
+        kernel.unshare(kernel.CLONE_NEWUTS)
+        socket.sethostname(name)
         try:
             self.process = subprocess.Popen(  # noqa: S603 - what the user asked for
                 plan["command"],
@@ -470,9 +478,9 @@ class Lab:
         """Do what the process outside asks for: send a signal, or come to an end."""
         if request["order"] == "signal":
             self.hurry = time.monotonic() + HURRY
-            for name in request["to"]:
-                if name in self.programs and name not in self.ended:
-                    self.programs[name].signal(request["signal"])
+            for name, program in self.programs.items():
+                if name not in self.ended:
+                    program.signal(request["signal"])
         elif request["order"] == "end":
             for name in self.programs:
                 self.ended.setdefault(name, -1)

@@ -240,7 +240,7 @@ def label(frame: Frame) -> str:
         size = packet.length
         if size:
             named = describe_payload(packet.payload)
-            words.append(named or f"{size:,} bytes")
+            words.append(named or f"{size:,} byte{'s' * (size != 1)}")
             if packet.flags & 1:
                 words = ["FIN", *[w for w in words if w not in ("FIN", "ACK")]]
         if not words:
@@ -256,7 +256,7 @@ def label(frame: Frame) -> str:
         return " ".join(words)
     if packet.protocol == "udp":
         more = ", fragment" if packet.more else ""
-        return f"{packet.length:,} bytes{more}"
+        return f"{packet.length:,} byte{'s' * (packet.length != 1)}{more}"
     if packet.protocol == "fragment":
         return "last fragment" if not packet.more else "fragment"
     if packet.protocol.startswith("icmp"):
