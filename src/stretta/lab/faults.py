@@ -174,7 +174,7 @@ class Faults:
             self._mark(number, "lost", by)
             return
         if chance("loss", way_of.loss):
-            self._mark(number, "lost", f"--loss {way_of.loss:.4g}".replace("0.", "."))
+            self._mark(number, "lost", f"--loss {way_of.loss * 100:g}%")
             return
         changed = False
         if (by := self._named("corrupt", direction, kinds)) or chance("corrupt", way_of.corrupt):

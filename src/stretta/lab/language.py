@@ -11,7 +11,6 @@ from stretta.errors import UsageError
 __all__ = [
     "KINDS",
     "Frames",
-    "parse_directed",
     "parse_frames",
     "parse_rate",
     "parse_share",
@@ -89,12 +88,6 @@ def _number(option: str, text: str, start: int, units: dict[str, int], example: 
         at = start + found.end()
         raise mistake(option, text, at, len(text), f"the unit is one of {known}, as in {example}")
     return round(float(found[0]) * units[unit])
-
-
-def parse_directed(option: str, text: str) -> tuple[int | None, str, int]:
-    """Return direction, text and where its value starts."""
-    direction, start = split_direction(option, text)
-    return direction, text, start
 
 
 def parse_time(option: str, text: str, start: int = 0) -> int:

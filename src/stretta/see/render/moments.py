@@ -249,8 +249,8 @@ def label(frame: Frame) -> str:
             words = ["RST"]
         if frame.forged:
             words.append("(forged)")
-        if frame.repeats is not None:
-            words.append("again")
+        if frame.repeats is not None:  # before what may be too long to be seen whole
+            words.insert(len(words) if len(" ".join(words)) < 12 else 0, "again")
         if packet.window == 0 and packet.flags & ACK and not packet.flags & (SYN | RST):
             words = [*(w for w in words if not w.startswith("ACK")), "ACK, window 0"]
         return " ".join(words)
