@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from stretta.errors import StrettaError, TimedOut, UsageError
-from stretta.lab.inside import find_ip
+from stretta.lab.network import find_ip
 from stretta.lab.strace import command_of
 from stretta.options import LabOptions, WireOptions
 

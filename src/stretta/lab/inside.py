@@ -8,50 +8,36 @@ process is the init of its PID namespace, and the kernel ends whoever is in it (
 from __future__ import annotations
 
 import base64
-import contextlib
-import json
 import os
-import pty
 import select
-import shutil
 import signal
 import socket
 import subprocess
 import sys
-import termios
 import time
 from typing import Any
 
 from stretta.lab import kernel
+from stretta.lab.control import Talk
 from stretta.lab.faults import Faults
 from stretta.lab.listening import listens
+from stretta.lab.network import (
+    HOSTS,
+    build_network,
+    interface_socket,
+    namespace,
+    prepare_files,
+)
+from stretta.lab.program import Program
 from stretta.lab.ring import Ring
 from stretta.lab.wire import Wire
 from stretta.options import WireOptions
-
-HOSTS = {"client": ("10.0.0.1", "fd00::1"), "server": ("10.0.0.2", "fd00::2")}
-CARDS = {"client": "02:00:00:00:00:01", "server": "02:00:00:00:00:02"}
-"""The MAC addresses, locally administered ones."""
 
 POLL = 0.005
 """Seconds between two looks at whether the server listens."""
 
 HURRY = 2.0
 """Seconds that programs get to end after Ctrl-C; a shell between two commands may miss it."""
-
-SETTINGS = {
-    "ipv6/conf/all/accept_dad": "0",
-    "ipv6/conf/default/accept_dad": "0",
-    "ipv6/conf/all/accept_ra": "0",
-    "ipv6/conf/default/accept_ra": "0",
-    "ipv6/conf/default/addr_gen_mode": "1",  # no link-local address, so less to announce
-    "ipv4/ip_unprivileged_port_start": "0",
-    # windows small enough that a burst fits the kernel's queue behind an interface (1000 frames),
-    # which a lab must not overflow by itself
-    "ipv4/tcp_rmem": "4096 131072 1048576",
-    "ipv4/tcp_wmem": "4096 16384 1048576",
-    "ipv4/tcp_congestion_control": "cubic",  # what most Linux machines use
-}
 
 
 def main() -> None:
@@ -99,205 +85,6 @@ def run_init(talk: Talk, plan: dict[str, Any]) -> None:
         talk.fail(stage, OSError(0, (error.stderr or b"").decode(errors="replace").strip()))
     finally:
         os._exit(status)
-
-
-def prepare_files() -> None:
-    """Give this mount namespace its own /proc, and names to the hosts."""
-    kernel.mount("none", "/", "none", kernel.MS_REC | kernel.MS_PRIVATE)
-    kernel.mount("proc", "/proc", "proc")
-    # files to show in the place of others need a file system of their own, for a moment anywhere
-    kernel.mount("tmpfs", "/proc", "tmpfs")
-    names = "".join(f"{a}\t{name}\n" for name, pair in HOSTS.items() for a in pair)
-    files = {
-        "/etc/hosts": f"127.0.0.1\tlocalhost\n::1\tlocalhost\n{names}",
-        "/etc/resolv.conf": "",  # nobody to ask
-        "/etc/gai.conf": "precedence ::ffff:0:0/96 100\n",  # names give IPv4 first
-    }
-    for number, (target, text) in enumerate(files.items()):
-        if os.path.exists(target):
-            source = f"/proc/{number}"
-            with open(source, "w", encoding="ascii") as file:
-                file.write(text)
-            kernel.bind_mount(source, target)
-    kernel.unmount("/proc")
-
-
-def build_network() -> dict[str, int]:
-    """Make the two hosts and the cables to us; return their network namespaces' descriptors."""
-    wire = namespace()
-    write_setting("ipv6/conf/all/disable_ipv6", "1")
-    write_setting("ipv6/conf/default/disable_ipv6", "1")
-    spaces = {}
-    for name in HOSTS:
-        kernel.unshare(kernel.CLONE_NEWNET)
-        spaces[name] = namespace()
-        for path, value in SETTINGS.items():
-            write_setting(path, value)
-        write_setting("ipv4/ping_group_range", f"{os.getgid()} {os.getgid()}")
-    kernel.setns(wire)
-    lines = [
-        f"link add to-{name} mtu 1500 numtxqueues 1 numrxqueues 1 type veth"
-        f" peer name eth0 address {CARDS[name]} mtu 1500 numtxqueues 1 numrxqueues 1"
-        f" netns /proc/self/fd/{space}\n"
-        f"link set to-{name} arp off up\n"
-        for name, space in spaces.items()
-    ]
-    configure("".join(lines), list(spaces.values()))
-    for name, space in spaces.items():
-        kernel.setns(space)
-        kernel.offloads_off("eth0")
-        v4, v6 = HOSTS[name]
-        peer = "server" if name == "client" else "client"
-        # the two have met before: else what a first segment waits for would be ARP
-        met = "".join(
-            f"neighbour add {address} lladdr {CARDS[peer]} dev eth0 nud reachable\n"
-            for address in HOSTS[peer]
-        )
-        configure(
-            "link set lo up\n"
-            f"address add {v4}/24 dev eth0\n"
-            f"address add {v6}/64 dev eth0 nodad\n"
-            "link set eth0 up\n" + met
-        )
-    kernel.setns(wire)
-    return spaces
-
-
-def namespace() -> int:
-    """Open and return the network namespace that this process is in."""
-    return os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
-
-
-def find_ip() -> str | None:
-    """Return where ip(8) is; users' paths often leave the administrator's folders out."""
-    return shutil.which("ip", path=os.environ.get("PATH", os.defpath) + ":/usr/sbin:/sbin")
-
-
-def configure(batch: str, descriptors: list[int] | None = None) -> None:
-    """Set interfaces up by ip(8). Raises CalledProcessError with what it said."""
-    subprocess.run(  # noqa: S603 - ip(8) itself
-        [find_ip() or "ip", "-batch", "-"],
-        input=batch.encode(), pass_fds=descriptors or [], capture_output=True, check=True,
-    )  # fmt: skip
-
-
-def interface_socket() -> socket.socket:
-    """Return a socket that belongs to this network namespace, to ask about its interfaces."""
-    return socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-
-
-def write_setting(path: str, value: str) -> None:
-    """Set a kernel parameter of this network namespace, where the kernel has it."""
-    with contextlib.suppress(OSError), open(f"/proc/sys/net/{path}", "w", encoding="ascii") as file:
-        file.write(value)
-
-
-class Talk:
-    """The socket to the process outside: JSON lines; what does not fit now is kept."""
-
-    def __init__(self, control: socket.socket) -> None:
-        self.control = control
-        self._out = bytearray()
-        self._in = bytearray()
-
-    def fileno(self) -> int:
-        return self.control.fileno()
-
-    def say(self, **fields: Any) -> None:
-        self._out += json.dumps(fields).encode() + b"\n"
-        self.flush()
-
-    def fail(self, stage: str, error: OSError) -> None:
-        self.control.setblocking(True)
-        call = error.filename if isinstance(error.filename, str) else ""
-        words = error.strerror or str(error)
-        self.say(event="failed", stage=stage, errno=error.errno or 0, words=words, call=call)
-
-    def flush(self) -> None:
-        with contextlib.suppress(BlockingIOError, BrokenPipeError, ConnectionResetError):
-            while self._out:
-                del self._out[: self.control.send(self._out[:65536])]
-
-    @property
-    def pending(self) -> bool:
-        return bool(self._out)
-
-    def ask(self) -> dict[str, Any]:
-        """Wait for one line, and return it; exit when there is nobody any more."""
-        while True:
-            for line in self.listen():
-                return line
-
-    def listen(self) -> list[dict[str, Any]]:
-        """Return the lines that have come; exit when there is nobody any more."""
-        try:
-            data = self.control.recv(65536)
-        except BlockingIOError:
-            return []
-        except OSError:
-            data = b""
-        if not data:
-            os._exit(1)
-        self._in += data
-        *lines, rest = self._in.split(b"\n")
-        self._in = bytearray(rest)
-        return [json.loads(line) for line in lines]
-
-
-class Program:
-    """One program on one host: its process, and the terminal that it writes to, if it has one."""
-
-    def __init__(self, name: str, plan: dict[str, Any], space: int, wire: int) -> None:
-        self.name = name
-        self.own_session = bool(plan["recorded"])
-        self.terminal = -1
-        stdout: int | None = None
-        if plan["recorded"]:
-            self.terminal, stdout = pty.openpty()  # so that output comes as it is printed
-            settings = termios.tcgetattr(stdout)
-            settings[1] &= ~termios.OPOST  # and as it was written
-            termios.tcsetattr(stdout, termios.TCSANOW, settings)
-            os.set_blocking(self.terminal, False)
-        environment = {**os.environ, **plan["environment"]}
-        kernel.setns(space)
-        kernel.unshare(kernel.CLONE_NEWUTS)
-        socket.sethostname(name)
-        try:
-            self.process = subprocess.Popen(  # noqa: S603 - what the user asked for
-                plan["command"],
-                stdin=None if plan["stdin"] else subprocess.DEVNULL,
-                stdout=stdout,
-                stderr=stdout,
-                pass_fds=plan["descriptors"],
-                start_new_session=self.own_session,
-                env=environment,
-                restore_signals=True,
-            )
-        finally:
-            kernel.setns(wire)
-            if stdout is not None:
-                os.close(stdout)
-
-    def read(self) -> bytes:
-        """Return what it has printed; close the terminal at its end."""
-        try:
-            data = os.read(self.terminal, 65536)
-        except BlockingIOError:
-            return b""
-        except OSError:  # EIO: nobody has the other end any more
-            data = b""
-        if not data:
-            os.close(self.terminal)
-            self.terminal = -1
-        return data
-
-    def signal(self, number: int) -> None:
-        """Send it a signal, and whoever it started where it has a session of its own."""
-        with contextlib.suppress(ProcessLookupError):
-            if self.own_session:
-                os.killpg(self.process.pid, number)
-            else:
-                os.kill(self.process.pid, number)
 
 
 class Lab:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from stretta.lab.hosts import Capture, Output, capture
-from stretta.lab.inside import HOSTS
+from stretta.lab.network import HOSTS
 from stretta.lab.wire import ARRIVED, FORGED, LEFT, MARKED, RECORD
 from stretta.options import LabOptions, WireOptions
 from stretta.see.calls import read_calls

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from stretta.see.events import Call, Frame
 from stretta.see.explain.rules import Found, TcpRule, duration, fate, kernel, times
 from stretta.see.packets import ACK, RST, SYN
-from stretta.see.tcp import TcpStory
+from stretta.see.tcp import Side, TcpStory
 
 __all__ = ["RULES"]
 
@@ -69,25 +69,21 @@ def _waited(story: TcpStory, lost: Frame, again: Frame, name: str, host: str) ->
 
 
 def lost_syn(story: TcpStory) -> Iterator[Found]:
-    """connect() waited because a SYN was lost."""
-    side = story.sides[0]
-    if _syn_ack(story) is None:
-        return
-    for repeat in side.repeats[:1]:
-        if repeat.cause == "syn" and repeat.original.arrived is None:
-            found = _waited(story, repeat.original, repeat.frame, "SYN", side.host)
-            if found:
-                yield found
+    """Say that connect() waited because a SYN was lost."""
+    yield from _lost(story, story.sides[0], "SYN")
 
 
 def lost_syn_ack(story: TcpStory) -> Iterator[Found]:
-    """connect() waited because a SYN ACK was lost."""
-    side = story.sides[1]
+    """Say that connect() waited because a SYN ACK was lost."""
+    yield from _lost(story, story.sides[1], "SYN ACK")
+
+
+def _lost(story: TcpStory, side: Side, name: str) -> Iterator[Found]:
     if _syn_ack(story) is None:
         return
     for repeat in side.repeats[:1]:
         if repeat.cause == "syn" and repeat.original.arrived is None:
-            found = _waited(story, repeat.original, repeat.frame, "SYN ACK", side.host)
+            found = _waited(story, repeat.original, repeat.frame, name, side.host)
             if found:
                 yield found
 
