@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from stretta.errors import StrettaError, TimedOut, UsageError
-from stretta.lab.network import find_ip
+from stretta.lab.network import find_ip, shown_files
 from stretta.lab.strace import command_of
 from stretta.options import LabOptions, WireOptions
 
@@ -126,14 +126,35 @@ def capture(
             "settle": lab.settle,
             "linger": max(5.0, lab.settle),
         }
-        with _inside(descriptors) as control:
-            _converse(control, plan, seen, show)
+        with _inside(descriptors) as (control, mapped):
+            if calls and not mapped:
+                raise LabUnavailable(
+                    "cannot see calls as a root without capabilities",
+                    "the kernel lets no such root into a user namespace under its own number"
+                    " (user_namespaces(7): CAP_SETFCAP), and strace needs that",
+                    "Run it as an ordinary user, or see the segments alone: --no-calls",
+                )
+            made = contextlib.ExitStack()
+            with made:
+                plan["files"] = {} if mapped else _files(made)
+                _converse(control, plan, seen, show, made.close)
         log.seek(0)
         seen.wire = log.read()
         for host, trace in traces.items():
             trace.seek(0)
             seen.traces[host] = trace.read().decode("latin-1")
     return seen
+
+
+def _files(made: contextlib.ExitStack) -> dict[str, str]:
+    """Make the files that the hosts are to see, where a user without a map cannot, for a moment."""
+    folder = Path(made.enter_context(tempfile.TemporaryDirectory()))
+    files = {}
+    for number, (target, text) in enumerate(shown_files().items()):
+        source = folder / str(number)
+        source.write_text(text, encoding="ascii")
+        files[target] = str(source)
+    return files
 
 
 def _limit(lab: LabOptions) -> float | None:
@@ -163,8 +184,11 @@ def _argv(given: str | list[str]) -> tuple[list[str], str]:
 
 
 @contextlib.contextmanager
-def _inside(descriptors: list[int]) -> Iterator[socket.socket]:
-    """Start the process inside; on leaving, it and everything in it has ended."""
+def _inside(descriptors: list[int]) -> Iterator[tuple[socket.socket, bool]]:
+    """Start the process inside; on leaving, it and everything in it has ended.
+
+    Gives the socket to it, and whether its users are mapped to ours.
+    """
     if not sys.platform.startswith("linux"):
         raise LabUnavailable(
             "cannot make a lab", "it needs Linux's namespaces", "Try it on Linux, or in a container"
@@ -182,15 +206,17 @@ def _inside(descriptors: list[int]) -> Iterator[socket.socket]:
                 pass_fds=[theirs.fileno(), *descriptors],
             )
         try:
-            _map_users(ours, process.pid)
-            yield ours
+            yield ours, _map_users(ours, process.pid)
         finally:
             ours.close()  # which is the sign to end
             process.wait()
 
 
-def _map_users(control: socket.socket, pid: int) -> None:
-    """Give the new user namespace its users: root's keeps all, another's has itself alone."""
+def _map_users(control: socket.socket, pid: int) -> bool:
+    """Give the new user namespace its users: root's keeps all, another's has itself alone.
+
+    Returns False where neither is allowed: root without CAP_SETFCAP (user_namespaces(7)).
+    """
     line = control.recv(65536)
     message = json.loads(line) if line else {"event": "failed", "stage": "unshare", "errno": 0}
     if message["event"] == "failed":
@@ -205,8 +231,11 @@ def _map_users(control: socket.socket, pid: int) -> None:
             (process / "uid_map").write_text(f"{os.geteuid()} {os.geteuid()} 1")
             (process / "setgroups").write_text("deny")
             (process / "gid_map").write_text(f"{os.getegid()} {os.getegid()} 1")
+        except PermissionError:
+            return False
         except OSError as error:
             raise _unavailable({"errno": error.errno, "words": error.strerror}) from error
+    return True
 
 
 def _unavailable(message: dict[str, Any]) -> LabUnavailable:
@@ -250,7 +279,11 @@ def _unavailable(message: dict[str, Any]) -> LabUnavailable:
 
 
 def _converse(
-    control: socket.socket, plan: dict[str, Any], seen: Capture, show: Callable[[Output], object]
+    control: socket.socket,
+    plan: dict[str, Any],
+    seen: Capture,
+    show: Callable[[Output], object],
+    started: Callable[[], object],
 ) -> None:
     """Give the plan to the process inside, and take down what it says until it is over."""
     control.sendall(json.dumps(plan).encode() + b"\n")
@@ -266,6 +299,7 @@ def _converse(
                 show(seen.output[-1])
             elif kind == "started":
                 seen.start = message["at"]
+                started()
             elif kind == "launched":
                 seen.launched[message["host"]] = message["at"]
             elif kind == "ended":

@@ -71,7 +71,7 @@ def run_init(talk: Talk, plan: dict[str, Any]) -> None:
     try:
         kernel.die_with_parent(signal.SIGKILL)
         stage = "mount"
-        prepare_files()
+        prepare_files(plan["files"])
         stage = "network"
         kernel.keep_network_capabilities()
         spaces = build_network()

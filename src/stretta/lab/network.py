@@ -10,7 +10,15 @@ import subprocess
 
 from stretta.lab import kernel
 
-__all__ = ["HOSTS", "build_network", "find_ip", "interface_socket", "namespace", "prepare_files"]
+__all__ = [
+    "HOSTS",
+    "build_network",
+    "find_ip",
+    "interface_socket",
+    "namespace",
+    "prepare_files",
+    "shown_files",
+]
 
 HOSTS = {"client": ("10.0.0.1", "fd00::1"), "server": ("10.0.0.2", "fd00::2")}
 CARDS = {"client": "02:00:00:00:00:01", "server": "02:00:00:00:00:02"}
@@ -31,19 +39,31 @@ SETTINGS = {
 }
 
 
-def prepare_files() -> None:
-    """Give this mount namespace its own /proc, and names to the hosts."""
-    kernel.mount("none", "/", "none", kernel.MS_REC | kernel.MS_PRIVATE)
-    kernel.mount("proc", "/proc", "proc")
-    # files to show in the place of others need a file system of their own, for a moment anywhere
-    kernel.mount("tmpfs", "/proc", "tmpfs")
+def shown_files() -> dict[str, str]:
+    """Return the texts that the hosts see in the place of this machine's files."""
     names = "".join(f"{a}\t{name}\n" for name, pair in HOSTS.items() for a in pair)
-    files = {
+    return {
         "/etc/hosts": f"127.0.0.1\tlocalhost\n::1\tlocalhost\n{names}",
         "/etc/resolv.conf": "",  # nobody to ask
         "/etc/gai.conf": "precedence ::ffff:0:0/96 100\n",  # names give IPv4 first
     }
-    for number, (target, text) in enumerate(files.items()):
+
+
+def prepare_files(made: dict[str, str]) -> None:
+    """Give this mount namespace its own /proc, and names to the hosts.
+
+    ``made`` are the files to show where they were made outside, by what they replace; where there
+    are none they are made here, on a file system that is gone with us.
+    """
+    kernel.mount("none", "/", "none", kernel.MS_REC | kernel.MS_PRIVATE)
+    kernel.mount("proc", "/proc", "proc")
+    for target, source in made.items():
+        if os.path.exists(target):
+            kernel.bind_mount(source, target)
+    if made:
+        return
+    kernel.mount("tmpfs", "/proc", "tmpfs")  # anywhere, for a moment: what is bound stays
+    for number, (target, text) in enumerate(shown_files().items()):
         if os.path.exists(target):
             source = f"/proc/{number}"
             with open(source, "w", encoding="ascii") as file:
