@@ -117,11 +117,14 @@ def refused(story: TcpStory) -> Iterator[Found]:
         cause = next((k for k in story.links if k.target == reset.id and k.kind == "refused"), None)
         if cause:
             call = _connect(story)
-            took = f" after {duration(call.took)}" if call and call.error == "ECONNREFUSED" else ""
+            end = "the connection was refused"
+            if call and call.error == "ECONNREFUSED":
+                end = f"connect() failed after {duration(call.took)} with ECONNREFUSED"
+            elif call:
+                end = "the socket that does not block keeps ECONNREFUSED for whoever asks next"
             yield (
                 f"Nobody listens on port {_port(story)} of the {story.sides[1].host}:"
-                f" {kernel(story.sides[1].host)} answered the SYN with RST, and connect()"
-                f" failed{took} with ECONNREFUSED.",
+                f" {kernel(story.sides[1].host)} answered the SYN with RST, and {end}.",
                 [call.id if call else reset.id, cause.source, reset.id],
             )
             return
