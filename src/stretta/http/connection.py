@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Awaitable
 from typing import TYPE_CHECKING
 
+from stretta.http.files import FilePieces
 from stretta.http.pages import error_reply
 from stretta.http.ready import AT_ONCE, Ready
 from stretta.http.reply import Pieces, Reply, head
@@ -242,15 +243,18 @@ class HttpConnection(Connection):
             if request.method == "HEAD":
                 body.close()
             else:
-                self._pieces, self._sized = body, not chunked
                 self._flush()
-                # wait as soon as the kernel takes no more: a piece's buffer can then be used again
-                self.transport.set_write_buffer_limits(high=0)
+                self._begin(body, sized=not chunked)
                 self._pump()
         elif body and request.method != "HEAD":
             self._out.append(body)
         if not keep:
             self._close_after(linger=linger or request.keep_alive)
+
+    def _begin(self, pieces: Pieces, *, sized: bool = True) -> None:
+        self._pieces, self._sized = pieces, sized
+        # wait as soon as the kernel takes no more: a piece's buffer can then be used again
+        self.transport.set_write_buffer_limits(high=0)
 
     def _pump(self) -> None:
         """Write a body's pieces until the peer's pace holds us."""
@@ -261,6 +265,8 @@ class HttpConnection(Connection):
             if turn > IN_A_ROW:  # a peer that is as fast as we are must not keep others waiting
                 asyncio.get_running_loop().call_soon(self._go_on)
                 return
+            if self._send_stretch(pieces):
+                continue
             try:
                 piece = next(pieces)
             except StopIteration:
@@ -279,6 +285,19 @@ class HttpConnection(Connection):
                 pieces.taken(whole=not self.transport.get_write_buffer_size())
                 if not self._sized:
                     self.transport.write(b"\r\n")
+
+    def _send_stretch(self, pieces: Pieces) -> bool:
+        """Let the kernel send what comes next, where it can; return whether it does."""
+        send = getattr(self.transport, "sendfile", None)
+        if send is None or not isinstance(pieces, FilePieces):
+            return False
+        stretch = pieces.stretch()
+        if stretch is None:
+            return False
+        waiting = send(pieces, stretch.start, len(stretch))
+        if waiting is not None:  # that it ended with the connection, connection_lost tells
+            waiting.add_done_callback(lambda done: done.cancelled() or done.exception())
+        return True
 
     def _go_on(self) -> None:
         if self._pieces is not None and not self._blocked:

@@ -50,6 +50,9 @@ def _bind_one(
             # a restarted server need not wait for the last one's TIME_WAIT (RFC 9293 3.4.1); for
             # UDP the same option would let two servers share a port, each missing half
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            # connections inherit it; the event loops leave it alone: the end of a reply that takes
+            # two writes would wait for the client's delayed acknowledgement (RFC 9293 3.7.4)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if shared:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         if family == socket.AF_INET6:
