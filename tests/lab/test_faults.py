@@ -39,6 +39,7 @@ def run(options, frames, seed=1):
 
 
 @given(FRAMES)
+@settings(deadline=None)
 def test_a_wire_without_faults_carries_everything_in_order_and_at_once(frames):
     out, marks = run(WireOptions(), frames)
     assert not marks
@@ -47,7 +48,7 @@ def test_a_wire_without_faults_carries_everything_in_order_and_at_once(frames):
 
 
 @given(FRAMES, st.integers(0, 99))
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 def test_what_goes_in_comes_out_or_is_marked(frames, seed):
     options = WireOptions(
         delay=("3ms",), jitter=("2ms",), loss=("20%",), duplicate=("20%",), reorder=("20%",),
@@ -67,7 +68,7 @@ def test_what_goes_in_comes_out_or_is_marked(frames, seed):
 
 
 @given(FRAMES, st.integers(0, 99))
-@settings(max_examples=40)
+@settings(max_examples=40, deadline=None)
 def test_the_same_seed_gives_the_same_fates(frames, seed):
     options = WireOptions(loss=("30%",), duplicate=("30%",), corrupt=("30%",))
     assert run(options, frames, seed) == run(options, frames, seed)

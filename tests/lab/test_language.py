@@ -1,5 +1,5 @@
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stretta.errors import UsageError
@@ -62,6 +62,7 @@ def test_mistake_has_a_caret_below_it(parse, text, under, says):
 
 
 @given(st.text(max_size=20))
+@settings(deadline=None)
 def test_any_text_is_understood_or_refused(text):
     for parse in (parse_frames, parse_time, parse_share, parse_rate, parse_span, split_direction):
         try:
@@ -71,6 +72,7 @@ def test_any_text_is_understood_or_refused(text):
 
 
 @given(st.sampled_from(sorted(KINDS)), st.integers(1, 99), st.integers(0, 99))
+@settings(deadline=None)
 def test_every_kind_and_range(kind, first, more):
     frames = parse_frames("drop", f"{kind}:{first}-{first + more}")
     assert frames.has(first)

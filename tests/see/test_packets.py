@@ -1,6 +1,6 @@
 import struct
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from segments import ARP, ip, tcp, udp
@@ -63,6 +63,7 @@ def test_no_frame_is_too_broken_to_be_shown(data, kind):
 
 
 @given(st.binary(max_size=60))
+@settings(deadline=None)
 def test_checksum(data):
     assert checksum_is_good(tcp(seq=1, data=data))
 

@@ -84,6 +84,7 @@ def test_every_byte_of_a_call_has_one_first_transmission(drawn):
 
 
 @given(st.lists(st.tuples(st.integers(0, 60), st.integers(0, 20)), max_size=20))
+@settings(deadline=None)
 def test_cover_finds_what_is_new(ranges):
     cover, have = Cover(), set()
     for first, size in ranges:
