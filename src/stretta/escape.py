@@ -5,7 +5,7 @@ from __future__ import annotations
 import codecs
 import re
 
-__all__ = ["TerminalText", "escape"]
+__all__ = ["TerminalText", "escape", "one_line"]
 
 # C0 and C1 controls, DEL, and the marks that reorder text (Unicode UAX #9), but tab and line feed
 _UNSAFE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
@@ -23,6 +23,15 @@ def escape(text: str) -> str:
     red: \x1b[31m
     """
     return _UNSAFE.sub(_spell, text)
+
+
+def one_line(text: str) -> str:
+    r"""Return the text escaped and in one line: nothing in it can pass for a line of ours.
+
+    >>> print(one_line("no\nServer stopped \x1b[2J"))
+    no Server stopped \x1b[2J
+    """
+    return " ".join(escape(text).split())
 
 
 class TerminalText:

@@ -1,5 +1,6 @@
 """What a newcomer reads when something is wrong: what, why, what next; never a traceback."""
 
+import json
 import os
 import signal
 import socket
@@ -35,7 +36,20 @@ def test_a_port_outside_the_lecture_s_range(end, port):
         (["tcp", "client", "--tiemout", "3"], "--timeout"),
         (["tcp", "client", "-a", "127.0.0.1:80"], "-p 80"),
         (["tcp", "client", "-a", ""], "it is empty"),
-        (["tcp", "client", "--timeout", "soon"], "is not a valid float"),
+        (["tcp", "client", "--timeout", "soon"], "'soon' is no number"),
+        (["tcp", "client", "--timeout", "nan"], "is not more than 0 and at most 1,000,000"),
+        (["tcp", "client", "--timeout", "inf"], "is not more than 0 and at most 1,000,000"),
+        (["tcp", "client", "--timeout", "-1"], "is not more than 0"),
+        (["tcp", "client", "--connect-timeout", "0"], "is not more than 0"),
+        (["tcp", "server", "--idle-timeout", "0"], "is not more than 0"),
+        (["tcp", "server", "--max-connections", "0"], "is not more than 0"),
+        (["tcp", "server", "--backlog", "9" * 30], "is not more than 0 and at most"),
+        (["udp", "client", "--retries", "-1"], "is not at least 0"),
+        (["udp", "client", "--max-reply", "-1"], "is not more than 0"),
+        (["tcp", "client", "-i", "ciao"], "Leave one out"),
+        (["http", "server", "9000", "-p", "9001"], "there are two ports, 9000 and 9001"),
+        (["http", "server", "-d", "/dev/null"], "it is no folder"),
+        (["tcp", "client", "-p"], "requires an argument"),
         (["tcp", "server", "--service", "uppr"], "Services: upper, upper-ascii, echo, discard"),
         (["tcp", "server", "--framing", "lines"], "'stream', 'line'"),
     ],
@@ -91,6 +105,25 @@ def test_a_port_in_use_names_its_holder_and_a_free_one():
         error = done.stderr.decode()
         assert f"(process {server.process.pid})" in error
         assert "Traceback" not in error and "is free: stretta tcp server -p " in error
+
+
+def test_the_hint_keeps_what_was_typed(tmp_path):
+    (tmp_path / "my www").mkdir()
+    with Running("tcp", "server", "-a", "127.0.0.1") as server:
+        words = ["http", "server", "-a", "127.0.0.1", str(server.port), "-d", "my www"]
+        error = stretta(*words, cwd=tmp_path).stderr.decode()
+        assert "is free: stretta http server -a 127.0.0.1 -d 'my www' -p " in error
+        words = ["http", "server", "-p", str(server.port), "--auth", "anna:secret"]
+        assert "secret" not in stretta(*words).stderr.decode()
+
+
+@pytest.mark.parametrize("protocol", ["tcp", "udp"])
+def test_the_hint_listens_where_was_asked(protocol):
+    port = free_port(socket.SOCK_STREAM if protocol == "tcp" else socket.SOCK_DGRAM)
+    error = stretta(protocol, "client", "-a", "::1", "-p", str(port), "x").stderr.decode()
+    assert f"stretta {protocol} server -a :: -p {port}" in error
+    error = stretta(protocol, "client", "-a", "fe80::1%nope", "x").stderr.decode()
+    assert "no interface 'nope'" in error
 
 
 def test_a_server_needs_no_name_server_to_say_a_name_is_unknown():
@@ -200,3 +233,70 @@ def test_a_reply_that_ended_early_is_status_7():
 def test_a_traceback_only_with_debug():
     done = stretta("tcp", "client", "-p", str(free_port()), "--debug", "ciao")
     assert b"Traceback" in done.stderr
+
+
+@pytest.mark.parametrize("protocol", ["tcp", "udp", "http"])
+def test_a_server_whose_log_nobody_reads_goes_on(protocol):
+    inlet, outlet = os.pipe()
+    command = [
+        sys.executable,
+        "-m",
+        "stretta",
+        protocol,
+        "server",
+        "--json",
+        "-p",
+        "0",
+        "--any-port",
+    ]
+    with subprocess.Popen(command, stdout=outlet, stderr=subprocess.PIPE, text=True) as process:
+        os.close(outlet)
+        with os.fdopen(inlet) as first:
+            found = json.loads(first.readline())
+        port = found["port"] if protocol == "http" else found["at"][1]
+        for _ in range(2):
+            if protocol == "http":
+                done = stretta("http", "client", "-q", f"http://127.0.0.1:{port}/pyproject.toml")
+                assert done.returncode == 0
+            else:
+                assert stretta(protocol, "client", "-q", "-p", str(port), "ciao").stdout == b"CIAO"
+        process.terminate()
+        error = process.communicate(timeout=PATIENCE)[1]
+        assert process.returncode == 0
+    assert (
+        error
+        == "stretta: standard output takes nothing more: its reader has gone. Going on without.\n"
+    )
+
+
+def test_ctrl_c_from_the_first_moment():
+    """The signal comes while modules load: one of them sends it."""
+    code = (
+        "import os, signal, sys\n"
+        "class Hook:\n"
+        "    def find_spec(self, name, path, target=None):\n"
+        "        if name == 'click':\n"
+        "            os.kill(os.getpid(), signal.SIGINT)\n"
+        "sys.meta_path.insert(0, Hook())\n"
+        "from stretta.__main__ import main\n"
+        "main()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False)
+    assert (done.returncode, done.stderr) == (130, b"")
+
+
+def test_a_failing_service_cannot_forge_the_log(tmp_path):
+    (tmp_path / "mine.py").write_text("def boom(data):\n    raise ValueError(data.decode())\n")
+    words = ["tcp", "server", "--service", "mine:boom"]
+    with Running(*words, cwd=tmp_path) as server:
+        stretta("tcp", "client", "-p", str(server.port), "x\nServer stopped: nobody came\n\x1b[2J")
+        line = server.expect("^Dropped")[0]
+        assert server.stop() == 0
+        dropped = next(one for one in server.lines if one.startswith(line))
+        assert dropped.endswith("ValueError: x Server stopped: nobody came \\x1b[2J")
+
+
+def test_debug_comes_first_too():
+    done = stretta("--debug", "tcp", "clinet")
+    assert done.returncode == 2
+    assert b"Did you mean client?" in done.stderr and b"Traceback" not in done.stderr

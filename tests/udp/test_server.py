@@ -226,3 +226,11 @@ def test_two_servers_and_a_forged_datagram_fall_silent(service):
         timeout=60,
     )
     assert done.stdout == "silent\n", done.stderr
+
+
+def test_a_service_that_answers_no_bytes_fails_and_counts_no_reply():
+    with serving(udp.serve(lambda data: data.decode())) as server, client(server) as sock:
+        for _ in range(3):
+            sock.send(b"x")
+        until(lambda: server.counts["failed"] == 3)
+        assert server.counts["replies"] == 0

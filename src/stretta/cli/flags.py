@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import click
 
@@ -35,6 +35,29 @@ class Host(click.ParamType[str]):
         return parse_host(value)
 
 
+class Number(click.ParamType[float]):
+    """A number that makes sense: finite, above zero or not below it, and not beyond ``MOST``."""
+
+    MOST: ClassVar[dict[type, float]] = {int: 2**63 - 1, float: 1e6}
+    """Of a size in bytes, and of seconds: poll(2) counts milliseconds, in a C int."""
+
+    def __init__(self, kind: type, *, zero: bool) -> None:
+        self._kind, self._zero = kind, zero
+        self.name = "integer" if kind is int else "number"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> float:
+        """Return the number; fails with what is wrong with it."""
+        try:
+            number: float = self._kind(value)
+        except (ValueError, OverflowError):
+            self.fail(f"{value!r} is no {self.name}.", param, ctx)
+        most = self.MOST[self._kind]
+        if not (number >= 0 if self._zero else number > 0) or not number <= most:  # also not NaN
+            least = "at least 0" if self._zero else "more than 0"
+            self.fail(f"{value} is not {least} and at most {most:,.0f}.", param, ctx)
+        return number
+
+
 def flags_of(options: type) -> Callable[[F], F]:
     """Give a command a flag for each field of a dataclass of options."""
 
@@ -47,7 +70,7 @@ def flags_of(options: type) -> Callable[[F], F]:
             several = isinstance(field.default, tuple)
             click.option(
                 f"--{name}/--no-{name}" if off_too else f"--{name}",
-                type=kind,
+                type=Number(kind, zero=facts["zero"]) if kind in (int, float) else kind,
                 is_flag=kind is bool,
                 multiple=several,
                 default=field.default,

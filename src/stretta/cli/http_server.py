@@ -9,7 +9,8 @@ import click
 
 from stretta.cli.flags import end_flags, flags_of, parse_end, take, talk_flags, workers_flag
 from stretta.cli.main import Command
-from stretta.cli.talk import Talk, write_out
+from stretta.cli.serving import run_server
+from stretta.cli.talk import Talk
 from stretta.errors import UsageError
 from stretta.http.access import AccessLog, LogFormat
 from stretta.http.server import serve
@@ -19,13 +20,15 @@ from stretta.services import load
 
 __all__ = ["command"]
 
+DEFAULT_PORT = "8080"
+
 
 @click.command(cls=Command, name="server")
 @click.argument("port_argument", metavar="[PORT]", required=False)
 @click.option(
     "-d", "--directory", default=".", metavar="DIR", show_default=True, help="Folder to serve."
 )
-@end_flags("0.0.0.0", 8080, "to listen on", "PORT")  # noqa: S104 - the lecture's default
+@end_flags("0.0.0.0", int(DEFAULT_PORT), "to listen on", "PORT")  # noqa: S104 - the lecture's default
 @click.option(
     "--service",
     metavar="NAME",
@@ -69,11 +72,16 @@ def command(
       stretta http server --tls --auth anna:secret
       stretta http server -a 127.0.0.1 --service upper
     """
-    number = parse_end(port_argument or port, any_port=any_port)
+    if port_argument and port not in (DEFAULT_PORT, port_argument):
+        raise UsageError(f"there are two ports, {port_argument} and {port}", hint="Leave one out.")
+    port = port_argument or port
+    number = parse_end(port, any_port=any_port)
     if not os.path.isdir(directory):
-        raise UsageError(f"cannot serve {directory}", "there is no such folder")
+        found = os.path.exists(directory)
+        why = "it is no folder" if found else "there is no such folder"
+        raise UsageError(f"cannot serve {directory}", why)
     talk = Talk(quiet=quiet, as_json=as_json)
-    serve(
+    server = serve(
         directory, address, number,
         service=load(service) if service else None,
         options=take(SiteOptions, options),
@@ -81,13 +89,14 @@ def command(
         limits=take(HttpLimits, options),
         watch=Announcer(talk) if qr else talk.watch,
         access=access_log(talk, log_format),
-    ).run(workers=workers)  # fmt: skip
+    )  # fmt: skip
+    run_server(server, port, workers)
 
 
 def access_log(talk: Talk, form: str) -> AccessLog | None:
     """Return the log that was asked for: on stderr, or on stdout where all that is said is JSON."""
     if talk.as_json:
-        return AccessLog(lambda lines: write_out(lines + "\n"), "json")
+        return AccessLog(lambda lines: talk.pour(lines + "\n"), "json")
     if talk.quiet or form == "off":
         return None
     return AccessLog(talk.say, cast("LogFormat", form))

@@ -16,6 +16,7 @@ from stretta import __version__
 from stretta.address import PortError
 from stretta.cli.terminal import paint
 from stretta.errors import StrettaError, UsageError
+from stretta.escape import escape
 
 __all__ = ["Command", "main"]
 
@@ -26,7 +27,11 @@ class Command(click.Command):
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Read the options, noting the usage on what is wrong with them."""
         with _usage_noted(ctx):
-            return super().parse_args(ctx, args)
+            try:
+                return super().parse_args(ctx, args)
+            except click.UsageError as error:
+                error.ctx = error.ctx or ctx
+                raise
 
     def invoke(self, ctx: click.Context) -> object:
         """Run the command, noting its usage on what it finds wrong with the options."""
@@ -143,6 +148,9 @@ ROOT = Root(
         "trace": ("trace", "See the calls and segments of a program on this machine."),
     },
 )
+click.option("--debug", is_flag=True, expose_value=False, help="Show the traceback of an error.")(
+    ROOT
+)
 click.version_option(__version__, "-V", "--version", message="stretta %(version)s")(ROOT)
 
 
@@ -159,7 +167,6 @@ def main() -> NoReturn:
         status = error.exit_code
         _say(error.format_message())
     except click.ClickException as error:
-        _reraise_for_debug()
         status = error.exit_code
         ctx = getattr(error, "ctx", None)
         _say(_headline(error.format_message()))
@@ -188,7 +195,7 @@ def main() -> NoReturn:
 
 
 def _headline(message: str) -> str:
-    return f"{paint('stretta:', 'red', sys.stderr)} {message}"
+    return f"{paint('stretta:', 'red', sys.stderr)} {escape(message)}"
 
 
 def _more_help(ctx: click.Context) -> str:

@@ -12,12 +12,14 @@ SENTENCE = "Input lowercase sentence: "
 """The lecture's prompt."""
 
 
-def ask_line(prompt: str) -> str | None:
+def ask_line(prompt: str, *, quiet: bool = False) -> str | None:
     """Return the line that was typed, without its end, or None at the end of the input (Ctrl-D).
 
     The prompt is talk: it goes to stderr unless stdout is the same terminal, where readline, which
-    gives editing and history, puts it.
+    gives editing and history, puts it. ``quiet`` asks without it.
     """
+    if quiet:
+        prompt = ""
     if sys.stdin.errors != "surrogateescape":  # it cannot be changed after the first read
         sys.stdin.reconfigure(errors="surrogateescape")  # type: ignore[union-attr]
     if is_terminal(sys.stdin) and is_terminal(sys.stdout):

@@ -10,6 +10,7 @@ from typing import Any
 
 from stretta.cli.terminal import is_terminal, paint
 from stretta.errors import OutputError, StrettaError
+from stretta.escape import escape
 from stretta.reports import Report, Watch
 
 __all__ = ["Talk", "complain", "person_reads", "write_out"]
@@ -20,13 +21,26 @@ class Talk:
 
     def __init__(self, *, quiet: bool, as_json: bool) -> None:
         self.quiet, self.as_json = quiet, as_json
+        self._deaf = False
 
     def __call__(self, report: Report) -> None:
-        """Say a report: its line, or its object."""
-        if self.as_json:
-            self.data(report.as_json())
-        else:
+        """Say a report: its line, or its object; a conversation goes on when nobody listens."""
+        if not self.as_json:
             self.say(str(report))
+        else:
+            self.pour(_line(report.as_json()))
+
+    def pour(self, lines: str) -> None:
+        """Write a log to stdout; where that cannot be, say so once and go on without it."""
+        if not self._deaf:
+            try:
+                write_out(lines)
+            except (OSError, OutputError) as error:
+                self._deaf = True
+                why = getattr(error, "why", "") or "its reader has gone"
+                complain(
+                    OutputError("standard output takes nothing more", why, "Going on without.")
+                )
 
     @property
     def watch(self) -> Watch | None:
@@ -45,9 +59,7 @@ class Talk:
 
     def data(self, fields: dict[str, Any]) -> None:
         """Print one JSON object on stdout. Raises OutputError."""
-        import json  # noqa: PLC0415 - a client that prints text starts without it
-
-        write_out(json.dumps(fields, ensure_ascii=False).encode() + b"\n")
+        write_out(_line(fields))
 
     def piece(self, data: bytes | memoryview) -> None:
         """Print one piece of a reply as a JSON object: ``text``, or ``base64`` if it is none."""
@@ -62,6 +74,12 @@ class Talk:
         self.data(fields)
 
 
+def _line(fields: dict[str, Any]) -> str:
+    import json  # noqa: PLC0415 - a client that prints text starts without it
+
+    return json.dumps(fields, ensure_ascii=False) + "\n"
+
+
 def complain(error: StrettaError) -> None:
     """Print an error after which the command goes on."""
     if "--debug" in sys.argv:
@@ -69,7 +87,8 @@ def complain(error: StrettaError) -> None:
 
         traceback.print_exception(error)
     with contextlib.suppress(OSError):  # nobody listens
-        print(f"{paint('stretta:', 'red', sys.stderr)} {error}", file=sys.stderr)  # noqa: T201
+        line = f"{paint('stretta:', 'red', sys.stderr)} {escape(str(error))}"
+        print(line, file=sys.stderr)  # noqa: T201
 
 
 def person_reads() -> bool:

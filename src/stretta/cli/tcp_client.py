@@ -13,11 +13,15 @@ from stretta.cli.main import Command
 from stretta.cli.prompt import SENTENCE, ask_line
 from stretta.cli.talk import Talk, person_reads, write_out
 from stretta.cli.terminal import is_terminal
+from stretta.errors import ReplyEndedEarly, UsageError
 from stretta.escape import TerminalText
 from stretta.options import ClientTls, StreamPatience
 from stretta.tcp.client import Conversation, Sink, connect
 
 __all__ = ["command"]
+
+LONG_LINE = 4096
+"""Characters of a line that are shown before its end has come."""
 
 
 @click.command(cls=Command, name="client")
@@ -55,12 +59,14 @@ def command(
     tls = take(ClientTls, options)
     talk = Talk(quiet=quiet, as_json=as_json)
     what: bytes | int | None
+    if interactive and message:
+        raise UsageError("-i asks for sentences", "there is one in the arguments", "Leave one out.")
     if interactive:
         what = None
     elif message:
         what = os.fsencode(" ".join(message))
     elif is_terminal(sys.stdin):
-        sentence = ask_line(SENTENCE)
+        sentence = ask_line(SENTENCE, quiet=talk.watch is None or as_json)
         if sentence is None:
             return
         what = sentence.encode(errors="surrogateescape")
@@ -78,16 +84,26 @@ def command(
 
 
 def talk_line_by_line(conversation: Conversation, talk: Talk) -> None:
-    """Send each line that is typed, and show the line that comes back."""
-    while (sentence := ask_line(SENTENCE)) is not None:
+    """Send each line that is typed, and show the line that comes back.
+
+    Raises ReplyEndedEarly when the server closes instead of answering.
+    """
+    silent = talk.quiet or talk.as_json
+    while (sentence := ask_line(SENTENCE, quiet=silent)) is not None:
         conversation.send(sentence.encode(errors="surrogateescape") + b"\n")
         reply = conversation.receive_until(b"\n")
-        show = Reply(talk)
-        show.piece(memoryview(reply.removesuffix(b"\n") if show.decorated else reply))
-        show.end()
-        if not reply.endswith(b"\n"):
-            talk.say("The server has closed the connection.")
-            return
+        whole = reply.endswith(b"\n")
+        if reply:
+            show = Reply(talk)
+            show.piece(memoryview(reply.removesuffix(b"\n") if show.decorated else reply))
+            show.end()
+        if not whole:
+            raise ReplyEndedEarly(
+                f"the server closed the connection {'in' if reply else 'before'} its answer to"
+                f" {sentence!r}",
+                "it serves one request a connection, was silent for too long, or was stopped",
+                "Ask again, or without -i.",
+            )
 
 
 class Reply:
@@ -95,9 +111,9 @@ class Reply:
 
     def __init__(self, talk: Talk) -> None:
         self.decorated = person_reads() and not talk.as_json
-        self._started = False
         self._text = TerminalText()
-        self._quiet = talk.quiet
+        self._line = "" if talk.quiet else "Received reply <"
+        self._last = "\n" if talk.quiet else ">\n"
         self.piece: Sink = self._show
         if talk.as_json:
             self.piece = talk.piece
@@ -105,12 +121,16 @@ class Reply:
             self.piece = write_out
 
     def _show(self, piece: memoryview) -> None:
-        if not self._started:
-            self._started = True
-            write_out("" if self._quiet else "Received reply <")
-        write_out(self._text.feed(piece))
+        # whole lines at once: a server on the same terminal may be writing its own between them
+        self._line += self._text.feed(piece)
+        lines, end, rest = self._line.rpartition("\n")
+        if len(rest) > LONG_LINE:
+            lines, end, rest = self._line, "", ""
+        if lines or end:
+            write_out(lines + end)
+            self._line = rest
 
     def end(self) -> None:
         """Close the lecture's bracket, or end the line, where a person reads."""
-        if self._started:
-            write_out(self._text.finish() + ("\n" if self._quiet else ">\n"))
+        if self.decorated:
+            write_out(self._line + self._text.finish() + self._last)

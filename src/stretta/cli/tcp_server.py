@@ -16,6 +16,7 @@ from stretta.cli.flags import (
     workers_flag,
 )
 from stretta.cli.main import Command
+from stretta.cli.serving import run_server
 from stretta.cli.talk import Talk
 from stretta.options import ServerTls, StreamLimits
 from stretta.services import load
@@ -63,7 +64,8 @@ def command(
     limits = take(StreamLimits, options)
     talk = Talk(quiet=quiet, as_json=as_json)
     tls = take(ServerTls, options)
-    serve(
+    server = serve(
         load(service), address, number,
         framing=framing, limits=limits, tls=tls, watch=talk.watch,
-    ).run(workers=workers)  # fmt: skip
+    )  # fmt: skip
+    run_server(server, port, workers)

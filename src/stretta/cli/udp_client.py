@@ -51,7 +51,7 @@ def command(
     if message:
         data = os.fsencode(" ".join(message))
     elif is_terminal(sys.stdin):
-        sentence = ask_line(SENTENCE)
+        sentence = ask_line(SENTENCE, quiet=quiet or as_json)
         if sentence is None:
             return
         data = sentence.encode(errors="surrogateescape")

@@ -16,6 +16,7 @@ from stretta.cli.flags import (
     workers_flag,
 )
 from stretta.cli.main import Command
+from stretta.cli.serving import run_server
 from stretta.cli.talk import Talk
 from stretta.options import DatagramLimits
 from stretta.services import load
@@ -51,4 +52,5 @@ def command(
     number = parse_end(port, any_port=any_port)
     limits = take(DatagramLimits, options)
     talk = Talk(quiet=quiet, as_json=as_json)
-    serve(load(service), address, number, limits=limits, watch=talk.watch).run(workers=workers)
+    server = serve(load(service), address, number, limits=limits, watch=talk.watch)
+    run_server(server, port, workers)

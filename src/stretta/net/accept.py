@@ -46,7 +46,7 @@ class Acceptor:
         self._connect = _connector(self._loop)
         self._starting: set[asyncio.Future[Any]] = set()
         self._pause: asyncio.TimerHandle | None = None
-        sock.listen(backlog)
+        sock.listen(min(backlog, 2**31 - 1))
         self._resume()
 
     def close(self) -> None:

@@ -16,7 +16,7 @@ from stretta.errors import NetworkError, StrettaError, TimedOut
 from stretta.net.resolve import Target, name_error, resolve
 from stretta.reports import Connecting, LookedUp, NotReached, Unanswered, Watch
 
-__all__ = ["cannot_reach", "dial", "dial_async", "interleave", "peer_of"]
+__all__ = ["cannot_reach", "dial", "dial_async", "interleave", "peer_of", "start_hint"]
 
 ATTEMPT_DELAY = 0.25
 """Seconds before the next address is tried beside the last (RFC 8305 section 5)."""
@@ -229,9 +229,7 @@ def cannot_reach(
     what = f"cannot reach {host} port {port}"
     codes = [error.errno or 0 for error in failed]
     if errno.ECONNREFUSED in codes:
-        flag = "" if port in USER_PORTS else " --any-port"
-        hint = f"To start a server: {server} -p {port}{flag}" if server else ""
-        return NetworkError(what, REASONS[errno.ECONNREFUSED], hint)
+        return NetworkError(what, REASONS[errno.ECONNREFUSED], start_hint(server, host, port))
     if errno.ETIMEDOUT in codes:
         return TimedOut(
             what,
@@ -241,6 +239,21 @@ def cannot_reach(
     code = codes[0] if codes else 0
     why = REASONS.get(code) or os.strerror(code).lower()
     return NetworkError(what, why, "Check the address with: ip route get " + host)
+
+
+def start_hint(server: str, host: str, port: int) -> str:
+    """Return the command that starts a server where nobody listened.
+
+    >>> start_hint("stretta udp server", "::1", 53)
+    'To start a server: stretta udp server -a :: -p 53 --any-port'
+    """
+    if not server:
+        return ""
+    if not port:
+        return "No server can be at port 0; give its own with -p."
+    address = " -a ::" if ":" in host else ""
+    flag = "" if port in USER_PORTS else " --any-port"
+    return f"To start a server: {server}{address} -p {port}{flag}"
 
 
 class HasPeer(Protocol):

@@ -80,6 +80,13 @@ def _look_up(host: str, port: int, kind: int, family: int, flags: int) -> list[T
 
 def name_error(host: str, error: Exception) -> NetworkError:
     """Return the error for a name that getaddrinfo() did not find."""
+    address, percent, zone = host.partition("%")
+    if percent and ":" in address:
+        return NetworkError(
+            f"cannot find {address}",
+            f"this machine has no interface {zone!r}",
+            "To see its interfaces: ip link",
+        )
     again = isinstance(error, socket.gaierror) and error.errno == socket.EAI_AGAIN
     return NetworkError(
         f"cannot find {host}",

@@ -16,6 +16,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from stretta.address import Endpoint
+from stretta.escape import one_line
 from stretta.net.listen import bind
 from stretta.net.loop import run
 from stretta.reports import Dropped, Stopped, Stopping, Waiting, Watch
@@ -115,14 +116,15 @@ class Server(ABC):
         self._close()
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self.drain_timeout
-        still_open = self._wind_up()
-        if still_open:
-            self.watch(Stopping(still_open, self.drain_timeout))
+        still_open, told = self._wind_up(), False
         while still_open and (left := deadline - loop.time()) > 0 and not ended.is_set():
             try:
                 await asyncio.wait_for(ended.wait(), min(left, WIND_UP_EVERY))
             except TimeoutError:
                 still_open = self._wind_up()
+                if still_open and not told:  # what was at rest has ended, and is not counted
+                    told = True
+                    self.watch(Stopping(still_open, self.drain_timeout))
         self.abort()
         await asyncio.sleep(0)  # what was aborted says so in the loop's next turn
         self.watch(Stopped(dict(self.counts)))
@@ -228,7 +230,7 @@ class Server(ABC):
         self.counts[name] += 1
         if name not in self._told:
             self._told.add(name)
-            self.watch(Dropped(client, why))
+            self.watch(Dropped(client, one_line(why)))
 
     def _tick(self) -> None:
         """Be called about once a second: let the next refusal of each kind be reported."""

@@ -107,11 +107,12 @@ class Connection(asyncio.Protocol):
         self.server.dropped(self.peer, "insecure", why)
 
     def drop(self, name: str, why: str) -> None:
-        """Reset the connection, count it under ``name`` and report why.
-
-        A reset tells the peer that this is no orderly end (RFC 9293 section 3.10.5).
-        """
+        """Reset the connection (RFC 9293 section 3.10.5), count it under ``name``, report why."""
         self.server.dropped(self.peer, name, why)
+        self.reset()
+
+    def reset(self) -> None:
+        """End the connection at once, and let the peer know that this is no orderly end."""
         sock = self.transport.get_extra_info("socket")
         if sock is not None:
             with suppress(OSError):
@@ -274,7 +275,7 @@ def tick_length(limits: ConnectionLimits) -> float:
     >>> tick_length(ConnectionLimits()), tick_length(ConnectionLimits(idle_timeout=0.4))
     (1.0, 0.1)
     """
-    return min(1.0, limits.idle_timeout / 4, limits.stall_timeout / 4)
+    return max(0.01, min(1.0, limits.idle_timeout / 4, limits.stall_timeout / 4))
 
 
 def descriptors() -> int:

@@ -28,7 +28,7 @@ class DatagramPatience:
     """How long a UDP client waits, and how often it repeats itself."""
 
     timeout: float = option(1.0, "wait for a reply before sending again", unit="seconds")
-    retries: int = option(3, "how often an unanswered datagram is sent again", kind=int)
+    retries: int = option(3, "how often an unanswered datagram is sent again", kind=int, zero=True)
     max_reply: int = option(
         65_535,
         "longest reply that is taken whole; a longer one is an error",

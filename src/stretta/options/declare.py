@@ -8,8 +8,17 @@ from typing import Any
 __all__ = ["option"]
 
 
-def option(default: Any, words: str, *, unit: str = "", kind: type | None = None) -> Any:
+def option(
+    default: Any,
+    words: str,
+    *,
+    unit: str = "",
+    kind: type | None = None,
+    zero: bool = False,
+) -> Any:
     """Declare one option: its default, what it is for, its unit, and the type of its value.
+
+    A number is above zero, or with ``zero`` not below it.
 
     Without a type, what is on or off is a bool, what is text or text repeated is a str, and
     everything else a float.
@@ -22,4 +31,6 @@ def option(default: Any, words: str, *, unit: str = "", kind: type | None = None
             if isinstance(default, str | tuple)
             else float
         )
-    return field(default=default, metadata={"words": words, "unit": unit, "kind": kind})
+    return field(
+        default=default, metadata={"words": words, "unit": unit, "kind": kind, "zero": zero}
+    )

@@ -31,7 +31,9 @@ class HttpPatience:
 class HttpClientLimits:
     """What an HTTP client takes from a server."""
 
-    max_redirects: int = option(20, "redirects that are followed, one after the other", kind=int)
+    max_redirects: int = option(
+        20, "redirects that are followed, one after the other", kind=int, zero=True
+    )
     max_size: int | None = option(
         None,
         "largest body; no limit unless given, but 1073741824 for one that was compressed or is"

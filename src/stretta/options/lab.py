@@ -48,8 +48,7 @@ class WireOptions:
     )  # fmt: skip
     seed: int | None = option(
         None, "what chance begins with: the same seed, the same fates; random unless given",
-        kind=int,
-    )  # fmt: skip
+        kind=int, zero=True)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,11 +59,12 @@ class LabOptions:
         10.0,
         "longest wait for the server to listen; 0 starts the client at once",
         unit="seconds",
+        zero=True,
     )
     until: str = option(
         "client", "when the lab ends: client or server (has ended), or a time, as 5s", unit="end",
         kind=str,
     )  # fmt: skip
     settle: float = option(
-        0.3, "silence on the wire that the lab waits for before it ends", unit="seconds"
+        0.3, "silence on the wire that the lab waits for before it ends", unit="seconds", zero=True
     )

@@ -39,6 +39,7 @@ class ConnectionLimits:
         30.0,
         "time that open conversations get to end when the server is stopped",
         unit="seconds",
+        zero=True,
     )
 
 
@@ -63,7 +64,11 @@ class HttpLimits(ConnectionLimits):
         20.0, "longest silence in the middle of a request's body", unit="seconds"
     )
     body_rate: int = option(
-        500, "slowest that a request's body may arrive", unit="bytes per second", kind=int
+        500,
+        "slowest that a request's body may arrive",
+        unit="bytes per second",
+        kind=int,
+        zero=True,
     )
     max_request_line: int = option(
         8192, "longest request line; longer gets 414", unit="bytes", kind=int
@@ -77,13 +82,18 @@ class HttpLimits(ConnectionLimits):
     )
     max_headers: int = option(100, "headers of one request, or trailers; more gets 431", kind=int)
     max_body: int = option(
-        1_048_576, "longest body that a service is given; longer gets 413", unit="bytes", kind=int
+        1_048_576,
+        "longest body that a service is given; longer gets 413",
+        unit="bytes",
+        kind=int,
+        zero=True,
     )
     max_discard: int = option(
         65_536,
         "longest body that is thrown away where none is wanted; longer gets 413",
         unit="bytes",
         kind=int,
+        zero=True,
     )
     max_requests: int = option(10_000, "requests over one connection; then it is closed", kind=int)
 
@@ -104,4 +114,5 @@ class DatagramLimits:
         30.0,
         "time that an async service gets to answer when the server is stopped",
         unit="seconds",
+        zero=True,
     )

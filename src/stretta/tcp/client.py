@@ -382,19 +382,31 @@ class Tally:
             self.cut, ConnectionResetError | BrokenPipeError
         ):
             raise NetworkError("the connection broke", os.strerror(self.cut.errno or 0).lower())
-        if self.cut is not None and not self.answered:
+        sent, answered = self.sent, self.answered
+        if self.cut is not None and not answered:
             raise NetworkError(
                 "the server reset the connection",
-                f"it closed without reading what we sent ({self.sent} bytes), and answered nothing",
-                "Does the server speak this protocol? Its own messages may tell.",
+                f"it answered none of the {sent} bytes that were sent"
+                if sent
+                else "before anything was said",
+                "It may serve too many already, have failed, or speak another protocol: its own"
+                " messages may tell.",
             )
-        total = self.sent if self.total is None else self.total
+        total = sent if self.total is None else self.total
+        what = f"the server closed the connection after {answered} of {total} bytes were answered"
+        if self.cut is None:
+            raise ReplyEndedEarly(
+                what,
+                "it did not wait for the end of the input",
+                "It was silent for too long (a server's idle limit), was stopped, or serves one"
+                " recv() a connection.",
+                reply=reply,
+            )
         raise ReplyEndedEarly(
-            f"the server closed the connection after {self.answered} of {total} bytes"
-            " were answered",
+            what,
             "it did not read all that was sent, and the rest is lost"
-            if self.cut
-            else "it did not wait for the end of the input",
+            if answered < total
+            else "it reset the connection, so more may be missing",
             "A server that calls recv() once and closes takes one piece of a stream for all of it.",
             reply=reply,
         )

@@ -90,6 +90,10 @@ class TcpServer(StreamServer):
         )
 
 
+LINGER = 1.0
+"""Seconds from a refusal to the reset that tells of it."""
+
+
 class Answering(Connection):
     """One connection and a plain service: what arrives is answered before anything else."""
 
@@ -117,9 +121,9 @@ class Answering(Connection):
 
     def _take(self, data: bytes) -> None:
         """Answer what has no quick answer: the first bytes, split characters, other services."""
-        if not self._received:
-            self._begin()
         framing = self._framing
+        if not self._received and not isinstance(framing, Refused):
+            self._begin()
         try:
             for request, end in framing.feed(data):
                 self._answer(request, end)
@@ -136,7 +140,8 @@ class Answering(Connection):
                 self._answer(request, end)
         except Exception as error:  # noqa: BLE001
             self._failed(error)
-        self._finish()
+        if not isinstance(self._framing, Refused):
+            self._finish()
         return True  # we close it ourselves, when all is answered
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -157,11 +162,12 @@ class Answering(Connection):
     def _finish(self) -> None:
         self.transport.close()  # after what is still to be sent
 
-    def _refuse_more(self) -> None:
-        # closing with unread bytes would reset the connection, and the replies with it: say that
-        # we are done, and throw away what still comes until the client closes or the tick does
-        self._framing = Refused()
-        self.transport.write_eof()
+    def _refuse_more(self, why: str) -> None:
+        # a reset tells the client that not all was answered; it comes a moment later, so that the
+        # replies to the lines before arrive first
+        self._framing, self._received = Refused(), False
+        self.server.dropped(self.peer, "too_long", why)
+        asyncio.get_running_loop().call_later(LINGER, self.reset)
 
     def _begin(self) -> None:
         self._received = True
@@ -178,25 +184,16 @@ class Answering(Connection):
 
     def _failed(self, error: Exception) -> None:
         if isinstance(error, LineTooLong):
-            self.server.dropped(self.peer, "too_long", str(error))
-            self._refuse_more()
+            self._refuse_more(str(error))
         else:
             self.drop("failed", f"the service failed with {type(error).__name__}: {error}")
 
 
 class Refused:
-    """The framing of a connection that is not listened to any more; it takes so much, then ends."""
-
-    PATIENCE = 1 << 20
-
-    def __init__(self) -> None:
-        self._taken = 0
+    """The framing of a connection that is not listened to any more."""
 
     def feed(self, data: bytes) -> tuple[()]:
-        """Throw the data away. Raises ValueError when there is no end to it."""
-        self._taken += len(data)
-        if self._taken > self.PATIENCE:
-            raise ValueError("it went on sending after it was told to stop")
+        """Throw the data away."""
         return ()
 
     def finish(self) -> tuple[()]:

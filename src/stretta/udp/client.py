@@ -13,7 +13,7 @@ import time
 
 from stretta.address import Endpoint
 from stretta.errors import InvalidReply, NetworkError, StrettaError, TimedOut, TooLong
-from stretta.net.dial import cannot_reach, interleave, peer_of
+from stretta.net.dial import cannot_reach, interleave, peer_of, start_hint
 from stretta.net.resolve import Target, resolve
 from stretta.options import DatagramPatience
 from stretta.reports import Asked, Resending, Watch
@@ -136,7 +136,7 @@ def check_fits(message: bytes, target: Target) -> None:
 
 def receive(sock: socket.socket, most: int) -> bytes:
     """Return the datagram that has come. Raises InvalidReply when it is longer than ``most``."""
-    data, _, flags, _ = sock.recvmsg(most)
+    data, _, flags, _ = sock.recvmsg(min(most, 65_536))  # no datagram is longer
     if flags & socket.MSG_TRUNC:
         raise InvalidReply(
             "the reply was cut",
@@ -189,6 +189,6 @@ def _unanswered(
         return NetworkError(
             f"cannot reach {host} port {port}",
             "connection refused (ICMP port unreachable). Nothing is listening there",
-            f"To start a server: {SERVER} -p {port}",
+            start_hint(SERVER, host, port),
         )
     return cannot_reach(host, port, failed, timeout=patience.timeout, server=SERVER)
