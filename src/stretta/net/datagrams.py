@@ -268,9 +268,6 @@ class DatagramServer(Server):
         except OSError as error:
             self._unsent(error, len(reply), to)
             return
-        except TypeError:  # a service gave something that is no bytes
-            self.counts["replies"] -= 1
-            raise
         if self.watched:
             self.watch(Sent(Endpoint.from_sockaddr(to.address)))
 

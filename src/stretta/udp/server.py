@@ -65,7 +65,7 @@ class UdpServer(DatagramServer):
             self._answer_later(data, reply_to)
             return
         try:
-            reply = cast("bytes | None", self._service(data))
+            reply = self._ask_service(data)
             if reply is not None:
                 self.reply(data, reply, reply_to)
         except Exception as error:  # noqa: BLE001 - a service can fail in any way, the server not
@@ -80,14 +80,19 @@ class UdpServer(DatagramServer):
         replies = list(map(quick, requests))
         if all(replies):
             return replies
-        service = cast("Callable[[bytes], bytes | None]", self._service)
         for number, data in enumerate(requests):
             if replies[number] is None:
                 try:
-                    replies[number] = service(data)
+                    replies[number] = self._ask_service(data)
                 except Exception as error:  # noqa: BLE001
                     fail(number, error)
         return replies
+
+    def _ask_service(self, data: bytes) -> bytes | None:
+        reply = cast("object", self._service(data))
+        if reply is None or isinstance(reply, bytes):
+            return reply
+        raise TypeError(f"its reply is {type(reply).__name__}, not bytes")
 
     def _answer_later(self, data: bytes, reply_to: ReplyTo) -> None:
         if len(self._at_work) >= self.limits.max_pending:
