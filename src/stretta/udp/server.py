@@ -89,10 +89,7 @@ class UdpServer(DatagramServer):
         return replies
 
     def _ask_service(self, data: bytes) -> bytes | None:
-        reply = cast("object", self._service(data))
-        if reply is None or isinstance(reply, bytes):
-            return reply
-        raise TypeError(f"its reply is {type(reply).__name__}, not bytes")
+        return _checked(self._service(data))
 
     def _answer_later(self, data: bytes, reply_to: ReplyTo) -> None:
         if len(self._at_work) >= self.limits.max_pending:
@@ -105,7 +102,7 @@ class UdpServer(DatagramServer):
     async def _work(self, data: bytes, reply_to: ReplyTo) -> None:
         service = cast("Callable[[bytes], Awaitable[bytes | None]]", self._service)
         try:
-            reply = await service(data)
+            reply = _checked(await service(data))
             if reply is not None:
                 self.reply(data, reply, reply_to)
         except Exception as error:  # noqa: BLE001
@@ -123,3 +120,10 @@ class UdpServer(DatagramServer):
         for task in self._at_work:
             task.cancel()
         super().abort()
+
+
+def _checked(reply: object) -> bytes | None:
+    """Return a service's reply. Raises TypeError if it is none."""
+    if reply is None or isinstance(reply, bytes):
+        return reply
+    raise TypeError(f"its reply is {type(reply).__name__}, not bytes")
