@@ -82,6 +82,21 @@ def test_sockets_and_the_event_loop_stay_in_their_rooms():
     [
         ("stretta.tcp", {"Conversation", "TcpServer", "ask", "ask_async", "connect", "serve"}),
         ("stretta.udp", {"UdpServer", "ask", "ask_async", "serve"}),
+        (
+            "stretta.http",
+            {
+                "AsyncClient",
+                "AsyncResponseStream",
+                "Client",
+                "Headers",
+                "HttpServer",
+                "Response",
+                "ResponseStream",
+                "get",
+                "get_async",
+                "serve",
+            },
+        ),  # fmt: skip
     ],
 )
 def test_public_names(module, names):

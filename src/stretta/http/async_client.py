@@ -130,7 +130,16 @@ class AsyncClient(BaseClient):
 
 
 class AsyncResponseStream:
-    """A response whose body is still coming; iterating gives its pieces, decoded."""
+    """A response whose body is still coming; iterating gives its pieces, decoded.
+
+    >>> import asyncio
+    >>> from stretta import http
+    >>> async def pieces(url):
+    ...     async with http.AsyncClient() as client, client.stream("GET", url) as stream:
+    ...         return [bytes(piece) async for piece in stream]
+    >>> asyncio.run(pieces(getfixture("hello_url")))
+    [b'ciao']
+    """
 
     def __init__(self, exchange: Exchange) -> None:
         self.exchange = exchange

@@ -193,6 +193,11 @@ class ResponseStream:
     """A response whose body is still coming; iterating gives its pieces, decoded.
 
     A piece is valid until the next one is asked for.
+
+    >>> from stretta import http
+    >>> with http.Client() as client, client.stream("GET", getfixture("hello_url")) as stream:
+    ...     stream.head.status, [bytes(piece) for piece in stream]
+    (200, [b'ciao'])
     """
 
     def __init__(self, exchange: Exchange) -> None:

@@ -25,6 +25,11 @@ class Response:
     ``head.raw`` are the heads byte for byte, ``interim`` the heads of 1xx responses, ``server`` the
     address that answered, ``phases`` when what happened, in seconds since the beginning.
     ``history`` holds the redirects that led here.
+
+    >>> from stretta import http
+    >>> response = http.get(getfixture("hello_url"))
+    >>> response.status, response.body, response.received, response.history
+    (200, b'ciao', 4, ())
     """
 
     request: ClientRequest

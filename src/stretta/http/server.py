@@ -63,7 +63,16 @@ def serve(
 
 
 class HttpServer(StreamServer):
-    """What ``serve`` returns: ``urls``, ``port`` and ``counts`` tell what it is and did."""
+    """What ``serve`` returns: ``urls``, ``port`` and ``counts`` tell what it is and did.
+
+    >>> from stretta import http
+    >>> with http.serve(service=bytes.upper).in_background() as server:
+    ...     with http.Client() as client:
+    ...         client.request("POST", server.urls[0], body=b"ciao").text
+    'CIAO'
+    >>> server.counts["requests"]
+    1
+    """
 
     command = "stretta http server"
 
