@@ -17,7 +17,7 @@ FOUND = [
     ("handshake", "time-wait", "The server closed first"),
     ("not-blocking", "not-blocking", "EINPROGRESS"),
     ("lost-syn", "lost-syn", "connect() waited 1.0"),
-    ("lost-syn-ack", "lost-syn-ack", "the server's kernel sent it again 1.0"),
+    ("lost-syn-ack", "lost-syn-ack", "so the server's kernel answered again, 1.01 s later"),
     ("lost-handshake-ack", "lost-handshake-ack", "ack:1"),
     ("refused", "refused", "Nobody listens on port 9 of the server"),
     ("unanswered", "unanswered", "The SYN was sent twice"),

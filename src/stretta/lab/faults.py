@@ -97,6 +97,7 @@ class Faults:
         self.seed, self.start = seed, start
         self.ways = (Behaviour(), Behaviour())
         self.named: dict[str, list[tuple[str, Frames]]] = {}
+        self._said: dict[tuple[str, int], str] = {}  # the options as they were given
         for name, parse in (
             ("delay", parse_time),
             ("jitter", parse_time),
@@ -105,12 +106,12 @@ class Faults:
         ):
             for text in getattr(options, name):
                 direction, at = split_direction(name, text)
-                self._set(name, direction, parse(name, text, at))
+                self._set(name, direction, parse(name, text, at), text)
         for name in ("duplicate", "reorder", "corrupt"):
             for text in getattr(options, name):
                 direction, at = split_direction(name, text)
                 if text.rstrip().endswith("%"):
-                    self._set(name, direction, parse_share(name, text, at))
+                    self._set(name, direction, parse_share(name, text, at), text)
                 else:
                     self._name(name, text, parse_frames(name, text, at, direction))
         for name in ("drop", "rst"):
@@ -174,15 +175,15 @@ class Faults:
             self._mark(number, "lost", by)
             return
         if chance("loss", way_of.loss):
-            self._mark(number, "lost", f"--loss {way_of.loss * 100:g}%")
+            self._mark(number, "lost", self._said["loss", direction])
             return
         changed = False
         if (by := self._named("corrupt", direction, kinds)) or chance("corrupt", way_of.corrupt):
             changed = True
-            self._mark(number, "corrupted", by or "--corrupt")
+            self._mark(number, "corrupted", by or self._said["corrupt", direction])
             frame = with_one_bit_wrong(frame, self._draw(direction, kinds[0], nth, "bit"))
         if (by := self._named("reorder", direction, kinds)) or chance("reorder", way_of.reorder):
-            self._mark(number, "reordered", by or "--reorder")
+            self._mark(number, "reordered", by or self._said["reorder", direction])
             self._held[direction].append((number, frame, changed))
             self._hold_until[direction] = now + HOLD
             return
@@ -191,7 +192,7 @@ class Faults:
         if (by := self._named("duplicate", direction, kinds)) or chance(
             "duplicate", way_of.duplicate
         ):
-            self._mark(number, "duplicated", by or "--duplicate")
+            self._mark(number, "duplicated", by or self._said["duplicate", direction])
             self._travel(direction, number, frame, now, extra, changed=changed)
         self._release(direction, now)
 
@@ -236,7 +237,7 @@ class Faults:
         leaves = now
         if way.rate:
             if self._queued[direction] >= self._queue:
-                self._mark(number, "queue-full", "--rate")
+                self._mark(number, "queue-full", self._said["rate", direction])
                 return
             leaves = max(now, self._free_at[direction])
             leaves += len(frame) * 8 * 1_000_000_000 // way.rate
@@ -279,9 +280,10 @@ class Faults:
         text = f"{self.seed}/{direction}/{kind}/{nth}/{effect}".encode()
         return int.from_bytes(blake2b(text, digest_size=8).digest(), "big") / 2**64
 
-    def _set(self, name: str, direction: int | None, value: float) -> None:
+    def _set(self, name: str, direction: int | None, value: float, text: str) -> None:
         for way in (0, 1) if direction is None else (direction,):
             setattr(self.ways[way], name, value)
+            self._said[name, way] = f"--{name} {text}"
 
     def _name(self, name: str, text: str, frames: Frames) -> None:
         if name == "rst" and frames.kind in ("udp", "icmp", "fragment"):

@@ -58,8 +58,9 @@ class Calls:
         self._descriptors = Descriptors()
         self._sockets: list[tuple[Call, Socket]] = []
         self._ready: list[tuple[Call, list[Socket]]] = []
+        self._watched: list[list[Socket]] = []
         self._programs: dict[int, str] = {}
-        self._numbers: dict[int, int] = {}  # of sockets, which all stay alive in self._sockets
+        self._numbers: dict[int, int] = {}  # of sockets, which all stay alive
 
     def take(self, line: Line) -> None:
         """Add what one line of strace says."""
@@ -96,6 +97,7 @@ class Calls:
             call.ready = tuple(dict.fromkeys(flow for flow in flows if flow))
             if len(call.ready) == 1:
                 call.flow = call.ready[0]
+            call.local = next((s.local for s in sockets if s.listening), None)
 
     def _flow(self, protocol: str, local: Address | None, peer: Address | None) -> Flow | None:
         if not local or not peer or not local[1] or not peer[1]:
@@ -128,9 +130,12 @@ class Calls:
     def _add(self, call: Call, socket: Socket | None) -> None:
         self.calls.append(call)
         if socket is not None:
-            call.socket = self._numbers.setdefault(id(socket), len(self._numbers))
+            call.socket = self._number(socket)
             call.protocol = socket.protocol
             self._sockets.append((call, socket))
+
+    def _number(self, socket: Socket) -> int:
+        return self._numbers.setdefault(id(socket), len(self._numbers))
 
     def _inherit_name(self, line: Line) -> None:
         if line.result:
@@ -189,6 +194,7 @@ class Calls:
             all_watched = [s for s in known.values() if s]
         if not all_watched:
             return
+        call.watches = tuple(dict.fromkeys(self._number(s) for s in all_watched))
         if len(all_watched) == 1:
             call.protocol = all_watched[0].protocol
         names = ", ".join(sorted({s.protocol.upper() for s in all_watched}))
@@ -196,6 +202,7 @@ class Calls:
         call.shown = f"{line.name}({many})"
         self.calls.append(call)
         self._ready.append((call, sockets))
+        self._watched.append(all_watched)
 
     def _socket(self, line: Line, text: str) -> Socket | None:
         return self._descriptors.socket(line.thread, text)

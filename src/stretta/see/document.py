@@ -122,6 +122,8 @@ def _to_event(fields: dict[str, Any]) -> Event:
             fields[name] = _to_packet(value)
         elif name == "arrivals":
             fields[name] = [Arrival(**each) for each in value]
+        elif name == "watches":
+            fields[name] = tuple(value)
         elif name in ("peer", "local") and value:
             fields[name] = (value[0], value[1])
     if kind is Frame:

@@ -57,7 +57,8 @@ class Call(Event):
     call's, ``error`` its errno by name. ``moved`` counts bytes of the
     conversation's data that it sent (``way`` out) or took (``way`` in); ``asked`` is how many it
     was given or had room for. ``data`` begins with those bytes, ``shown`` is the call as a person
-    would write it. ``ready`` names the flows that a poll() or the like was told of.
+    would write it. ``ready`` names the flows that a poll() or the like was told of, ``watches`` the
+    sockets that it waited for, and ``local`` where a listening socket among the ready ones listens.
     """
 
     end: int | None = None
@@ -80,6 +81,7 @@ class Call(Event):
     local: Address | None = None
     ready: tuple[Flow, ...] = ()
     socket: int = -1  # the same number for all calls on one socket of a host
+    watches: tuple[int, ...] = ()
     took: int = 0
     latest: int | None = None
 

@@ -8,6 +8,7 @@ Stream offsets count bytes from 0; relative sequence numbers are one more, as th
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from stretta.see.events import Call, Fault, Flow, Frame, Link, Process
@@ -95,6 +96,21 @@ class TcpStory:
     exits: list[Process] = field(default_factory=list)
     opener: str = "client"
     watched: frozenset[str] = frozenset()  # hosts whose programs' calls are seen
+    inherited: list[Call] = field(default_factory=list)  # settings of the listening socket
+
+    @property
+    def established(self) -> int | None:
+        """When the connection was complete at both ends, or None."""
+        confirm = _confirmation(self.sides[0])
+        return confirm.arrived if confirm else None
+
+    def is_set(self, side: Side, option: str) -> bool:
+        """Return whether a program at an end set a socket option; sockets inherit the listener's.
+
+        Which value it gave it is not looked at.
+        """
+        own = [c for c in self.inherited if c.host == side.host]
+        return any(option in c.shown for c in (*side.call("setsockopt"), *own))
 
     def side(self, host: str) -> Side:
         """Return the side of a host."""
@@ -121,14 +137,19 @@ def tell(
     processes: list[Process],
     faults: dict[int, Fault],
     watched: frozenset[str] = frozenset(),
+    settings: Iterable[Call] = (),
 ) -> TcpStory:
     """Return the story of one conversation; ``polls`` are all waiting calls, of any conversation.
+
+    ``settings`` are the calls of setsockopt() on sockets that have no conversation: they listen.
 
     Also fills in each frame's relative ``seq``, ``ack`` and ``repeats``.
     """
     story = TcpStory(flow, Side("client"), Side("server"), faults=faults, watched=watched)
     for call in calls:
         story.side(call.host).calls.append(call)
+    ports = {"client": flow.client[1], "server": flow.server[1]}
+    story.inherited = [c for c in settings if c.local and c.local[1] == ports[c.host]]
     for frame in frames:
         if frame.packet.protocol == "tcp":
             story.side(frame.host).frames.append(frame)
@@ -262,7 +283,8 @@ def _repeat(story: TcpStory, side: Side, frame: Frame, original: Frame) -> None:
         cause = "syn"
         what = "answer" if not frame.packet.flags & ACK else "acknowledgement"
         reason = f"no {what} had come for {_seconds(waited)} (time-out of 1 s at first, RFC 6298)"
-        if frame.packet.flags & ACK and any(f.packet.flags & SYN for f in heard):
+        at_once = [f for f in heard if f.packet.flags & SYN and frame.at - _last(f) < AT_ONCE]
+        if frame.packet.flags & ACK and at_once:
             reason = "the SYN had come again, so it was answered again"
     elif sacked or len(duplicates) >= 3:
         cause = "duplicate-acks"
@@ -272,6 +294,15 @@ def _repeat(story: TcpStory, side: Side, frame: Frame, original: Frame) -> None:
     needless = arrived is not None and arrived < frame.at
     side.repeats.append(Repeat(frame, original, waited, cause, needless, reason))
     story.link(original.id, frame.id, "repeated", reason)
+
+
+AT_ONCE = 5_000_000
+"""Nanoseconds: a kernel's answer to a segment does not take longer."""
+
+
+def _last(frame: Frame) -> int:
+    """Return when the last copy of a frame arrived unharmed, or 0."""
+    return max((a.at for a in frame.arrivals if not a.changed), default=0)
 
 
 def _bytes_in(story: TcpStory, side: Side) -> None:
@@ -382,22 +413,29 @@ def _endings(story: TcpStory) -> None:
                 call.id, fin.id, "sent", f"{call.name}() says that no more will be sent: FIN"
             )
         else:
-            ender = next((p for p in reversed(story.exits) if p.host == side.host), None)
             # the kernel closes before strace can say that the program is gone
-            if ender and abs(ender.at - fin.at) < 50_000_000:
+            ender = _nearest_exit(story, side, fin.at)
+            if ender:
                 story.link(
                     ender.id, fin.id, "sent", "the program ended, and its kernel closed: FIN"
                 )
         for call in story.side(other(side.host)).calls:
-            came = fin.arrived
-            if came is None:
-                came = next((f.arrived for f in side.fins if f.arrived is not None), None)
+            told = min(
+                (f for f in side.fins if f.arrived is not None),
+                key=lambda f: f.arrived or 0, default=None,
+            )  # fmt: skip
             if (
                 call.way == "in" and call.result == 0 and call.asked != 0
-                and came is not None and call.until >= came
+                and told is not None and call.until >= (told.arrived or 0)
             ):  # fmt: skip
-                story.link(fin.id, call.id, "ended", "FIN: the stream is over, so 0 bytes")
+                story.link(told.id, call.id, "ended", "FIN: the stream is over, so 0 bytes")
                 break
+
+
+def _nearest_exit(story: TcpStory, side: Side, at: int) -> Process | None:
+    """Return the end of the program that can have closed a socket then: the nearest in time."""
+    near = [p for p in story.exits if p.host == side.host and abs(p.at - at) < 50_000_000]
+    return min(near, key=lambda p: abs(p.at - at), default=None)
 
 
 def _resets(story: TcpStory) -> None:
@@ -441,10 +479,7 @@ def _reset_cause(story: TcpStory, side: Side, peer: Side, reset: Frame) -> None:
         reason = "it came when the program had closed, and nobody could read it: RST"
         story.link(last.id, reset.id, "provoked", reason)
     else:
-        ender = next(
-            (p for p in story.exits if p.host == side.host and abs(p.at - reset.at) < 50_000_000),
-            None,
-        )
+        ender = _nearest_exit(story, side, reset.at)
         if ender and unread > 0:
             reason = f"the program ended with {unread} bytes unread: RST"
             story.link(ender.id, reset.id, "sent", reason)
@@ -470,9 +505,18 @@ def _wakes(story: TcpStory, polls: list[Call]) -> None:
         if not arrivals:
             continue
         times = [at for at, _ in arrivals]
+        confirm = _confirmation(sender) if sender.host == story.opener else None
+        port = (story.flow.client if side.host == "client" else story.flow.server)[1]
         weighty = {f.id for f in sender.frames if f.packet.span or f.packet.flags & RST}
         for call in polls:
-            if call.host != side.host or story.flow not in call.ready or call.end is None:
+            if call.host != side.host or call.end is None:
+                continue
+            if (
+                confirm and call.local and call.local[1] == port
+                and call.at <= (confirm.arrived or 0) <= call.until
+            ):  # fmt: skip
+                story.link(confirm.id, call.id, "woke", "there is a connection to accept")
+            if story.flow not in call.ready:
                 continue
             found = arrivals[bisect_left(times, call.at) : bisect_right(times, call.until)]
             chosen = next((i for _, i in found if i in weighty), found[-1][1] if found else None)

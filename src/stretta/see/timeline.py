@@ -66,11 +66,14 @@ def build(
     processes = [e for e in timeline.events if isinstance(e, Process)]
     faults = {e.frame: e for e in timeline.events if isinstance(e, Fault)}
     polls = [c for c in calls if not c.way and (c.ready or "poll" in c.name or "select" in c.name)]
+    settings = [c for c in calls if c.name == "setsockopt" and c.flow is None and c.local]
     watched = frozenset(c.host for c in calls)
     states: list[State] = []
     for flow, (its_calls, its_frames) in sorted(by_flow.items(), key=lambda kv: _first(kv[1])):
         if flow.protocol == "tcp":
-            story = tcp.tell(flow, its_calls, its_frames, polls, processes, faults, watched)
+            story = tcp.tell(
+                flow, its_calls, its_frames, polls, processes, faults, watched, settings
+            )
             timeline.tcp[flow] = story
             states += infer_states(story)
         elif flow.protocol == "udp":
@@ -92,13 +95,24 @@ def build(
 
 
 def _obey_causes(timeline: Timeline, links: list[Link]) -> None:
-    """Let no call return before what ended it arrived: strace's clock leaves that much room."""
+    """Let no call return before what ended it arrived: strace's clock leaves that much room.
+
+    How long it took is known better than when it was entered, so its begin moves along, though not
+    behind what it sent: strace notes the time, and then asks the kernel about the descriptors.
+    """
+    sent: dict[int, int] = {}
+    for link in links:
+        if link.kind in ("sent", "carried"):
+            at = timeline.events[link.target].at
+            sent[link.source] = min(at, sent.get(link.source, at))
     for link in links:
         source, call = timeline.events[link.source], timeline.events[link.target]
         if isinstance(source, Frame) and isinstance(call, Call) and call.end is not None:
             came = source.arrived
             if came is not None and call.end <= came <= call.until:
                 call.end = min(came + 1000, call.until)
+                begun = min(call.end - call.took, sent.get(call.id, call.end))
+                call.at = max(call.at, begun)
 
 
 def _first(pair: tuple[list[Call], list[Frame]]) -> int:

@@ -50,6 +50,7 @@ class UdpStory:
     links: list[Link] = field(default_factory=list)
     faults: dict[int, Fault] = field(default_factory=dict)
     watched: frozenset[str] = frozenset()  # hosts whose programs' calls are seen
+    in_vain: list[Call] = field(default_factory=list)  # calls that waited, and nothing came
 
     def link(self, source: int, target: int, kind: str, reason: str) -> None:
         """Add a link."""
@@ -71,6 +72,7 @@ def tell(
     _receivers(story)
     _errors(story, frames)
     _wakes(story, polls)
+    story.in_vain = _in_vain(story, polls)
     return story
 
 
@@ -157,6 +159,24 @@ def _errors(story: UdpStory, frames: list[Frame]) -> None:
             ):  # fmt: skip
                 story.link(frame.id, call.id, "failed", f"ICMP: {frame.packet.words}")
                 break
+
+
+LONG = 50_000_000
+"""Nanoseconds: a shorter look whether something is there is no waiting."""
+
+
+def _in_vain(story: UdpStory, polls: list[Call]) -> list[Call]:
+    """Return the receives, and the polls of their sockets, that waited until their time was up."""
+    sockets = {(c.host, c.socket) for c in story.calls if c.socket >= 0}
+    found = [c for c in story.calls if c.way == "in" and c.error in ("EAGAIN", "ETIMEDOUT")]
+    found += [
+        c for c in polls
+        if c.result == 0 and (
+            any((c.host, number) in sockets for number in c.watches)
+            or (not c.watches and c.protocol == "udp")  # a recording that does not say of which
+        )
+    ]  # fmt: skip
+    return sorted((c for c in found if c.took > LONG), key=lambda c: c.at)
 
 
 def _wakes(story: UdpStory, polls: list[Call]) -> None:

@@ -5,6 +5,8 @@ Each rule looks at one conversation, and says what it found in the events' own f
 
 from __future__ import annotations
 
+import re
+
 from stretta.see.events import Note
 from stretta.see.explain import datagrams, ending, loss, opening, requests, stream
 from stretta.see.explain.rules import Found
@@ -18,12 +20,24 @@ RULES = (*TCP_RULES, *UDP_RULES)
 """The names of all rules."""
 
 
+HOSTS = re.compile(r"\b(the|The) (client|server)\b")
+
+
+def _end_of(found: re.Match[str]) -> str:
+    """Return the words for a host where no lab gave the two their names."""
+    end = "the other end" if found[2] == "server" else "this end"
+    return end.capitalize() if found[1] == "The" else end
+
+
 def explain(timeline: Timeline) -> list[Note]:
     """Return what is worth noticing, in the order of the events it is about."""
     notes: list[Note] = []
 
     def add(rule: str, found: list[Found]) -> None:
-        for text, events in found:
+        for said, events in found:
+            text = said
+            if timeline.about.get("trace") and rule not in requests.RULES:
+                text = HOSTS.sub(_end_of, said)
             at = timeline.events[events[0]].at
             notes.append(Note(rule, text, tuple(events), at))
 

@@ -45,57 +45,91 @@ def no_handshake(story: UdpStory) -> Iterator[Found]:
         )
 
 
+def _vain(story: UdpStory, host: str, since: int, until: int) -> str:
+    """Return the words for a wait of a host's program in which nothing came, or ''."""
+    for call in story.in_vain:
+        if call.host == host and since <= call.until and call.at + call.took <= until:
+            return f"its {call.name}() waited {duration(call.took)} in vain"
+    return ""
+
+
 def lost(story: UdpStory) -> Iterator[Found]:
-    """A datagram was lost, and nobody noticed."""
+    """A datagram was lost, and nothing tells its sender."""
     for place, datagram in enumerate(story.datagrams):
         gone = len(datagram.frames) == 1 and not datagram.frame.arrivals
-        if gone and _again(story, place) is None:
-            yield (
-                f"The datagram {fate(story.faults, datagram.frame)}, and nobody noticed: UDP has"
-                f" no acknowledgement. {_name(datagram)} had succeeded all the same.",
-                [datagram.frame.id, *([datagram.call.id] if datagram.call else [])],
-            )
+        if not gone or (_asks(story, datagram) and _again(story, place)):
+            continue
+        left = datagram.frame.at
+        went_on = any(d.host == datagram.host for d in story.datagrams[place + 1 :])
+        sender, receiver = datagram.host, other(datagram.host)
+        noticed = "nothing told its sender"
+        waited = ""
+        if vain := _vain(story, sender, left, 2**63):
+            waited = f" Only the sender's own time-out can tell: {vain}."
+        elif vain := _vain(story, receiver, left, 2**63):
+            waited = f" Who was to get it noticed only that nothing came: {vain}."
+        elif story.watched >= {sender, receiver} and not went_on:
+            noticed = "nobody noticed"
+        yield (
+            f"The datagram {fate(story.faults, datagram.frame)}, and {noticed}: UDP has"
+            f" no acknowledgement. {_name(datagram)} had succeeded all the same.{waited}",
+            [datagram.frame.id, *([datagram.call.id] if datagram.call else [])],
+        )
+
+
+def _asks(story: UdpStory, datagram: Datagram) -> bool:
+    """Return whether a datagram is of the side that began: the one that can ask again."""
+    return datagram.host == story.datagrams[0].host
 
 
 def repeated(story: UdpStory) -> Iterator[Found]:
-    """A program sent a lost datagram again."""
+    """A program sent a lost datagram again, or one whose reply was lost."""
     for place, datagram in enumerate(story.datagrams):
-        again = _again(story, place) if datagram.frame.packet.payload else None
+        asked = _asks(story, datagram) and datagram.frame.packet.payload
+        again = _again(story, place) if asked else None
         if again is None:
             continue
-        reply = next(
-            (
-                d
-                for d in story.datagrams[place + 1 : place + 100]
-                if d.host != datagram.host and d.frame.at < again.frame.at
-            ),
-            None,
-        )
+        replies = [
+            d for d in story.datagrams[place + 1 : place + 100]
+            if d.host != datagram.host and d.frame.at < again.frame.at
+        ]  # fmt: skip
+        reply = None
         if datagram.lost:
-            what = f"The datagram {fate(story.faults, datagram.frame)}"
-        elif reply and reply.lost:
-            what = f"The reply {fate(story.faults, reply.frame)}"
+            what = f"The datagram {_fate(story, datagram)}"
+        elif replies and all(d.lost for d in replies):
+            reply = replies[0]
+            what = f"The reply {_fate(story, reply)}"
         else:
             continue
+        vain = _vain(story, datagram.host, datagram.frame.at, again.frame.at)
+        after = duration(again.frame.at - datagram.frame.at)
+        how = f"The same bytes were sent again after {after}, by the program, not by the kernel"
+        if vain:
+            how = (
+                f"The program, not the kernel, noticed that no reply came ({vain}), and sent the"
+                f" same bytes again after {after}"
+            )
         yield (
-            f"{what}. The program, not the kernel, noticed that no reply came, and sent the same"
-            f" bytes again after {duration(again.frame.at - datagram.frame.at)}: with UDP, that"
-            " is the program's business.",
+            f"{what}. {how}: with UDP, that is the program's business.",
             [again.frame.id, datagram.frame.id, *([reply.frame.id] if reply else [])],
         )
 
 
+def _fate(story: UdpStory, datagram: Datagram) -> str:
+    """Return what became of a datagram that did not come whole."""
+    if len(datagram.frames) > 1:
+        return "did not arrive whole"
+    return fate(story.faults, datagram.frame)
+
+
 def waited_in_vain(story: UdpStory) -> Iterator[Found]:
     """A receive that never got anything."""
-    for call in story.calls:
-        failed = call.error in ("EAGAIN", "ETIMEDOUT") and call.took > 50_000_000
-        if call.way == "in" and failed:
-            yield (
-                f"{call.name}() waited {duration(call.took)} and nothing came: without a time-out"
-                " of its own it would wait for ever.",
-                [call.id],
-            )
-            return
+    for call in story.in_vain[:1]:
+        yield (
+            f"{call.name}() waited {duration(call.took)} and nothing came: without a time-out"
+            " of its own it would wait for ever.",
+            [call.id],
+        )
 
 
 def doubled(story: UdpStory) -> Iterator[Found]:
@@ -158,7 +192,7 @@ def fragmented(story: UdpStory) -> Iterator[Found]:
 def fragment_lost(story: UdpStory) -> Iterator[Found]:
     """One fragment was lost, so the whole was."""
     for datagram in story.datagrams:
-        gone = [f for f in datagram.frames if f.arrived is None]
+        gone = [f for f in datagram.frames if not f.arrivals]  # what is damaged does come
         if len(datagram.frames) > 1 and gone:
             yield (
                 f"One of {len(datagram.frames)} fragments {fate(story.faults, gone[0])}, and with"
@@ -217,7 +251,8 @@ def unread(story: UdpStory) -> Iterator[Found]:
     for datagram in story.datagrams:
         to = other(datagram.host)
         missing = len(datagram.arrivals) - len(datagram.taken)
-        if missing > 0 and to in story.watched and datagram.frame.id not in refused_ones:
+        known = to in story.watched and not datagram.taken
+        if missing > 0 and known and datagram.frame.id not in refused_ones:
             yield (
                 f"This datagram came to the {to}, and its program never took it: it stayed in the"
                 " socket's buffer, or found it full.",
@@ -229,29 +264,47 @@ def unread(story: UdpStory) -> Iterator[Found]:
 def corrupted(story: UdpStory) -> Iterator[Found]:
     """A damaged datagram is a lost one."""
     for datagram in story.datagrams:
-        if datagram.lost and any(a.changed for f in datagram.frames for a in f.arrivals):
-            yield (
-                "One bit of this datagram changed on the wire: its checksum no longer fitted,"
-                f" and {kernel(other(datagram.host))} dropped it without a word.",
-                [datagram.frame.id],
+        spoiled = [f for f in datagram.frames if any(a.changed for a in f.arrivals)]
+        if not datagram.lost or not spoiled or not all(f.arrivals for f in datagram.frames):
+            continue
+        what = "its checksum no longer fitted"
+        if len(datagram.frames) > 1:
+            if ":" in datagram.frame.packet.source:
+                continue  # the bit can be one of the fragment's own header (RFC 8200 section 4.5)
+            what = (
+                f"when its {len(datagram.frames)} fragments were together, its checksum no longer"
+                " fitted"
             )
-            return
+        yield (
+            f"One bit of this datagram changed on the wire: {what}, and"
+            f" {kernel(other(datagram.host))} dropped it whole, without a word.",
+            [datagram.frame.id, *(f.id for f in spoiled if f is not datagram.frame)],
+        )
+        return
 
 
 def answered(story: UdpStory) -> Iterator[Found]:
     """How long a question took."""
-    for first in story.datagrams:
-        reply = next(
-            (d for d in story.datagrams if d.host != first.host and d.frame.at > first.frame.at),
-            None,
-        )
-        if first.arrivals and reply and reply.arrivals and _again(story, 0) is None:
-            yield (
-                f"Question and answer took {duration(reply.arrivals[0] - first.frame.at)} and two"
-                " datagrams: one each way, and nothing more.",
-                [reply.frame.id, first.frame.id],
-            )
+    first = next(iter(story.datagrams), None)
+    if first is None or not first.arrivals or _again(story, 0):
         return
+    reply = next(
+        (
+            d for d in story.datagrams
+            if d.host != first.host and d.frame.at >= first.arrivals[0] and d.arrivals
+        ),
+        None,
+    )  # fmt: skip
+    if reply is None:
+        return
+    between = [d for d in story.datagrams if d.frame.at <= reply.arrivals[0]]
+    once = len(first.arrivals) == len(reply.arrivals) == 1
+    alone = len(between) == 2 and once
+    more = " and two datagrams: one each way, and nothing more" if alone else ""
+    yield (
+        f"Question and answer took {duration(reply.arrivals[0] - first.frame.at)}{more}.",
+        [reply.frame.id, first.frame.id],
+    )
 
 
 RULES: dict[str, UdpRule] = {

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from stretta.see.events import Frame
-from stretta.see.explain.rules import Found, TcpRule, bytes_, duration, kernel
-from stretta.see.tcp import TcpStory, other, unread_at
+from stretta.see.explain.rules import Found, TcpRule, bytes_, calls_of, duration, kernel
+from stretta.see.tcp import Side, TcpStory, other, unread_at
 
 __all__ = ["RULES"]
 
@@ -30,17 +30,19 @@ def unread_data(story: TcpStory) -> Iterator[Found]:
             if "unread" not in why:
                 continue
             unread = unread_at(peer, reset.at)
-            takes = list(peer.takes)
-            gave = next((c for _, _, c in peer.sends), None)
-            carried = [f for f in peer.frames if f.packet.length and f.repeats is None]
+            gave = list({c.id: c for _, _, c in peer.sends if c.at <= reset.at}.values())
+            took = list({c.id: c for _, _, c in peer.takes}.values())
+            carried = [
+                f for f in peer.frames
+                if f.packet.length and f.repeats is None and f.at <= reset.at
+            ]  # fmt: skip
             story_of = ""
-            if gave and takes:
-                last = takes[-1][2]
-                asked = f"{last.asked:,}" if last.asked is not None else ""
+            if gave and took:
                 story_of = (
-                    f"The {peer.host} sent {bytes_(gave.moved)} in one {gave.name}(); they"
-                    f" travelled in {len(carried)} segment{'s' * (len(carried) != 1)}; the"
-                    f" {side.host}'s {last.name}({asked}) returned {last.moved:,} of them. "
+                    f"The {peer.host} sent {bytes_(sum(c.moved for c in gave))} in"
+                    f" {calls_of(gave)}; by then {len(carried)}"
+                    f" segment{'s' * (len(carried) != 1)} of them had left; {calls_of(took)} of"
+                    f" the {side.host} returned {bytes_(peer.taken)}. "
                 )
             ends = "program ended" if why.startswith("the program") else "close()"
             yield (
@@ -101,13 +103,21 @@ def broken_pipe(story: TcpStory) -> Iterator[Found]:
     """A send after the end."""
     for side in story.sides:
         for call in side.calls:
-            if call.error == "EPIPE":
-                yield (
-                    f"{call.name}() failed with EPIPE: the connection had been reset before. A"
-                    " program that does not ignore SIGPIPE is killed by this.",
-                    [call.id],
-                )
-                return
+            if call.error != "EPIPE":
+                continue
+            resets = story.side(other(side.host)).resets
+            reset = next((f for f in resets if (f.arrived or 2**63) <= call.until), None)
+            shut = next((c for c in side.call("shutdown") if c.id < call.id and not c.error), None)
+            why, cause = "this direction of the connection was over", []
+            if shut and shut.flags != "SHUT_RD":
+                why, cause = "the program itself had called shutdown(), to send no more", [shut.id]
+            elif reset:
+                why, cause = "the connection had been reset before", [reset.id]
+            kills = " A program that does not ignore SIGPIPE is killed by this."
+            if "MSG_NOSIGNAL" in call.flags:
+                kills = ""
+            yield f"{call.name}() failed with EPIPE: {why}.{kills}", [call.id, *cause]
+            return
 
 
 def half_close(story: TcpStory) -> Iterator[Found]:
@@ -122,9 +132,16 @@ def half_close(story: TcpStory) -> Iterator[Found]:
             later = [c for _, _, c in peer.sends if fin.arrived is not None and c.at > fin.arrived]
             size = sum(c.moved for c in later)
             went_on = f"; {bytes_(size)} still came back after it" if size else ""
+            if (_came(peer) or 2**63) <= call.at:
+                continue  # the other direction had ended before
+            reads = [c for c in side.calls if c.way == "in" and (c.end or 2**63) > call.at]
+            closed = next((c for c in side.call("close") if c.at >= call.at), None)
+            still = "it still reads" if reads else "it could still read"
+            if closed and not reads and side.host in story.watched:
+                still = f"it closed {duration(closed.at - call.at)} later without having read on"
             yield (
                 f"shutdown(SHUT_WR) ended one direction only: the FIN says that the {side.host}"
-                f" sends no more, and it still reads{went_on} (half-close, RFC 9293 section 3.6).",
+                f" sends no more, and {still}{went_on} (half-close, RFC 9293 section 3.6).",
                 [call.id, fin.id],
             )
 
@@ -143,25 +160,30 @@ def end_of_stream(story: TcpStory) -> Iterator[Found]:
 
 def time_wait(story: TcpStory) -> Iterator[Found]:
     """Who closes first stays behind."""
-    first, second = story.sides
-    fins = [(f.at, side) for side in (first, second) for f in side.fins[:1]]
+    fins = [(f.at, side) for side in story.sides for f in side.fins[:1]]
     if len(fins) < 2 or any(side.resets for side in story.sides):
         return
-    _, side = min(fins, key=lambda pair: pair[0])
-    fin = side.fins[0]
-    other_fin = story.side(other(side.host)).fins[0]
-    if fin.arrived is None or other_fin.at <= fin.arrived:
-        return  # both at once
-    last = next(
-        (f for f in side.frames if other_fin.arrived is not None and f.at >= other_fin.arrived),
-        None,
-    )
+    side = min(fins, key=lambda pair: pair[0])[1]
+    fin, came = side.fins[0], _came(side)
+    peer = story.side(other(side.host))
+    back = _came(peer)
+    if came is None or back is None or peer.fins[0].at <= came:
+        return  # both at once, or not at its end yet
+    last = next((f for f in side.frames if f.at >= back), fin)
+    how = "closed first"
+    if any(c.id in _cause(story, fin) for c in side.call("shutdown")):
+        how = "was the first to send a FIN, with shutdown()"
     yield (
-        f"The {side.host} closed first, so it is its end that stays in TIME_WAIT, for 60 s on"
+        f"The {side.host} {how}, so it is its end that stays in TIME_WAIT, for 60 s on"
         " Linux: a late segment must not be taken for one of a new connection between the same"
         " ports.",
-        [(last or fin).id],
+        [last.id],
     )
+
+
+def _came(side: Side) -> int | None:
+    """Return when a side's FIN first reached the other end, however often it was sent."""
+    return min((f.arrived for f in side.fins if f.arrived is not None), default=None)
 
 
 def both_at_once(story: TcpStory) -> Iterator[Found]:
@@ -169,7 +191,9 @@ def both_at_once(story: TcpStory) -> Iterator[Found]:
     one, two = story.sides
     if one.fins and two.fins:
         a, b = one.fins[0], two.fins[0]
-        if (a.arrived or 2**62) > b.at and (b.arrived or 2**62) > a.at:
+        if a.arrived is None or b.arrived is None:
+            return  # what was lost crosses nothing
+        if a.arrived > b.at and b.arrived > a.at:
             yield "Both ends closed at once: their FINs crossed on the wire.", [a.id, b.id]
 
 

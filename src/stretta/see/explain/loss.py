@@ -40,7 +40,7 @@ def back_off(story: TcpStory) -> Iterator[Found]:
     """Each further time-out is longer."""
     for side in story.sides:
         chain: list[Repeat] = []
-        for repeat in side.repeats:
+        for repeat in [r for r in side.repeats if r.cause != "duplicate-acks"]:
             if chain and repeat.original.id == chain[-1].frame.id:
                 chain.append(repeat)
             else:
@@ -169,11 +169,15 @@ def lost_fin(story: TcpStory) -> Iterator[Found]:
     for side in story.sides:
         for repeat in side.repeats:
             if repeat.frame.packet.flags & FIN and repeat.original.arrived is None:
+                cause = [k.source for k in story.links if k.target == repeat.original.id]
+                call = next((c for c in side.calls if c.id in cause), None)
+                done = ""
+                if call and call.end is not None and call.end < repeat.frame.at:
+                    done = f" {call.name}() had returned long before."
                 yield (
                     f"The FIN {fate(story.faults, repeat.original)}; a FIN takes a sequence"
                     " number as a byte does, so it was sent again after"
-                    f" {duration(repeat.waited)}. The program had closed long ago: its kernel"
-                    " does this alone.",
+                    f" {duration(repeat.waited)}. The kernel does this alone.{done}",
                     [repeat.frame.id, repeat.original.id],
                 )
                 return
@@ -181,23 +185,31 @@ def lost_fin(story: TcpStory) -> Iterator[Found]:
 
 def unplugged(story: TcpStory) -> Iterator[Found]:
     """The wire was cut."""
-    cut = [f for f in story.faults.values() if f.effect == "cut"]
     ours = {f.id: f for side in story.sides for f in side.frames}
-    lost = [ours[f.frame] for f in cut if f.frame in ours]
-    if not lost:
-        return
-    lost.sort(key=lambda f: f.at)
-    after = next((f for f in ours.values() if f.arrived is not None and f.at > lost[-1].at), None)
-    end = (
-        f"When it was plugged in again after {duration(after.at - lost[0].at)}, all went on."
-        if after
-        else ("Neither end is told: to each the other is only silent.")
-    )
-    yield (
-        f"The wire was unplugged, and {len(lost)} frame{'s were' if len(lost) > 1 else ' was'}"
-        f" lost. A connection is state at its two ends, not a wire: it stayed open. {end}",
-        [lost[0].id],
-    )
+    cuts: dict[str, list[Frame]] = {}
+    for fault in story.faults.values():
+        if fault.effect == "cut" and fault.frame in ours:
+            cuts.setdefault(fault.by, []).append(ours[fault.frame])
+    for option, lost in cuts.items():
+        lost.sort(key=lambda f: f.at)
+        before, since = lost[0].at, lost[-1].at
+        ended = any(f.packet.flags & (FIN | RST) and f.at < since for f in ours.values())
+        after = next((f for f in ours.values() if f.arrived is not None and f.at > since), None)
+        words = [
+            f"The wire was unplugged ({option}, counted from the client's start), and {len(lost)}"
+            f" frame{'s of this conversation were' if len(lost) > 1 else ' was'} lost."
+        ]
+        if story.established is not None and story.established < before and not ended:
+            stayed = ": it stayed open" if after and not after.packet.flags & RST else ""
+            words.append(f"A connection is state at its two ends, not a wire{stayed}.")
+        if after:
+            words.append(
+                f"The first frame that got through again left {duration(after.at - before)} after"
+                " the first that was lost."
+            )
+        else:
+            words.append("Neither end is told: to each the other is only silent.")
+        yield " ".join(words), [lost[0].id, *([after.id] if after else [])]
 
 
 def forged(story: TcpStory) -> Iterator[Found]:

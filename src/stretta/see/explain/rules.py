@@ -4,11 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from stretta.see.events import Fault, Frame
+from stretta.see.events import Call, Fault, Frame
 from stretta.see.tcp import TcpStory
 from stretta.see.udp import UdpStory
 
-__all__ = ["Found", "TcpRule", "UdpRule", "bytes_", "duration", "fate", "kernel", "times"]
+__all__ = [
+    "Found",
+    "TcpRule",
+    "UdpRule",
+    "bytes_",
+    "calls_of",
+    "duration",
+    "fate",
+    "kernel",
+    "times",
+]
 
 Found = tuple[str, list[int]]
 """A sentence, and the ids of the events that it is about, the one to stand beside first."""
@@ -38,6 +48,16 @@ def bytes_(count: int) -> str:
 def times(count: int) -> str:
     """Return how often, in words."""
     return {1: "once", 2: "twice"}.get(count, f"{count} times")
+
+
+def calls_of(calls: list[Call]) -> str:
+    """Return how many calls of which names: ``2 calls of send()``."""
+    names = list(dict.fromkeys(f"{c.name}()" for c in calls))
+    if len(calls) == 1:
+        return f"one {names[0]}"
+    if len(names) == 1:
+        return f"{len(calls)} calls of {names[0]}"
+    return f"{len(calls)} calls ({', '.join(names[:-1])} and {names[-1]})"
 
 
 def kernel(host: str) -> str:

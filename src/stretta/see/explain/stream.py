@@ -6,8 +6,8 @@ from collections import defaultdict
 from collections.abc import Iterator
 
 from stretta.see.events import Call, Frame
-from stretta.see.explain.rules import Found, TcpRule, bytes_, duration, kernel, times
-from stretta.see.packets import RST, SYN
+from stretta.see.explain.rules import Found, TcpRule, bytes_, calls_of, duration, kernel, times
+from stretta.see.packets import FIN, RST, SYN
 from stretta.see.tcp import Side, TcpStory, other
 
 __all__ = ["RULES"]
@@ -72,7 +72,7 @@ def coalesced(story: TcpStory) -> Iterator[Found]:
             if len(calls) > 1 and frame.packet.length < 1000:
                 told += 1
                 yield (
-                    f"One segment carries the bytes of {len(calls)} calls of {calls[0].name}():"
+                    f"One segment carries the bytes of {calls_of(calls)}:"
                     f" {kernel(side.host)} sent together what it had.",
                     [frame.id, *(c.id for c in calls[:8])],
                 )
@@ -85,9 +85,8 @@ def received_together(story: TcpStory) -> Iterator[Found]:
             calls = list(_by_id(c for _, _, c in side.sends.within(first, last)).values())
             if len(calls) > 1:
                 yield (
-                    f"One {call.name}() of the {peer.host} returned the bytes of {len(calls)}"
-                    f" calls of {calls[0].name}(): TCP is a stream of bytes and keeps no message"
-                    " apart.",
+                    f"One {call.name}() of the {peer.host} returned the bytes of"
+                    f" {calls_of(calls)}: TCP is a stream of bytes and keeps no message apart.",
                     [call.id, *(c.id for c in calls[:8])],
                 )
                 break
@@ -100,8 +99,8 @@ def received_apart(story: TcpStory) -> Iterator[Found]:
             taken = list(_by_id(c for _, _, c in side.takes.within(first, last)).values())
             if len(taken) > 1:
                 yield (
-                    f"The {bytes_(call.moved)} of one {call.name}() came out of {len(taken)}"
-                    f" calls of {taken[0].name}() at the {peer.host}: who wants a whole message"
+                    f"The {bytes_(call.moved)} of one {call.name}() came out of"
+                    f" {calls_of(taken)} at the {peer.host}: who wants a whole message"
                     " must know its length, and go on until it is there.",
                     [taken[0].id, call.id],
                 )
@@ -132,7 +131,9 @@ def send_blocked(story: TcpStory) -> Iterator[Found]:
         for call in side.calls:
             if call.way != "out" or call.took < 20_000_000 or not call.moved:
                 continue
-            low = min((w for f, w in peer.windows if f.at <= call.until), default=None)
+            offers = [(f.at, w) for f, w in peer.windows if f.at <= call.until]
+            during = [w for at, w in offers if at >= call.at]
+            low = min((*(w for at, w in offers[-1 - len(during) :]),), default=None)
             why = "faster than the wire carries them"
             if low is not None and low < 2 * 1460:
                 why = f"faster than the {peer.host}'s program reads them"
@@ -168,36 +169,51 @@ def zero_window(story: TcpStory) -> Iterator[Found]:
             continue
         opened = next((f for f, w in side.windows if w > 0 and f.at > shut.at), None)
         until = opened.at if opened else 2**62
-        probes = [f for f in peer.frames if shut.at < f.at < until and f.packet.span <= 1]
-        heard = (
-            f" It asked {times(len(probes))} meanwhile whether there was room." if probes else ""
+        probes = [f for f in peer.frames if shut.at < f.at < until and _is_probe(f, side)]
+        heard = ""
+        if probes:
+            heard = (
+                f" The {peer.host} asked {times(len(probes))} meanwhile whether there was room"
+                " (RFC 9293 section 3.8.6.1)."
+            )
+        end = (
+            f"It offered room again after {duration(opened.at - shut.at)}."
+            if opened
+            else "It never offered room again."
         )
-        end = f" after {duration(opened.at - shut.at)}" if opened else " never again"
         yield (
-            f"The {side.host}'s program did not read, its kernel's buffer was full, and it"
-            f" offered a window of 0: the {peer.host} must not send. It offered room"
-            f" again{end}.{heard}",
+            f"The {side.host}'s program did not read as fast as bytes came, its kernel's buffer"
+            f" was full, and it offered a window of 0: the {peer.host} must not send. {end}{heard}",
             [shut.id, *([opened.id] if opened else [])],
         )
+
+
+def _is_probe(frame: Frame, side: Side) -> bool:
+    """Return whether a segment only asks for a new acknowledgement: nothing new, out of place.
+
+    Linux sends the number before the first unacknowledged byte, and no byte; others, one byte.
+    """
+    if frame.packet.flags & (SYN | FIN | RST) or frame.packet.length > 1 or frame.forged:
+        return False
+    acked = max((f.ack for f in side.frames if (f.arrived or 2**63) <= frame.at), default=0)
+    return frame.seq < acked or (frame.seq == acked and frame.packet.length == 1)
 
 
 def nagle(story: TcpStory) -> Iterator[Found]:
     """A small segment waited for an acknowledgement."""
     for side, peer in _sides(story):
+        if side.host not in story.watched or any(
+            story.is_set(side, option) for option in ("TCP_NODELAY", "TCP_CORK")
+        ):
+            continue
+        limit = min((s.packet.mss for s in (*side.syns[:1], *peer.syns[:1])), default=0) - 40
         carriers = _frames_of(side)
-        for _, _, call in side.sends:
-            frames = [f for _, _, f in carriers[call.id]] if call.moved < 1460 else []
+        for first, last, call in side.sends:
+            frames = [f for _, _, f in carriers[call.id]] if call.moved < limit else []
             if not frames or frames[0].at - call.until < 10_000_000 or call.end is None:
                 continue
-            ack = next(
-                (
-                    f
-                    for f in peer.frames
-                    if f.arrived is not None and 0 <= frames[0].at - f.arrived < 2_000_000
-                ),
-                None,
-            )
-            if ack:
+            ack = _released_by(side, peer, first, last, call, frames[0])
+            if ack and "MSG_MORE" not in call.flags:
                 yield (
                     f"The {bytes_(call.moved)} of this {call.name}() waited"
                     f" {duration(frames[0].at - call.at)} in {kernel(side.host)}: a small segment"
@@ -207,6 +223,30 @@ def nagle(story: TcpStory) -> Iterator[Found]:
                     [call.id, ack.id, frames[0].id],
                 )
                 return
+
+
+def _released_by(
+    side: Side, peer: Side, first: int, last: int, call: Call, frame: Frame
+) -> Frame | None:
+    """Return the acknowledgement that a send's bytes can only have waited for, or None.
+
+    Nothing else may have held them: bytes before them not sent yet, the windows, a repair.
+    """
+    before = [f for f in side.frames if f.at <= call.until and f.packet.length]
+    if sum(b - a for a, b, f in side.first.within(0, first) if f.at <= call.until) < first:
+        return None
+    if any(r.frame.at <= frame.at for r in side.repeats if r.frame.packet.length):
+        return None
+    heard = [f for f in peer.frames if f.arrived is not None and f.arrived <= frame.at]
+    ack = max(heard, key=lambda f: f.arrived or 0, default=None)
+    earlier = [f for f in heard if (f.arrived or 0) <= call.until]
+    known = max((f.ack for f in earlier), default=0)
+    flight = [f for f in before if f.seq + f.packet.length > known]
+    room = next((w for f, w in reversed(peer.windows) if f in earlier), 0)
+    if ack is None or ack in earlier or not 0 < len(flight) < 10 or room < last - known:
+        return None
+    released = 0 <= frame.at - (ack.arrived or 0) < 2_000_000
+    return ack if released and ack.ack > first else None
 
 
 def delayed_ack(story: TcpStory) -> Iterator[Found]:
@@ -251,25 +291,27 @@ def receive_waited(story: TcpStory) -> Iterator[Found]:
     for side, peer in _sides(story):
         told = 0
         for first, _, call in side.takes:
-            if call.took < SHORT or told >= 3:
+            if call.took < SHORT or told >= 3 or "MSG_WAITALL" in call.flags:
                 continue
             landed = next((f for _, _, f in side.landed.within(first, first + 1)), None)
             given = next((c for _, _, c in side.sends.within(first, first + 1)), None)
             if landed is None or landed.arrived is None or landed.arrived <= call.at:
                 continue
             told += 1
-            parts = []
-            if given and given.at > call.at:
-                parts.append(
-                    f"{duration(given.at - call.at)} until the {side.host} called {given.name}()"
-                )
-            start = max(call.at, given.at if given else landed.at)
             original = next((f for _, _, f in side.first.within(first, first + 1)), landed)
+            moments = [(landed.arrived, "on the way")]
             if landed is not original:
-                parts.append(f"{duration(landed.at - start)} until the bytes were sent again")
-                start = landed.at
-            if landed.arrived - start > 500_000:
-                parts.append(f"{duration(landed.arrived - start)} on the way")
+                moments.append((landed.at, "until the bytes were sent again"))
+            moments.append((original.at, f"until {kernel(side.host)} sent the bytes"))
+            if given:
+                moments.append((given.at, f"until the {side.host} called {given.name}()"))
+            parts, at = [], call.at
+            for moment, what in reversed(moments):
+                if moment - at > max(500_000, call.took // 200):
+                    parts.append(f"{duration(moment - at)} {what}")
+                at = max(at, moment)
+            if call.at + call.took - at > max(1_000_000, call.took // 20):
+                parts.append(f"{duration(call.at + call.took - at)} until the machine ran it on")
             why = ", ".join(parts) or f"for bytes that the {side.host} sent"
             yield (
                 f"{call.name}() of the {peer.host} waited {duration(call.took)}: {why}.",
