@@ -1,11 +1,14 @@
 """``stretta http client`` saving: whole or flagged, resumed, never over another file."""
 
+import gzip
 import json
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from canned import HELLO, canned
-from support import stretta
+from support import stretta, until
 
 BODY = bytes(range(256)) * 4000
 
@@ -25,11 +28,22 @@ def test_a_response_is_saved_under_its_name_when_it_is_whole(tmp_path):
     assert b"Accept-Encoding" not in server.requests[0]
 
 
+def no_more(size):
+    """Return the answer to who asks for what follows the end."""
+    return b"HTTP/1.1 416 No\r\nContent-Length: 0\r\nContent-Range: bytes */%d\r\n\r\n" % size
+
+
+def part_of(first, last, size, *fields):
+    lines = [b"HTTP/1.1 206 P", b"Content-Range: bytes %d-%d/%d" % (first, last, size), *fields]
+    lines.append(b"Content-Length: %d" % (last + 1 - first))
+    return b"\r\n".join([*lines, b"", b""]) + BODY[first : last + 1]
+
+
 def test_a_cut_download_is_flagged_and_continued(tmp_path):
     size, have = len(BODY), 500_000
     head = b'HTTP/1.1 206 Partial\r\nETag: "1"\r\nContent-Range: bytes %d-%d/%d\r\n\r\n'
     tail = head % (have, size - 1, size) + BODY[have:]
-    with canned(whole() + BODY[:have], tail) as server:
+    with canned(whole() + BODY[:have], tail, no_more(size)) as server:
         words = ("http", "client", "-o", "x", server.url)
         cut = stretta(*words, cwd=tmp_path)
         assert cut.returncode == 7
@@ -41,7 +55,7 @@ def test_a_cut_download_is_flagged_and_continued(tmp_path):
         assert stretta(*words, "-c", cwd=tmp_path).returncode == 0
         again = stretta(*words, "-c", cwd=tmp_path)
     assert b"there whole already" in again.stderr
-    assert len(server.requests) == 2
+    assert b"Range: bytes=1024000-\r\n" in server.requests[2]
     assert b'Range: bytes=500000-\r\nIf-Range: "1"\r\n' in server.requests[1]
     assert (tmp_path / "x").read_bytes() == BODY
     assert [path.name for path in tmp_path.iterdir()] == ["x"]
@@ -73,10 +87,7 @@ def test_a_part_of_another_object_is_not_joined_on(tmp_path):
 
 def test_a_part_that_was_all_gets_its_name(tmp_path):
     begin(tmp_path, len(BODY))
-    answer = b"HTTP/1.1 416 No\r\nContent-Length: 0\r\nContent-Range: bytes */%d\r\n\r\n" % len(
-        BODY
-    )
-    with canned(answer) as server:
+    with canned(no_more(len(BODY))) as server:
         result = stretta("http", "client", "-c", "-o", "x", server.url, cwd=tmp_path)
     assert result.returncode == 0
     assert (tmp_path / "x").read_bytes() == BODY
@@ -90,6 +101,163 @@ def test_a_name_from_the_server_never_replaces_a_file(tmp_path):
     assert result.returncode == 0
     assert (tmp_path / "passwd").read_text() == "mine"
     assert (tmp_path / "passwd-1").read_bytes() == (tmp_path / "passwd-2").read_bytes() == BODY
+
+
+def test_a_file_is_whole_only_if_the_server_says_so(tmp_path):
+    (tmp_path / "x").write_bytes(BODY[:10])
+    with canned(part_of(10, 99, 100), no_more(100)) as server:
+        words = ("http", "client", "-c", "-o", "x", server.url)
+        rest = stretta(*words, cwd=tmp_path)
+        whole_now = stretta(*words, "--json", cwd=tmp_path)
+    assert b"Range: bytes=10-\r\n" in server.requests[0]
+    assert b"If-Range" not in server.requests[0]
+    assert (rest.returncode, (tmp_path / "x").read_bytes()) == (0, BODY[:100])
+    assert b"nothing tells whether both parts are of the same one" in rest.stderr
+    assert json.loads(whole_now.stdout)["response"]["file"] == "x"
+    assert [path.name for path in tmp_path.iterdir()] == ["x"]
+
+
+def test_a_part_of_the_rest_is_not_the_whole(tmp_path):
+    begin(tmp_path, 5)
+    answers = (part_of(5, 9, len(BODY)), part_of(10, len(BODY) - 1, len(BODY)))
+    with canned(*answers) as server:
+        words = ("http", "client", "-c", "-o", "x", server.url)
+        some = stretta(*words, cwd=tmp_path)
+        assert some.returncode == 7
+        assert b"sent bytes 6 to 10, of 1024000. 10 bytes are in x.part" in some.stderr
+        assert (tmp_path / "x.part").read_bytes() == BODY[:10]
+        assert stretta(*words, cwd=tmp_path).returncode == 0
+    assert (tmp_path / "x").read_bytes() == BODY
+
+
+def test_a_part_that_holds_more_than_it_says_leaves_the_beginning(tmp_path):
+    begin(tmp_path)
+    lying = b"HTTP/1.1 206 P\r\nContent-Range: bytes 100-109/1024000\r\n\r\n" + bytes(99)
+    with canned(lying) as server:
+        result = stretta("http", "client", "-c", "-o", "x", server.url, cwd=tmp_path)
+    assert result.returncode == 1
+    assert b"announced 10 bytes, and sent 99" in result.stderr
+    assert (tmp_path / "x.part").read_bytes() == BODY[:100]
+
+
+def test_a_part_that_nobody_asked_for_is_refused(tmp_path):
+    with canned(part_of(0, 9, 100)) as server:
+        result = stretta("http", "client", "-o", "x", server.url, cwd=tmp_path)
+        asked = stretta(
+            "http", "client", "-o", "y", "-H", "Range: bytes=0-9", server.url, cwd=tmp_path
+        )
+    assert result.returncode == 1
+    assert b"asked for the whole" in result.stderr
+    assert asked.returncode == 0
+    assert [path.name for path in tmp_path.iterdir()] == ["y"]
+
+
+def test_a_part_of_another_url_is_not_continued(tmp_path):
+    with canned(whole() + BODY[:9]) as server:
+        stretta("http", "client", "-o", "x", server.url + "a", cwd=tmp_path)
+        result = stretta("http", "client", "-c", "-o", "x", server.url + "b", cwd=tmp_path)
+        assert len(server.requests) == 1
+    assert result.returncode == 2
+    assert f"x.part is part of another object: of {server.url}a" in result.stderr.decode()
+    assert (tmp_path / "x.part").read_bytes() == BODY[:9]
+
+
+def test_a_name_from_the_server_takes_no_other_downloads_part(tmp_path):
+    (tmp_path / "thesis.part").write_text("mine")
+    (tmp_path / "thesis-1.part.json").write_text("mine too")
+    answer = whole(BODY, b'Content-Disposition: attachment; filename="thesis"') + BODY
+    with canned(answer) as server:
+        assert stretta("http", "client", "-O", server.url, cwd=tmp_path).returncode == 0
+    names = {path.name: path.stat().st_size for path in tmp_path.iterdir()}
+    assert names == {"thesis.part": 4, "thesis-1.part.json": 8, "thesis-2": len(BODY)}
+
+
+def test_a_name_that_is_taken_meanwhile_is_not_written_over(tmp_path):
+    def answer(connection):
+        connection.sendall(whole() + BODY[:9])
+        (tmp_path / "index.html").write_text("mine")
+        connection.sendall(BODY[9:])
+
+    with canned(answer) as server:
+        result = stretta("http", "client", "-O", server.url, cwd=tmp_path)
+    assert b"in index-1.html" in result.stderr
+    assert (tmp_path / "index.html").read_text() == "mine"
+    assert (tmp_path / "index-1.html").read_bytes() == BODY
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_a_name_from_the_server_is_found_again_to_go_on(tmp_path):
+    (tmp_path / "x").write_text("mine")
+    cut = whole(BODY, b"Content-Disposition: attachment; filename=x") + BODY[:100]
+    rest = part_of(100, len(BODY) - 1, len(BODY), b'ETag: "1"')
+    with canned(cut, rest) as server:
+        words = ("http", "client", "-O", server.url + "download")
+        first = stretta(*words, cwd=tmp_path)
+        assert b"100 bytes are in x-1.part. To go on: the same command with -c" in first.stderr
+        assert stretta(*words, "-c", cwd=tmp_path).returncode == 0
+    assert b'Range: bytes=100-\r\nIf-Range: "1"\r\n' in server.requests[1]
+    assert (tmp_path / "x").read_text() == "mine"
+    assert (tmp_path / "x-1").read_bytes() == BODY
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_a_file_of_the_urls_name_is_continued_only_when_it_is_named(tmp_path):
+    (tmp_path / "x").write_bytes(BODY[:10])
+    with canned(part_of(10, 99, 100), no_more(10)) as server:
+        words = ("http", "client", "-c", "-O", server.url + "x")
+        refused = stretta(*words, cwd=tmp_path)
+        there = stretta(*words, cwd=tmp_path)
+    assert refused.returncode == 1
+    assert b"-c -o x" in refused.stderr
+    assert (there.returncode, b"x is there whole already" in there.stderr) == (0, True)
+    assert [(path.name, path.stat().st_size) for path in tmp_path.iterdir()] == [("x", 10)]
+
+
+def test_permissions_and_links_stay(tmp_path):
+    (tmp_path / "private").write_text("old")
+    (tmp_path / "private").chmod(0o600)
+    (tmp_path / "link").symlink_to("private")
+    with canned(whole() + BODY) as server:
+        assert stretta("http", "client", "-o", "link", server.url, cwd=tmp_path).returncode == 0
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "private").read_bytes() == BODY
+    assert (tmp_path / "private").stat().st_mode & 0o777 == 0o600
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_two_commands_do_not_write_one_part(tmp_path):
+    begun, go_on = threading.Event(), threading.Event()
+
+    def slowly(connection):
+        connection.sendall(whole() + BODY[:9])
+        begun.set()
+        go_on.wait(20)
+        connection.sendall(BODY[9:])
+
+    with canned(slowly) as slow, canned(whole() + BODY) as fast:
+        words = ("http", "client", "-o", "x")
+        with ThreadPoolExecutor() as pool:
+            first = pool.submit(stretta, *words, slow.url, cwd=tmp_path)
+            begun.wait(20)
+            until((tmp_path / "x.part.json").exists, "the first part")
+            second = stretta(*words, fast.url, cwd=tmp_path)
+            go_on.set()
+    assert (first.result().returncode, second.returncode) == (0, 1)
+    assert b"another download is writing it" in second.stderr
+    assert (tmp_path / "x").read_bytes() == BODY
+
+
+def test_a_compressed_body_is_saved_and_never_joined(tmp_path):
+    coded = gzip.compress(BODY, mtime=0)
+    answer = whole(coded, b"Content-Encoding: gzip")
+    with canned(answer + coded[:3000], answer + coded) as server:
+        words = ("http", "client", "--compressed", "-o", "x", server.url)
+        assert stretta(*words, cwd=tmp_path).returncode == 7
+        assert json.loads((tmp_path / "x.part.json").read_text())["size"] is None
+        again = stretta(*words, "-c", cwd=tmp_path)
+    assert b"Range" not in server.requests[1]
+    assert (again.returncode, b"all of it came anew" in again.stderr) == (0, True)
+    assert (tmp_path / "x").read_bytes() == BODY
 
 
 def test_an_error_page_is_not_saved(tmp_path):

@@ -8,7 +8,7 @@ from stretta.errors import InvalidReply
 from stretta.http.filename import file_name
 from stretta.http.headers import Headers
 from stretta.http.reader import Head
-from stretta.http.resume import Validators, range_fields, rest_begins
+from stretta.http.resume import Validators, range_fields, rest_of
 from stretta.http.url import parse_url
 
 URL = parse_url("http://a.example/dir/file.txt?x=y")
@@ -84,18 +84,32 @@ def partial(content_range, etag='"1"', status=206):
 
 
 def test_the_rest_follows_or_all_begins_anew():
-    assert rest_begins(BEGUN, 4, partial("bytes 4-9/10")) == 4
-    assert rest_begins(BEGUN, 4, partial("bytes 4-9/*")) == 4
-    assert rest_begins(BEGUN, 4, partial("", status=200)) == 0
+    assert rest_of(BEGUN, 4, partial("bytes 4-9/10")) == (4, 10, 10, True)
+    assert rest_of(BEGUN, 4, partial("bytes 4-9/*")) == (4, 10, 10, True)
+    assert rest_of(BEGUN, 4, partial("bytes 4-6/10")) == (4, 7, 10, True)
+    assert rest_of(BEGUN, 4, partial("", status=200)) is None
+    assert rest_of(Validators(url=""), 4, partial("bytes 4-9/*")) == (4, 10, None, False)
 
 
 @pytest.mark.parametrize(
     "head",
     [
         partial("bytes 3-9/10"), partial("bytes 4-9/11"), partial("bytes 4-9/10", '"2"'),
-        partial("bytes */10"), partial("rubbish"), partial(""),
+        partial("bytes */10"), partial("rubbish"),
+        partial("bytes 4-3/10"), partial("bytes 4-10/10"), partial(""),
     ],
 )  # fmt: skip
 def test_a_part_of_something_else_is_refused(head):
     with pytest.raises(InvalidReply, match="cannot be continued"):
-        rest_begins(BEGUN, 4, head)
+        rest_of(BEGUN, 4, head)
+
+
+def test_a_date_that_has_changed_and_a_compressed_part_are_refused():
+    begun = Validators(url="http://a/", last_modified="Sun")
+    head = Head(
+        "1.1", 206, "", Headers([("Content-Range", "bytes 4-9/10"), ("Last-Modified", "Mon")])
+    )
+    with pytest.raises(InvalidReply, match="has changed"):
+        rest_of(begun, 4, head)
+    with pytest.raises(InvalidReply, match="compressed"):
+        rest_of(BEGUN, 4, partial("bytes 4-9/10"), decoded=True)

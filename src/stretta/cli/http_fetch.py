@@ -74,9 +74,6 @@ class Fetcher:
         try:
             url = parse_url(text)
             saving = self._saving(url)
-            if saving is not None and saving.is_there:
-                self.show.talk.say(f"{saving.path} is there whole already.")
-                return 0
             with ExitStack() as stack:
                 stream = self._ask(url, saving, stack)
                 error = self._receive(stream, saving)
@@ -99,13 +96,8 @@ class Fetcher:
         from stretta.cli.http_save import Saving  # noqa: PLC0415
 
         if wanted.remote_name:
-            if not wanted.resume:
-                return Saving(None, resume=False, quiet=quiet)
-            from stretta.http.filename import file_name  # noqa: PLC0415
-            from stretta.http.headers import Headers  # noqa: PLC0415
-
-            return Saving(Path(file_name(Headers(), url)), resume=True, quiet=quiet)
-        return Saving(Path(str(wanted.output)), resume=wanted.resume, quiet=quiet)
+            return Saving(None, url=url, resume=wanted.resume, quiet=quiet)
+        return Saving(Path(str(wanted.output)), url=url, resume=wanted.resume, quiet=quiet)
 
     def _ask(self, url: Url, saving: Saving | None, stack: ExitStack) -> KeptStream:
         """Send the request; ``stack`` closes what was opened for it."""
@@ -122,7 +114,7 @@ class Fetcher:
         head, talk = stream.head, self.show.talk
         error = status_error(head, str(stream.exchange.request.url))
         if saving is not None and saving.complete_if_whole(stream):
-            talk.say(f"{saving.path} was whole already: {saving.done} bytes.")
+            talk.say(f"{saving.path} is there whole already: {saving.done} bytes.")
             return None
         if saving is not None and error is None:
             saving.take(stream)

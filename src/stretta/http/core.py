@@ -14,7 +14,8 @@ from dataclasses import replace
 from typing import Protocol
 
 from stretta.address import Endpoint, parse_host
-from stretta.errors import InvalidReply, NetworkError, StrettaError, TimedOut, UsageError
+from stretta.errors import InvalidReply, NetworkError, TimedOut, UsageError
+from stretta.escape import one_line
 from stretta.http.client_request import ClientRequest
 from stretta.http.exchange import Exchange, Phases, Stopwatch
 from stretta.http.reports import Redirected, Reusing, Securing
@@ -35,6 +36,9 @@ MOST_IDLE = 32
 
 MOST_DRAINED = 64 * 1024
 """Bytes of a redirect's body that are read so that its connection can serve again."""
+
+REDIRECT_TIME = 1.0
+"""Seconds that it may take; a new connection costs less than waiting longer."""
 
 Key = tuple[str, str, int] | tuple[str, str, int, str, str, int]
 
@@ -103,7 +107,8 @@ class Core:
             following = redirected(request, exchange.head)
             if following is None:
                 return exchange
-            await _drain(exchange)
+            most = Timer(REDIRECT_TIME, REDIRECT_TIME, self._clock)
+            await exchange.drain(most, MOST_DRAINED)
             history.append(exchange)
             if len(history) > self.limits.max_redirects:
                 raise InvalidReply(
@@ -279,7 +284,7 @@ class Core:
             hint = "Give it your name: --proxy http://USER:PASSWORD@HOST:PORT"
             raise NetworkError(
                 f"cannot reach {url.host} port {url.port}",
-                f"the proxy {proxy.authority} answered {head.status} {head.reason}".rstrip(),
+                f"the proxy {proxy.authority} answered {one_line(f'{head.status} {head.reason}')}",
                 hint if head.status == 407 else "To go without it: --proxy ''",
             )
 
@@ -296,16 +301,6 @@ def _resolution(text: str) -> tuple[tuple[str, int], str]:
 
 def _is_here(host: str) -> bool:
     return host == "localhost" or Endpoint(host, 0).is_loopback
-
-
-async def _drain(exchange: Exchange) -> None:
-    """Read a body that nobody wants, so that its connection can be used again, if it is short."""
-    try:
-        while exchange.decoded < MOST_DRAINED and await exchange.read():
-            pass
-    except StrettaError:  # then the connection is lost; what matters has come
-        pass
-    exchange.abort()
 
 
 def _rewind(request: ClientRequest, start: int | None) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain
 
-from stretta.errors import InvalidReply, NetworkError, ReplyEndedEarly
+from stretta.errors import InvalidReply, NetworkError, ReplyEndedEarly, StrettaError
 from stretta.http.body import pieces_of
 from stretta.http.client_request import ClientRequest
 from stretta.http.decode import Decoder, decoder_for
@@ -15,13 +15,17 @@ from stretta.http.reports import Awaiting, Interim, Requesting, Responding
 from stretta.net.channel import Channel, Timer
 from stretta.reports import Report, Watch
 
-__all__ = ["MOST_DECODED", "Exchange", "Phases", "Stopwatch"]
+__all__ = ["MOST_DECODED", "BodyTooLarge", "Exchange", "Phases", "Stopwatch"]
 
 MOST_DECODED = 1 << 30
 """Bytes that a compressed body may become unless ``max_size`` says otherwise."""
 
 MOST_EARLY = 64 << 20
 """Bytes of a response that are kept while its request is still going out."""
+
+
+class BodyTooLarge(ReplyEndedEarly):
+    """A body has become larger than what is taken."""
 
 
 @dataclass(slots=True, eq=False)
@@ -66,8 +70,9 @@ class Exchange:
     """A request that goes out over ``channel``, and its response as it comes.
 
     ``read`` gives the body in pieces, decoded unless ``decode`` is false; ``received`` counts its
-    bytes as they were on the way, ``decoded`` as they were given. ``release`` is called when the
-    response is over, with whether the connection can serve again.
+    bytes as they were on the way, ``decoded`` as they were given, and ``before`` those of the same
+    object that an earlier exchange brought. ``release`` is called when the response is over, with
+    whether the connection can serve again.
     """
 
     def __init__(
@@ -89,6 +94,7 @@ class Exchange:
         self.request_head = request.head()
         self.reader = ResponseReader(request.method, limits)
         self.decoded = 0
+        self.before = 0
         self.history: tuple[Exchange, ...] = ()
         self._channel = channel
         self._timer = timer
@@ -113,6 +119,11 @@ class Exchange:
     def received(self) -> int:
         """Bytes of the body so far, as they came."""
         return self.reader.received
+
+    @property
+    def is_decoding(self) -> bool:
+        """Whether the body came compressed, and is given as what it was."""
+        return self._decoder is not None
 
     async def begin(self) -> None:
         """Send the request and receive the final head.
@@ -151,6 +162,26 @@ class Exchange:
             self.abort()
             raise
 
+    async def drain(self, timer: Timer, most: int) -> None:
+        """Let a body pass that nobody wants, if it is short: then its connection can serve again.
+
+        ``most`` are bytes as they come; ``timer`` says how long. Raises nothing.
+        """
+        expected = self.reader.expected or 0
+        self._timer, self._pieces, self._decoder = timer, iter(()), None
+        self._undecided = False  # what it stands for matters no more
+        try:
+            while not self.reader.complete and self.reader.framing != "close":
+                if max(expected, self.received) > most:
+                    break
+                timer.left()
+                await self._receive()
+            if self.reader.complete:
+                self._finish()
+        except StrettaError:  # then the connection is lost; what matters has come
+            pass
+        self._end(reusable=False)
+
     def abort(self) -> None:
         """Give the response up: unless all of it has come, the connection is closed."""
         if self.reader.complete and not self.reader.received:
@@ -167,7 +198,8 @@ class Exchange:
     def _end(self, *, reusable: bool) -> None:
         if not self._over:
             self._over = True
-            self.phases.ended = self._stopwatch.now()
+            if self.phases.ended is None:
+                self.phases.ended = self._stopwatch.now()
             self._release(self._channel, reusable)
 
     def _count(self, piece: Piece) -> None:
@@ -177,11 +209,12 @@ class Exchange:
     def check_size(self, usual: int | None) -> None:
         """Raise ReplyEndedEarly when the body is larger than ``max_size``, else than ``usual``."""
         most = usual if self._max_size is None else self._max_size
-        if most is not None and self.decoded > most:
-            raise ReplyEndedEarly(
+        if most is not None and self.before + self.decoded > most:
+            decoded = f", {self.decoded} when decoded," if self.is_decoding else ""
+            raise BodyTooLarge(
                 "the body is too large",
-                f"{self.received} bytes of it have come, {self.decoded} when decoded, and"
-                f" {most} is the limit",
+                f"{self.before + self.received} bytes of it have come{decoded} and {most} is the"
+                " limit",
                 "Allow more with --max-size BYTES.",
             )
 
@@ -200,7 +233,8 @@ class Exchange:
                     rest = rest[size:]
                     if rest:  # the server speaks before it has heard everything
                         await self._receive(sending=True)
-                        if self.reader.head is not None and self.reader.head.status >= 300:
+                        head = self.reader.head
+                        if self.reader.complete or (head is not None and head.status >= 300):
                             return  # it will not have the rest (RFC 9112 section 9.5)
         except NetworkError:
             if not sent:
@@ -227,16 +261,20 @@ class Exchange:
             if not self.reader.started:
                 raise
             raise self.reader.cut(error.why) from None
+        now = self._stopwatch.now()
         if not data:
             if getattr(self._channel, "truncated", False) and not self.reader.complete:
                 # an end that nobody vouches for (RFC 9112 section 9.8)
                 raise self.reader.cut("the TLS connection was cut off")
             self.reader.finish()
+            self.phases.ended = now
             return
         if self.phases.first_byte is None:
-            self.phases.first_byte = self._stopwatch.now()
+            self.phases.first_byte = now
         known = len(self.reader.interim)
         pieces: Iterable[Piece] = self.reader.feed(data)
+        if self.reader.complete:  # what is done with the body takes none of the transfer's time
+            self.phases.ended = now
         for head in self.reader.interim[known:]:
             self._stopwatch.tell(Interim(head))
         if sending:  # they are views, and wait longer than the next call

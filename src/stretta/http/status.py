@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from stretta.errors import HttpStatus
+from stretta.escape import one_line
 from stretta.http.reader import Head
 
 __all__ = ["status_error"]
@@ -12,7 +13,7 @@ def status_error(head: Head, url: str) -> HttpStatus | None:
     """Return the error that a status is, or None for 2xx and what is no class at all."""
     if head.status // 100 not in {3, 4, 5}:
         return None
-    words = f"{head.status} {head.reason}".rstrip()
+    words = one_line(f"{head.status} {head.reason}")
     if head.status == 304:
         return HttpStatus(head.status, f"{url} answered {words}", "what you have is still valid")
     if head.status < 400:
@@ -20,7 +21,7 @@ def status_error(head: Head, url: str) -> HttpStatus | None:
         return HttpStatus(
             head.status,
             f"{url} answered {words}",
-            f"the object is at {place}" if place else "it names no place to go",
+            f"the object is at {one_line(place)}" if place else "it names no place to go",
             "To go there: --follow" if place else "",
         )
     who = "the server refused the request" if head.status < 500 else "the server failed"

@@ -83,6 +83,8 @@ class AsyncChannel(asyncio.Protocol):
         while sent < len(view) and not self._pieces:
             if self._error is not None or self._transport.is_closing():
                 raise broken(self._error or ConnectionResetError())
+            if self._ended:  # it takes no more; what it has said is heard first
+                break
             if self._full:
                 await self._wait_for_room(timer)
                 continue

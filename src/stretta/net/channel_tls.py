@@ -155,6 +155,8 @@ class TlsChannel:
             data = data[await self._inner.send(data, timer) :]
             if data:
                 await self._fill(timer)
+                if self._in.eof:  # it takes no more: receiving tells what it has said
+                    return
                 if self._in.pending > MOST_HELD:
                     raise NetworkError(
                         "the connection broke", "the server sends without end while we send"
