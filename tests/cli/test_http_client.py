@@ -132,6 +132,22 @@ def test_exit_statuses(answer, status, words):
     assert "Traceback" not in result.stderr.decode()
 
 
+@pytest.mark.parametrize(
+    "answer",
+    [
+        reply(b"404 \x1b[2JNo\x9b1m\nContent-Length: 0"),
+        reply(b"302 Found\nLocation: /\x1b[2J\x9b1m\nContent-Length: 0"),
+    ],
+)
+def test_an_error_line_holds_no_control_characters_of_the_server(answer):
+    with canned(answer) as server:
+        result = stretta("http", "client", "-q", server.url)
+    assert result.returncode in {3, 4}
+    assert b"\\x1b[2J" in result.stderr
+    assert b"\x1b" not in result.stderr
+    assert "\x9b" not in result.stderr.decode()
+
+
 def test_the_first_failure_of_several_urls_is_the_exit_status():
     with canned(reply(b"404 No\nContent-Length: 0"), HELLO) as server:
         result = stretta("http", "client", "-q", server.url, server.url)

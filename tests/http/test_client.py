@@ -30,6 +30,22 @@ def get_async(url, **options):
 BOTH = pytest.mark.parametrize("get", [http.get, get_async])
 
 
+def ask_blocking(method, url, body):
+    with http.Client() as client:
+        return client.request(method, url, body=body)
+
+
+def ask_async(method, url, body):
+    async def ask():
+        async with http.AsyncClient() as client:
+            return await client.request(method, url, body=body)
+
+    return asyncio.run(ask())
+
+
+BOTH_ASK = pytest.mark.parametrize("ask", [ask_blocking, ask_async])
+
+
 def reply(head, body=b""):
     return b"HTTP/1.1 " + head.replace(b"\n", b"\r\n") + b"\r\n\r\n" + body
 
@@ -283,6 +299,42 @@ def test_an_answer_before_the_request_is_all_sent_is_heard():
     with naive_tcp_server(serve) as port, http.Client() as client:
         response = client.request("POST", f"http://127.0.0.1:{port}/", body=bytes(50_000_000))
     assert response.status == 413
+
+
+@BOTH_ASK
+@pytest.mark.parametrize("framing", [b"Content-Length: 4", b"A: b"])
+def test_a_whole_answer_ends_the_sending_of_a_request_that_nobody_reads(ask, framing):
+    over = threading.Event()
+
+    def serve(connection):
+        connection.recv(1000)
+        connection.sendall(b"HTTP/1.1 200 OK\r\n" + framing + b"\r\n\r\nciao")
+        connection.shutdown(socket.SHUT_WR)
+        over.wait(PATIENCE)
+
+    with naive_tcp_server(serve) as port:
+        try:
+            response = ask("POST", f"http://127.0.0.1:{port}/", bytes(50_000_000))
+        finally:
+            over.set()
+    assert response.text == "ciao"
+
+
+@BOTH_ASK
+def test_a_server_that_ends_without_an_answer_ends_the_sending_too(ask):
+    over = threading.Event()
+
+    def serve(connection):
+        connection.recv(1000)
+        connection.shutdown(socket.SHUT_WR)
+        over.wait(PATIENCE)
+
+    with naive_tcp_server(serve) as port:
+        try:
+            with pytest.raises(InvalidReply, match="without a response"):
+                ask("POST", f"http://127.0.0.1:{port}/", bytes(50_000_000))
+        finally:
+            over.set()
 
 
 def test_a_server_that_echoes_while_it_reads_makes_no_deadlock():

@@ -319,6 +319,31 @@ def test_tls_goes_through_a_proxys_tunnel(get, authority):
     assert b"/x" not in asked[0]
 
 
+def test_a_whole_answer_over_tls_ends_the_sending_of_a_request_that_nobody_reads(authority):
+    ca, path = authority
+    over = threading.Event()
+
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    ca.issue_cert("localhost").configure_cert(context)
+
+    def serve(connection):
+        with context.wrap_socket(connection, server_side=True) as tls:
+            tls.recv(1000)
+            tls.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nciao")
+            socket.socket.shutdown(tls, socket.SHUT_WR)
+            over.wait(PATIENCE)
+
+    with (
+        naive_tcp_server(serve) as port,
+        http.Client(route=HttpRoute(tls_ca=path)) as client,
+    ):
+        try:
+            url = f"https://localhost:{port}/"
+            assert client.request("POST", url, body=bytes(50_000_000)).text == "ciao"
+        finally:
+            over.set()
+
+
 def test_much_goes_both_ways_over_tls(authority):
     ca, path = authority
     body = bytes(range(256)) * 20_000
