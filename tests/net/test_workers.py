@@ -156,7 +156,7 @@ def test_nobody_new_is_let_in_while_they_drain(who):
 
         until(refused)
         busy.close()
-        assert server.stop() == 0
+        assert server.process.wait(PATIENCE) == 0
 
 
 def test_the_drain_lets_each_worker_s_conversations_end(who):
@@ -172,7 +172,8 @@ def test_the_drain_lets_each_worker_s_conversations_end(who):
             while sock.recv(100):
                 pass
             sock.close()
-        assert server.stop() == 0
+        assert server.process.wait(PATIENCE) == 0
+        server.stop()
     assert "connections 20" in server.lines[-1]
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import socket
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
@@ -22,8 +22,6 @@ PAUSE = 1.0
 """Seconds until accepting is tried again after the machine ran out of something."""
 
 EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
-
-Connect = Callable[..., Awaitable[Any]]
 
 
 class Acceptor:
@@ -43,8 +41,9 @@ class Acceptor:
     ) -> None:
         self._sock, self._factory, self._exhausted = sock, factory, exhausted
         self._loop = asyncio.get_running_loop()
-        self._connect = _connector(self._loop)
+        self._transport = _transport()
         self._starting: set[asyncio.Future[Any]] = set()
+        self._waiting = 0  # transports that have not called connection_made yet
         self._pause: asyncio.TimerHandle | None = None
         sock.listen(min(backlog, 2**31 - 1))
         self._resume()
@@ -63,7 +62,7 @@ class Acceptor:
     @property
     def starting(self) -> int:
         """How many accepted connections have no protocol yet."""
-        return len(self._starting)
+        return len(self._starting) + self._waiting
 
     def _resume(self) -> None:
         self._pause = None
@@ -91,24 +90,44 @@ class Acceptor:
                     raise
                 continue  # that connection's own trouble (accept(2), Error handling)
             connection.setblocking(False)
-            task = self._loop.create_task(self._start(connection))
-            self._starting.add(task)  # the loop itself holds tasks only weakly
-            task.add_done_callback(self._starting.discard)
+            self._start(connection)
         return True
 
-    async def _start(self, connection: socket.socket) -> None:
+    def _start(self, connection: socket.socket) -> None:
+        if self._transport is None:
+            task = self._loop.create_task(self._connect(connection))
+            self._starting.add(task)  # the loop itself holds tasks only weakly
+            task.add_done_callback(self._starting.discard)
+            return
         try:
-            await self._connect(self._loop, self._factory, connection)
+            self._transport(self._loop, connection, self._factory())
+        except OSError:  # gone before its first byte
+            connection.close()
+            return
+        # the transport has asked the loop to call connection_made; this comes after it
+        self._waiting += 1
+        self._loop.call_soon(self._started)
+
+    def _started(self) -> None:
+        self._waiting -= 1
+
+    async def _connect(self, connection: socket.socket) -> None:
+        try:
+            await self._loop.connect_accepted_socket(self._factory, connection)
         except OSError:  # gone before its first byte
             connection.close()
 
 
-def _connector(loop: asyncio.AbstractEventLoop) -> Connect:
-    """Return what makes a transport of an accepted socket: aiofastnet's, or the loop's own."""
+def _transport() -> Callable[..., object] | None:
+    """Return aiofastnet's transport class, None where it is not: then the loop makes its own.
+
+    Made without ``connect_accepted_socket``, whose task and future take as long as all the rest.
+    """
     try:
-        from aiofastnet import (  # noqa: PLC0415 - there is not one for each platform
-            connect_accepted_socket,
+        # not there on each platform, and compiled without types
+        from aiofastnet.selector_transport import (  # type: ignore[import-not-found]  # noqa: PLC0415
+            SelectorSocketTransport,
         )
     except ImportError:
-        return lambda _, factory, sock: loop.connect_accepted_socket(factory, sock)
-    return connect_accepted_socket
+        return None
+    return SelectorSocketTransport  # type: ignore[no-any-return]
