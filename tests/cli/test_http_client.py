@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import os
 import threading
 from types import SimpleNamespace
 
@@ -11,6 +12,7 @@ from canned import HELLO, canned
 from stretta.cli.http_show import Show
 from stretta.cli.talk import Talk
 from stretta.http.headers import Headers
+from stretta.http.media import charset_of
 from support import Terminal, free_port, stretta, until
 
 
@@ -191,6 +193,20 @@ def test_a_person_sees_text_and_is_spared_the_rest(head, body, shown):
     assert "\x9b" not in person.screen
 
 
+@pytest.mark.parametrize(
+    "charset",
+    ["punycode", "idna", "undefined", "utf-7", "unicode_escape", "rot13", "hex", "utf-32", "x\0"],
+)
+def test_a_charset_that_the_web_does_not_know_is_taken_for_utf_8(charset):
+    assert charset_of(f"text/plain; charset={charset}", b"") == "utf_8"
+    answer = reply(b"200 OK\nContent-Length: 17\n", b"+2AA- \\ud800 \xd8\x00")
+    answer = answer.replace(b"\r\n\r\n", b"\r\nContent-Type: text/plain; charset=%b\r\n\r\n", 1)
+    with canned(answer % charset.strip("\0").encode()) as server:
+        result = stretta("http", "client", "--json", server.url)
+    assert b"Traceback" not in result.stderr
+    assert json.loads(result.stdout)["response"]["body_bytes"] == 17
+
+
 def test_text_in_the_smallest_pieces_is_shown_once(monkeypatch):
     shown = []
     monkeypatch.setattr("stretta.cli.http_show.person_reads", lambda: True)
@@ -232,6 +248,24 @@ def test_json_is_one_object_an_exchange():
     assert third["response"] is third["request"] is None
     assert "connection refused" in third["error"]["why"]
     assert result.returncode == 4
+
+
+@pytest.mark.parametrize(
+    "words", [("http://localhost/\udcff",), ("--auth", "\udcff:x", ":1"), ("-o", "\udcff", "{url}")]
+)
+@pytest.mark.parametrize(
+    "env", [{}, {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}]
+)
+def test_bytes_that_are_no_utf_8_are_no_traceback(words, env, tmp_path):
+    with canned(HELLO) as server:
+        words = [word.format(url=server.url) for word in words]
+        result = stretta(
+            "http", "client", "--json", "--har", "\udcfe", *words,
+            cwd=tmp_path, env={**os.environ, **env},
+        )  # fmt: skip
+    assert b"mistake" not in result.stderr
+    assert json.loads(result.stdout)["exit_status"] == result.returncode
+    assert json.loads((tmp_path / "\udcfe").read_bytes())["log"]
 
 
 def test_json_tells_what_was_sent_when_nothing_came_back():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import sys
 from collections.abc import Callable, Iterator
@@ -205,7 +206,7 @@ def _credentials(auth: str) -> str:
         from getpass import getpass  # noqa: PLC0415
 
         password = getpass(f"Password of {user}: ")
-    return basic(quote(user), quote(password))
+    return basic(quote(os.fsencode(user)), quote(os.fsencode(password)))
 
 
 def _wrapper(fetcher: Fetcher) -> Callable[[Channel], Channel]:

@@ -225,7 +225,9 @@ def save_har(path: str, records: list[Record]) -> None:
     from stretta.http.record import har  # noqa: PLC0415
 
     try:
-        Path(path).write_text(json.dumps(har(records), indent=1, ensure_ascii=False) + "\n")
+        text = json.dumps(har(records), indent=1, ensure_ascii=False) + "\n"
+        # what is no text in what was typed is spelled out, as JSON itself would
+        Path(path).write_bytes(text.encode("utf-8", "backslashreplace"))
     except OSError as error:
         why = (error.strerror or "").lower()
         raise OutputError(f"cannot write {path}", why, "Choose another: --har FILE") from error

@@ -4,28 +4,43 @@ from __future__ import annotations
 
 import codecs
 import re
+from encodings import normalize_encoding
+from encodings.aliases import aliases
 
 __all__ = ["charset_of", "is_text", "media_type"]
 
 BOMS = {
-    codecs.BOM_UTF8: "utf-8",
-    codecs.BOM_UTF16_LE: "utf-16-le",
-    codecs.BOM_UTF16_BE: "utf-16-be",
+    codecs.BOM_UTF8: "utf_8",
+    codecs.BOM_UTF16_LE: "utf_16_le",
+    codecs.BOM_UTF16_BE: "utf_16_be",
 }
 """What a text may begin with, and what that says (WHATWG Encoding, section 6)."""
 
-WIDER = {
-    "ascii": "cp1252",
-    "iso8859-1": "cp1252",
-    "iso8859-9": "cp1254",
-    "iso8859-11": "cp874",
-    "tis-620": "cp874",
-    "gb2312": "gb18030",
-    "gbk": "gb18030",
-    "euc_kr": "cp949",
-    "shift_jis": "cp932",
-}
-"""What those who name the first in fact send (WHATWG Encoding, section 4.2)."""
+CODECS = {
+    **{name: name for name in (
+        "utf_8", "utf_16_be", "utf_16_le", "iso8859_2", "iso8859_3", "iso8859_4", "iso8859_5",
+        "iso8859_6", "iso8859_7", "iso8859_8", "iso8859_10", "iso8859_13", "iso8859_14",
+        "iso8859_15", "iso8859_16", "koi8_r", "koi8_u", "mac_roman", "mac_cyrillic", "cp866",
+        "cp874", "cp932", "cp949", "cp1250", "cp1251", "cp1252", "cp1253", "cp1254", "cp1255",
+        "cp1256", "cp1257", "cp1258", "gb18030", "euc_jp", "iso2022_jp",
+    )},
+    # who names these means those (WHATWG Encoding, section 4.2)
+    "ascii": "cp1252", "latin_1": "cp1252", "iso8859_1": "cp1252", "iso8859_9": "cp1254",
+    "iso8859_11": "cp874", "tis_620": "cp874", "gb2312": "gb18030", "gbk": "gb18030",
+    "euc_kr": "cp949", "shift_jis": "cp932", "big5": "big5hkscs", "big5hkscs": "big5hkscs",
+    "utf_16": "utf_16_le", "windows_874": "cp874", "iso_8859_8_i": "iso8859_8",
+    "visual": "iso8859_8", "logical": "iso8859_8", "mac": "mac_roman", "csmacintosh": "mac_roman",
+    "mac_ukrainian": "mac_cyrillic", "koi": "koi8_r", "koi8": "koi8_r", "koi8_ru": "koi8_u",
+    "dos_874": "cp874", "gb_2312_80": "gb18030", "csgb2312": "gb18030", "cn_big5": "big5hkscs",
+    "windows_31j": "cp932", "windows_949": "cp949", "cseuckr": "cp949", "iso_ir_149": "cp949",
+    "unicode": "utf_16_le", "ucs_2": "utf_16_le", "iso_10646_ucs_2": "utf_16_le",
+    "unicode_1_1_utf_8": "utf_8", "unicode11utf8": "utf_8", "unicode20utf8": "utf_8",
+}  # fmt: skip
+"""The encodings of the web (WHATWG Encoding, section 4), by Python's name for what is declared.
+
+Others, such as UTF-7, punycode or what turns bytes into bytes, are none: a peer does not choose
+which decoder runs.
+"""
 
 _CHARSET = re.compile(r";\s*charset\s*=\s*(?:\"([^\"]*)\"|([^\s;]*))", re.IGNORECASE)
 _META = re.compile(rb"<meta\s[^>]*?charset\s*=\s*[\"']?\s*([A-Za-z0-9_.:-]+)", re.IGNORECASE)
@@ -61,14 +76,19 @@ def charset_of(content_type: str | None, beginning: bytes) -> str:
     if not named:
         inside = _META.search(beginning) or _XML.match(beginning)
         named = inside[1].decode("ascii") if inside else "utf-8"
-    try:
-        info = codecs.lookup(named)
-    except (LookupError, ValueError):
-        return "utf-8"
-    # hex, zip and others turn bytes into bytes
-    if not getattr(info, "_is_text_encoding", True):
-        return "utf-8"
-    return WIDER.get(info.name, info.name)
+    return _codec(named) or "utf_8"
+
+
+def _codec(label: str) -> str | None:
+    """Return the codec for a label of an encoding, None for one that the web does not know.
+
+    >>> _codec("Windows-1251"), _codec("x-sjis"), _codec("utf-7"), _codec("idna")
+    ('cp1251', 'cp932', None, None)
+    """
+    name = normalize_encoding(label.strip(" \t\n\f\r")).lower()
+    names = (name, name.removeprefix("x_"))
+    known = (CODECS.get(aliases.get(name, name)) for name in names)
+    return next(filter(None, known), None)
 
 
 def is_text(content_type: str | None, beginning: bytes) -> bool:
@@ -81,7 +101,7 @@ def is_text(content_type: str | None, beginning: bytes) -> bool:
     if beginning.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         return True
     charset = charset_of(content_type, beginning)
-    if b"\0" in beginning and not charset.startswith(("utf-16", "utf_16", "utf-32", "utf_32")):
+    if b"\0" in beginning and not charset.startswith("utf_16"):
         return False
     if _TEXT_TYPE.fullmatch(kind):
         return True
