@@ -38,6 +38,9 @@ from works import WORKS, Start, Work, make_files
 
 RESULTS = HERE / "results.json"
 PICTURE = HERE.parent / "docs" / "speed.svg"
+PAGE = HERE.parent / "docs" / "speed.md"
+BEGIN = "<!-- results: written by bench/run.py --save -->\n"
+END = "<!-- end of results -->"
 OURS, PEER = "stretta", "peer"
 LATENCY_SHARE = 0.5
 WARM_UP = 0.6
@@ -45,7 +48,7 @@ WARM_UP = 0.6
 MOST_NOISE = 0.15
 """Share of a core that other programs may take while we measure; else it is measured again."""
 
-MOST_REPEATS = 4
+MOST_REPEATS = 3
 
 
 class Wrong(Exception):
@@ -82,7 +85,7 @@ class Row:
             "bar": work.bar,
             "reached": reached,
             "ratio": spread(ratios),
-            "cpu_ratio": spread(self.ratios(OURS, self.cpu)),
+            "cpu_ratio": spread(self.ratios(OURS, self.cpu)) if self.cpu else None,
             "others": {name: spread(self.ratios(name)) for name in work.others if name not in
                        self.missing},
             "median": {name: statistics.median(f) for name, f in self.figures.items() if f},
@@ -189,8 +192,7 @@ class Bench:
         script = self.place.path / f"{work.slug}-{port}"
         if not script.exists():
             with open(script, "wb") as file:
-                for exchange in work.exchanges(self.place, port):
-                    file.write(exchange)
+                file.writelines(work.exchanges(self.place, port))
         return [
             *pin, self.place.program("load_tcp"), str(port), str(script),
             str(work.connections), str(work.at_once), str(seconds), str(rate), *work.flags,
@@ -264,7 +266,7 @@ def main() -> None:
         parser.error("no such work; there are: " + ", ".join(w.name for w in WORKS))
     if (os.cpu_count() or 1) < 2:
         parser.error("server and load need a core each, and this machine has one")
-    rows, failed = [], False
+    failed = False
     with tempfile.TemporaryDirectory(prefix="stretta-bench-") as path:
         place = Place(Path(path))
         try:
@@ -276,17 +278,16 @@ def main() -> None:
         for work in chosen:
             try:
                 row = bench.row(work).as_json()
-            except (Wrong, Missing, RuntimeError) as error:
+            except (Wrong, Missing, RuntimeError, ZeroDivisionError) as error:
                 failed = True
                 print(f"{work.name:34} FAILED: {error}", file=sys.stderr, flush=True)
                 continue
-            rows.append(row)
+            if options.save:
+                save([row])
             if options.json:
                 print(json.dumps(row), flush=True)
             else:
                 tell(row)
-    if options.save:
-        save(rows)
     sys.exit(1 if failed else 0)
 
 
@@ -299,6 +300,31 @@ def save(rows: list[dict[str, Any]]) -> None:
     ordered = [new[work.name] for work in WORKS if work.name in new]
     RESULTS.write_text(json.dumps({"machine": machine(), "rows": ordered}, indent=1) + "\n")
     draw(ordered, PICTURE)
+    before, _, rest = PAGE.read_text().partition(BEGIN)
+    PAGE.write_text(before + BEGIN + table(ordered) + END + rest.partition(END)[2])
+
+
+def table(rows: list[dict[str, Any]]) -> str:
+    """Return the results as a table in Markdown."""
+    lines = ["| work | beside | ratio | quartiles | processor a request | aim |", "|---" * 6 + "|"]
+    for row in rows:
+        ratio, cpu = row["ratio"], row["cpu_ratio"]
+        if ratio is None:
+            continue
+        aim = ""
+        if row["bar"] is not None:
+            bound = "at least" if row["kind"] == "rate" else "at most"
+            verdict = "reached" if row["reached"] else "**not reached**"
+            aim = f"{bound} {row['bar']:g}: {verdict}"
+        processor = f"{cpu['median']:.2f}" if cpu and row["kind"] != "memory" else ""
+        lines.append(
+            f"| {row['work']} | {row['peer']} | {ratio['median']:.2f}"
+            f" | {ratio['low']:.2f} to {ratio['high']:.2f}"
+            f" | {processor} | {aim} |"
+        )
+    what = machine()
+    lines += ["", f"{what['cpu']}; Linux {what['kernel']}; Python {what['python']}.", ""]
+    return "\n".join(lines)
 
 
 if __name__ == "__main__":

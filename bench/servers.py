@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -68,7 +68,7 @@ def built(name: str) -> Callable[[Place, int], Words]:
 
 
 def script(name: str) -> Callable[[Place, int], Words]:
-    return lambda place, port: [sys.executable, str(PEERS / name), str(port)]
+    return lambda _, port: [sys.executable, str(PEERS / name), str(port)]
 
 
 def nginx(*, log: bool = False, tls: bool = False) -> Callable[[Place, int], Words]:
@@ -112,7 +112,7 @@ def caddy(place: Place, port: int) -> Words:
     return [program, "file-server", "--listen", f"127.0.0.1:{port}", "--root", str(place.folder)]
 
 
-def socat(place: Place, port: int) -> Words:
+def socat(_: Place, port: int) -> Words:
     program = shutil.which("socat")
     if program is None:
         raise Missing("socat")
@@ -183,7 +183,8 @@ def family(pid: int) -> list[int]:
     found = [pid]
     for parent in found:
         for task in Path(f"/proc/{parent}/task").glob("*/children"):
-            found += [int(child) for child in task.read_text().split()]
+            with suppress(OSError):  # it has ended meanwhile
+                found += [int(child) for child in task.read_text().split()]
     return found
 
 
@@ -191,8 +192,9 @@ def cpu_seconds(pid: int) -> float:
     """Return the time that a server has computed so far."""
     total = 0.0
     for member in family(pid):
-        fields = Path(f"/proc/{member}/stat").read_text().rpartition(")")[2].split()
-        total += (int(fields[11]) + int(fields[12])) / TICKS
+        with suppress(OSError):  # it has ended meanwhile
+            fields = Path(f"/proc/{member}/stat").read_text().rpartition(")")[2].split()
+            total += (int(fields[11]) + int(fields[12])) / TICKS
     return total
 
 

@@ -53,7 +53,7 @@ def exchange(request: bytes, status: int, body: bytes) -> bytes:
 
 def sentence(size: int) -> Callable[[Place, int], Iterable[bytes]]:
     text = (TEXT * (size // len(TEXT) + 1))[:size]
-    return lambda place, port: [exchange(text, 0, text.upper())]
+    return lambda *_: [exchange(text, 0, text.upper())]
 
 
 def get(path: str, headers: str = "", status: int = 200) -> Callable[[Place, int], Iterable[bytes]]:
@@ -68,9 +68,9 @@ def _get(port: int, path: str, headers: str, status: int, body: bytes) -> bytes:
     return exchange(head.encode(), status, body)
 
 
-def get_many(place: Place, port: int) -> Iterable[bytes]:
-    for number in range(MANY):
-        number = number * 7919 % MANY  # in no order that a read-ahead would like
+def get_many(_: Place, port: int) -> Iterable[bytes]:
+    for turn in range(MANY):
+        number = turn * 7919 % MANY  # in no order that a read-ahead would like
         path = f"many/{number:05}.html"
         yield _get(port, path, "", 200, many_body(number))
 
@@ -79,7 +79,7 @@ def many_body(number: int) -> bytes:
     return (b"%05d " % number + TEXT * 10)[:612]
 
 
-def get_unchanged(place: Place, port: int) -> Iterable[bytes]:
+def get_unchanged(_: Place, port: int) -> Iterable[bytes]:
     with urllib.request.urlopen(f"http://127.0.0.1:{port}/612.html") as reply:
         tag = reply.headers["ETag"]
     return [_get(port, "612.html", f"If-None-Match: {tag}\r\n", 304, b"")]
@@ -133,7 +133,7 @@ def _http(name: str, bar: float, exchanges, *options: str, **more) -> Work:
     if not log:
         words.append("-q")
     if tls:
-        words += ["--cert", "{place}/cert.pem", "--key", "{place}/key.pem"]
+        words += ["--tls-cert", "{place}/cert.pem", "--tls-key", "{place}/key.pem"]
     others = more.pop("others", {})
     return Work(
         name, bar, stretta("http", *words), nginx(log=log, tls=tls), "nginx", others,
