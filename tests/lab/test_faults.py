@@ -91,6 +91,17 @@ def test_fate_of_data_does_not_depend_on_acknowledgements():
 def test_share_of_losses():
     _, marks = run(WireOptions(loss=("10%",)), [(0, KINDS[3], 0)] * 5000)
     assert 400 < len(marks) < 600
+    assert {m.by for m in marks} == {"--loss 10%"}
+
+
+def test_marks_name_the_option_as_it_was_given():
+    options = WireOptions(
+        loss=("server>client 0.5%", "client>server 100%"), rate=("8mbit",), queue=1
+    )
+    _, marks = run(options, [(0, KINDS[3], MS)])
+    assert [m.by for m in marks] == ["--loss client>server 100%"]
+    _, marks = run(WireOptions(rate=("8mbit",), queue=1), [(0, KINDS[3], 0)] * 2)
+    assert [m.by for m in marks] == ["--rate 8mbit"]
 
 
 def test_delay_and_direction():

@@ -305,12 +305,12 @@ def receive_waited(story: TcpStory) -> Iterator[Found]:
             moments.append((original.at, f"until {kernel(side.host)} sent the bytes"))
             if given:
                 moments.append((given.at, f"until the {side.host} called {given.name}()"))
-            parts, at = [], call.at
+            parts, at, least = [], call.at, max(500_000, call.took // 200)
             for moment, what in reversed(moments):
-                if moment - at > max(500_000, call.took // 200):
+                if moment - at > least:
                     parts.append(f"{duration(moment - at)} {what}")
                 at = max(at, moment)
-            if call.at + call.took - at > max(1_000_000, call.took // 20):
+            if call.at + call.took - at > least:
                 parts.append(f"{duration(call.at + call.took - at)} until the machine ran it on")
             why = ", ".join(parts) or f"for bytes that the {side.host} sent"
             yield (
