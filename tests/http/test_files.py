@@ -4,6 +4,7 @@ import email
 import gzip
 import http.client
 import os
+import time
 import zlib
 
 import brotli
@@ -14,8 +15,9 @@ from hypothesis import strategies as st
 
 from stretta import http as stretta_http
 from stretta.http.files import WHOLE
+from stretta.http.ready import TOO_YOUNG
 from stretta.options import SiteOptions
-from support import serving
+from support import serving, until
 
 TEXT = b"Nel mezzo del cammin di nostra vita\n" * 200
 LARGE = os.urandom(2 * WHOLE + 99)
@@ -276,3 +278,42 @@ def test_what_is_ready_ends_the_connection_where_that_was_asked_for(server, monk
             assert (got.body, got.headers["Connection"]) == (TEXT, "close")
             assert raw.rest() == b""
     assert asked in server.ready
+
+
+def age(path):
+    """Make a file old enough for its reply to be kept ready."""
+    old = time.time_ns() - 10**10
+    os.utime(path, ns=(old, old))
+    until(lambda: time.time() - path.stat().st_ctime > 2 * TOO_YOUNG)
+
+
+@pytest.mark.parametrize("accept", ["identity", "gzip"])
+def test_a_reply_kept_ready_is_not_given_once_its_folder_leads_outside(tmp_path, accept):
+    site, outside = tmp_path / "site", tmp_path / "outside"
+    (site / "dd" / "ee").mkdir(parents=True)
+    outside.mkdir()
+    for name in ("a.txt", "index.html"):
+        (site / "dd" / "ee" / name).write_text("once inside")
+        age(site / "dd" / "ee" / name)
+    with serving(stretta_http.serve(site)) as server, Raw(server.port) as client:
+        for path in ("/dd/ee/a.txt", "/dd/ee/"):
+            for _ in range(2):
+                assert client.get(path, f"Accept-Encoding: {accept}").body == b"once inside"
+        (site / "dd").rename(outside / "dd")
+        (site / "dd").symlink_to("../outside/dd")
+        for path in ("/dd/ee/a.txt", "/dd/ee/"):
+            assert client.get(path, f"Accept-Encoding: {accept}").status == 404
+
+
+def test_a_file_behind_a_link_is_fresh_each_time(tmp_path):
+    (tmp_path / "old").write_text("old")
+    (tmp_path / "new").write_text("new")
+    (tmp_path / "current").symlink_to("old")
+    for name in ("old", "new"):
+        age(tmp_path / name)
+    with serving(stretta_http.serve(tmp_path)) as server, Raw(server.port) as client:
+        for _ in range(2):
+            assert client.get("/current").body == b"old"
+        (tmp_path / "aside").symlink_to("new")
+        (tmp_path / "aside").rename(tmp_path / "current")
+        assert client.get("/current").body == b"new"

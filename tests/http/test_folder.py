@@ -104,6 +104,24 @@ def test_hidden_names_are_seen_only_if_asked(tree):
     assert contents(Folder(tree, hidden=True), ".env") == b"hidden"
 
 
+def test_what_is_hidden_is_not_seen_through_a_link_either(tree):
+    (tree / ".git").mkdir()
+    (tree / ".git" / "config").write_bytes(b"hidden")
+    link(tree / "env.txt", ".env")
+    link(tree / "pub", ".git")
+    link(tree / "config", tree / ".git" / "config")
+    for names in (("env.txt",), ("pub",), ("pub", "config"), ("config",)):
+        with pytest.raises(FileNotFoundError):
+            contents(Folder(tree), *names)
+    assert contents(Folder(tree, hidden=True), "pub", "config") == b"hidden"
+
+
+@pytest.mark.parametrize("name", ["deep/file", "deep/../../outside/secret", "..", ".", ""])
+def test_a_name_is_one_step(tree, name):
+    with pytest.raises(FileNotFoundError):
+        contents(Folder(tree, hidden=True), name)
+
+
 def test_a_folder_that_is_replaced_is_served_anew(tree):
     folder = Folder(tree)
     tree.rename(tree.parent / "old")

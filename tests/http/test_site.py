@@ -58,6 +58,12 @@ def test_another_index(ask, folder):
     assert (got.body, got.headers["Content-Location"]) == (b"start", "/start.html")
 
 
+@pytest.mark.parametrize("name", ["sub/../../secret", "sub/page.html", "..", ""])
+def test_an_index_is_a_name_in_the_folder(folder, name):
+    with pytest.raises(UsageError, match="cannot stand for a folder"):
+        stretta_http.serve(folder, options=SiteOptions(index=(name,)))
+
+
 def test_no_listing_looks_like_nothing(ask):
     get = ask(listing=False)
     assert get("/sub/").body == get("/missing").body

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from stretta.http.codings import CODINGS, Coding, accepted, is_compressible
 from stretta.http.conditions import judge, range_applies
-from stretta.http.folder import Folder, Opened, Version
+from stretta.http.folder import A_FOLDER, Folder, Opened, Version
 from stretta.http.mime import media_type_of
 from stretta.http.pages import error_reply
 from stretta.http.ranges import Unsatisfiable, parse_ranges
@@ -140,11 +140,13 @@ class Asked(NamedTuple):
     request: Request
     media: str
     varies: bool
-    depends: Depends
+    depends: Depends | None
     more: tuple[tuple[str, str], ...]
 
-    def on(self, path: bytes, version: Version | None) -> Asked:
-        """Return the same, hanging on one more file."""
+    def on(self, path: bytes, version: Version | None, *, linked: bool = False) -> Asked:
+        """Return the same, hanging on one more file; behind a link it is looked up each time."""
+        if self.depends is None or linked:
+            return self._replace(depends=None)
         return self._replace(depends=(*self.depends, (path, version)))
 
 
@@ -172,8 +174,10 @@ class Files:
         media = media_type_of(names[-1].decode("utf-8", "replace"))
         version = Version.of(opened.status)
         varies = bool(self._codings) and (is_compressible(media) or media == UNKNOWN)
-        asked = Asked(request, media, varies, depends, more)
-        asked = asked.on(self.folder.path_of(names), version)
+        # a folder on the way that gives place to a link may lead the same path outside
+        way: Depends = tuple((path, A_FOLDER) for path in self.folder.parents_of(names))
+        asked = Asked(request, media, varies, way + depends, more)
+        asked = asked.on(self.folder.path_of(names), version, linked=opened.linked)
         plain = Variant(opened, version, entity_tag(version))
         # a range is always one of the file as it is
         if not varies or "range" in request.headers:
@@ -187,7 +191,7 @@ class Files:
                 continue
             os.close(opened.descriptor)
             version = Version.of(ready.status)
-            asked = asked.on(self.folder.path_of(beside), version)
+            asked = asked.on(self.folder.path_of(beside), version, linked=ready.linked)
             etag = f"{entity_tag(version)}-{coding.name}"
             return self._finish(asked, Variant(ready, version, etag, coding.name))
         makers = [coding for coding in liked if coding.compress is not None]

@@ -15,10 +15,12 @@ from typing import NamedTuple
 
 from stretta.errors import CannotServe
 
-__all__ = ["Folder", "Opened", "Version"]
+__all__ = ["A_FOLDER", "Folder", "Opened", "Version"]
 
 MOST_LINKS = 40
 """Symbolic links on one path; as many as Linux follows (path_resolution(7))."""
+
+NO_NAMES = (b"", b".", b"..")
 
 STEP = getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 LAST = os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NOCTTY
@@ -41,11 +43,19 @@ class Version(NamedTuple):
         )
 
 
+A_FOLDER = Version(0, 0, 0, 0, 0)
+"""Stands for whatever folder is there, and for nothing that is a link to one."""
+
+
 class Opened(NamedTuple):
-    """A file or folder that lies beneath, open for reading; whoever asked for it closes it."""
+    """A file or folder that lies beneath, open for reading; whoever asked for it closes it.
+
+    ``linked`` says that a symbolic link was on the way: its path alone does not tell where it is.
+    """
 
     descriptor: int
     status: os.stat_result
+    linked: bool = False
 
     @property
     def is_folder(self) -> bool:
@@ -77,7 +87,7 @@ class Folder:
         Raises FileNotFoundError when there is none that may be seen: missing, hidden, outside,
         unreadable, or neither a file nor a folder.
         """
-        if self.is_hidden(names):
+        if self.is_hidden(names) or any(b"/" in name or name in NO_NAMES for name in names):
             raise FileNotFoundError(names)
         try:
             return self._descend(names)
@@ -89,6 +99,10 @@ class Folder:
     def path_of(self, names: Sequence[bytes]) -> bytes:
         """Return the path of a name beneath, as it is written; a link in it may lead elsewhere."""
         return b"/".join((self.path, *names))
+
+    def parents_of(self, names: Sequence[bytes]) -> list[bytes]:
+        """Return the paths of the folders on the way to a name; all must be what they seem."""
+        return [self.path_of(names[:end]) for end in range(1, len(names))]
 
     def is_hidden(self, names: Sequence[bytes]) -> bool:
         """Return whether one of the names begins with a dot, and that is to be hidden."""
@@ -115,6 +129,8 @@ class Folder:
                         raise PermissionError(errno.EXDEV, "it leaves the folder")
                     os.close(way.pop())
                     continue
+                if links and name != b"." and self.is_hidden((name,)):
+                    raise PermissionError(errno.EACCES, "a link leads to what is hidden")
                 status = os.stat(name, dir_fd=way[-1], follow_symlinks=False)
                 if stat.S_ISLNK(status.st_mode):
                     links += 1
@@ -124,7 +140,7 @@ class Folder:
                 elif todo:
                     way.append(os.open(name, STEP, dir_fd=way[-1]))
                 else:
-                    return _open_last(name, way[-1], status)
+                    return _open_last(name, way[-1], status)._replace(linked=links > 0)
         finally:
             for descriptor in way:
                 os.close(descriptor)

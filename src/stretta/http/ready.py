@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import os
+import stat
 import time
 
+from stretta.http.folder import A_FOLDER
 from stretta.http.reply import Depends, Reply, head
 from stretta.http.request import Request
 
@@ -54,12 +56,15 @@ class Ready:
         """Return whether every file it was made from is as it was."""
         for path, version in self.depends:
             try:
-                now = os.stat(path)
+                now = os.lstat(path)  # what was reached through a link is not kept
             except OSError:
                 if version is not None:
                     return False
                 continue
-            if (
+            if version is A_FOLDER:
+                if not stat.S_ISDIR(now.st_mode):
+                    return False
+            elif (
                 version is None
                 or now.st_mtime_ns != version.modified
                 or now.st_ctime_ns != version.changed

@@ -30,7 +30,7 @@ class Pieces(Protocol):
 
 
 Depends = tuple[tuple[bytes, Version | None], ...]
-"""Paths, and the version each had; None where there was nothing."""
+"""Paths, and the version each had; None where there was nothing, A_FOLDER on the way there."""
 
 NO_CONTENT = (204, 304)
 """Statuses whose replies end after the head (RFC 9110 section 6.4.1); 1xx are not sent so."""

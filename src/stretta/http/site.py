@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from hashlib import blake2b
 from typing import cast
 from urllib.parse import quote_from_bytes
@@ -54,7 +54,7 @@ class Site:
         self.users = Users.load(options.auth, options.auth_file)
         self._files = Files(self.folder, compress=options.compress)
         self._service_is_async = service is not None and is_async(service)
-        self._index = [os.fsencode(name) for name in options.index]
+        self._index = parse_index(options.index)
         self._base = parse_base(options.base_path)
         self.base = Target(self._base, is_folder=True, query="").path
         self.methods = ("GET", "HEAD", "OPTIONS") + (("POST",) if service else ())
@@ -303,6 +303,18 @@ def parse_base(path: str) -> tuple[bytes, ...]:
         raise UsageError(
             f"cannot serve under {path!r}", refused.why.rstrip("."), "As in: --base-path /files/"
         ) from None
+
+
+def parse_index(names: Iterable[str]) -> list[bytes]:
+    """Return the names that a folder's index may have. Raises UsageError for what is no name."""
+    for name in names:
+        if "/" in name or name in ("", ".", ".."):
+            raise UsageError(
+                f"{name!r} cannot stand for a folder",
+                "it is no file's name",
+                "As in: --index index.html",
+            )
+    return [os.fsencode(name) for name in names]
 
 
 def added_headers(options: SiteOptions) -> list[tuple[str, str]]:
