@@ -13,6 +13,7 @@ import pytest
 
 from stretta.errors import StrettaError, TimedOut
 from stretta.lab import SCENARIOS
+from stretta.lab.hosts import Capture, _trouble
 from stretta.options import LabOptions, WireOptions
 from stretta.see.events import Call, Fault, Frame, State
 from support import PATIENCE, until
@@ -165,6 +166,71 @@ def test_nothing_is_left_behind(lab, how):
     process.stderr.close()
     assert process.wait(PATIENCE) == (-how if how == signal.SIGKILL else 128 + how)
     until(lambda: not processes_with(word))
+
+
+def test_an_interrupt_before_the_server_listens_is_no_failure_of_it(lab):
+    process = subprocess.Popen(
+        [
+            sys.executable, "-m", "stretta", "lab", "run", "--no-calls",
+            "--server", "echo ready; exec sleep 60", "--client", "echo never",
+        ],
+        stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True,
+    )  # fmt: skip
+    assert "ready" in process.stderr.readline()
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 130
+    assert "ended before" not in said
+    assert "never" not in said
+
+
+def test_a_lab_whose_inside_is_killed_says_what_to_do(lab):
+    process = subprocess.Popen(
+        [
+            sys.executable, "-m", "stretta", "lab", "run", "--no-calls",
+            "--client", "echo ready; exec sleep 60",
+        ],
+        stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True,
+    )  # fmt: skip
+    assert "ready" in process.stderr.readline()
+    (inside,) = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    os.kill(int(inside), signal.SIGKILL)
+    _, said = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 1
+    assert "the lab broke off: the process that is the wire was ended from outside" in said
+    assert "out of memory" in said
+
+
+def test_what_the_inside_failed_of_is_said():
+    error = _trouble("failed", {"stage": "inside", "words": "ValueError: x"}, Capture(0))
+    assert "ValueError: x" in str(error)
+    assert "please report it" in str(error)
+
+
+def test_files_are_looked_at_before_the_run(tmp_path):
+    for name in ("--json", "--pcapng", "--mermaid"):
+        done = command("run", "--client", "echo it ran", "--no-calls", name, "/nonexistent/x")
+        assert done.returncode == 1
+        assert "cannot write /nonexistent/x: no such file" in done.stderr
+        assert "it ran" not in done.stderr
+
+
+def test_an_interpreter_out_of_reach_is_named(lab, tmp_path):
+    home = tmp_path / "home"
+    home.mkdir()
+    shutil.copy("/bin/sh", home / "python3")
+    home.chmod(0)
+    text = (
+        "import os, sys\nfrom stretta.errors import StrettaError\n"
+        "from stretta.lab import record\n"
+        f"sys.executable = {str(home / 'python3')!r}\n"
+        "if os.geteuid() == 0: os.setgid(65534); os.setuid(65534)\n"
+        "try: record(None, ['true'], calls=False)\nexcept StrettaError as e: print(e)\n"
+    )
+    done = subprocess.run(python(text), capture_output=True, text=True, check=False, timeout=60)
+    home.chmod(0o700)
+    assert "cannot make a lab: its Python, " in done.stdout, done.stderr
+    assert "may not be entered by this user" in done.stdout
 
 
 def test_a_forbidden_namespace_is_explained(lab):

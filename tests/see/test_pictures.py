@@ -3,6 +3,8 @@ import os
 import re
 import shutil
 import subprocess
+from copy import deepcopy
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,7 +13,7 @@ from conversation import FLOW, HANDSHAKE, call, segment
 from segments import tcp
 from stretta.errors import UsageError
 from stretta.see.document import VERSION, from_document, to_document
-from stretta.see.events import Arrival, Frame
+from stretta.see.events import Arrival, Flow, Frame
 from stretta.see.packets import ACK, SYN, decode
 from stretta.see.pcapng import to_pcapng
 from stretta.see.render.mermaid import to_mermaid
@@ -94,6 +96,78 @@ def test_ten_thousand_events_are_folded_and_what_is_odd_stays():
     assert "× lost" in text
     assert "again" in text
     assert len(draw(timeline, width=80, fold=False).splitlines()) > 10_000
+
+
+def test_calls_that_returned_are_drawn_so_without_a_single_segment():
+    listening = call(1000, 2000, "listen", "", 0, host="server")
+    text = draw(build([listening, call(3000, 5_000_000, "accept", "", 3, host="server")]), width=80)
+    assert "accept() = 3" in text
+
+
+def second(flow, events):
+    """Give events to another conversation."""
+    for event in events:
+        if isinstance(event, Frame):
+            ends = {FLOW.client[1]: flow.client[1]}
+            packet = event.packet
+            event.packet = replace(
+                packet,
+                source_port=ends.get(packet.source_port, packet.source_port),
+                target_port=ends.get(packet.target_port, packet.target_port),
+            )
+        else:
+            event.flow = flow
+    return events
+
+
+def test_a_pause_divides_the_runs_of_several_conversations():
+    other = Flow("tcp", ("10.0.0.1", 40001), ("10.0.0.2", 12000))
+    ms = 1_000_000
+    trip = [
+        call(0, 10, "send", "out", 2), segment(5, [20], 1, 2, ack=1),
+        call(25, 30, "recv", "in", 2, host="server"),
+        call(40, 45, "send", "out", 2, host="server"), segment(42, [60], 1, 2, back=True, ack=3),
+        call(61, 70, "recv", "in", 2),
+    ]  # fmt: skip
+
+    def later(events, by):
+        for event in (events := deepcopy(events)):
+            event.at += by
+            if isinstance(event, Frame):
+                event.arrivals = [Arrival(a.at + by) for a in event.arrivals]
+            else:
+                event.end += by
+        return events
+
+    one = [*HANDSHAKE, *later(trip, 300 * ms)]
+    two = second(other, [*later(HANDSHAKE, 100 * ms), *later(trip, 200 * ms)])
+    text = draw(build([*deepcopy(one), *two]), width=80)
+    assert text.count("send()") == 4
+    assert "…" not in text
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_a_fold_is_never_cut_off(width):
+    events = []
+    for n in range(40):
+        events.append(segment(1000 + n * 20, [1005 + n * 20], 1 + n * 1000, 1000, ack=1 + n * 10))
+        back = segment(1010 + n * 20, [1015 + n * 20], 1 + n * 10, 10, ack=1001 + n, back=True)
+        events += [back, segment(1016 + n * 20, [1017 + n * 20], 1001 + n * 1000, ack=11 + n * 10)]
+        events.append(call(1018 + n * 20, 1019 + n * 20, "recv", "in", 10))
+    (fold,) = [line for line in draw(build([*HANDSHAKE, *events]), width=width).splitlines()
+               if "…" in line]  # fmt: skip
+    assert re.search(r"… 3\d × data → \(.*\).* ms …", fold)
+
+
+def test_a_damaged_document_says_which_event():
+    document = to_document(load(RECORDINGS[0]))
+    place = next(n for n, e in enumerate(document["events"]) if e["kind"] == "frame")
+    del document["events"][place]["host"]
+    with pytest.raises(UsageError, match=f"number {place} of its events is not a frame"):
+        from_document(document)
+    document["events"][place] = "frame"
+    with pytest.raises(UsageError, match="not an event of a known kind"):
+        from_document(document)
 
 
 def test_what_a_peer_sends_cannot_move_the_cursor():

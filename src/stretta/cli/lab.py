@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -20,7 +21,7 @@ from stretta.see.render.mermaid import to_mermaid
 from stretta.see.render.terminal import draw
 from stretta.see.timeline import Timeline
 
-__all__ = ["picture_flags", "show_pictures", "write_file"]
+__all__ = ["check_files", "picture_flags", "show_pictures", "write_file"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -76,6 +77,34 @@ def show_pictures(timeline: Timeline, options: dict[str, Any]) -> None:
         )
 
 
+def check_files(options: dict[str, Any]) -> None:
+    """Find out whether the files can be written, before there is something to lose.
+
+    Raises OutputError.
+    """
+    for name in ("json_file", "mermaid_file", "pcapng_file"):
+        file = options.get(name)
+        if file in (None, "-"):
+            continue
+        path = Path(file)
+        folder = path.parent
+        number = 0
+        if not folder.is_dir():
+            number = errno.ENOTDIR if folder.exists() else errno.ENOENT
+        elif not os.access(path if path.exists() else folder, os.W_OK):
+            number = errno.EACCES
+        if number:
+            raise _unwritable(file, number)
+
+
+def _unwritable(name: str, number: int) -> OutputError:
+    return OutputError(
+        f"cannot write {name}",
+        os.strerror(number).lower(),
+        "Give another file, or - for standard output.",
+    )
+
+
 def _columns() -> int:
     if is_terminal(sys.stdout) or "COLUMNS" in os.environ:
         return max(60, shutil.get_terminal_size().columns)
@@ -90,8 +119,4 @@ def write_file(name: str, data: bytes) -> None:
     try:
         Path(name).write_bytes(data)
     except OSError as error:
-        raise OutputError(
-            f"cannot write {name}",
-            os.strerror(error.errno or 0).lower(),
-            "Give another file, or - for standard output.",
-        ) from error
+        raise _unwritable(name, error.errno or 0) from error

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from stretta.cli.flags import flags_of, look_flags, take
-from stretta.cli.lab import FILE, picture_flags, show_pictures
+from stretta.cli.lab import FILE, check_files, picture_flags, show_pictures
 from stretta.cli.main import Command
 from stretta.cli.talk import Talk
 from stretta.cli.terminal import paint
@@ -100,6 +100,7 @@ def command(
         )
     seed = wire.seed if wire.seed is not None else secrets.randbelow(10**9)
     chance = Faults(wire, seed, 0).uses_chance  # which also finds mistakes, before anything starts
+    check_files(options)
     talk = Talk(quiet=quiet, as_json=False)
     voices = {host: Voice(host, talk) for host in ("server", "client")}
 

@@ -21,6 +21,7 @@ from typing import IO, Any
 
 from stretta.errors import StrettaError, TimedOut, UsageError
 from stretta.lab.network import find_ip, shown_files
+from stretta.lab.reach import obstacle
 from stretta.lab.strace import command_of
 from stretta.options import LabOptions, WireOptions
 
@@ -200,11 +201,20 @@ def _inside(descriptors: list[int]) -> Iterator[tuple[socket.socket, bool]]:
     ours, theirs = socket.socketpair()
     with ours:
         with theirs:
-            process = subprocess.Popen(  # noqa: S603 - our own interpreter
-                # -P: the folder where we are may hold a socket.py
-                [sys.executable, "-P", "-m", "stretta.lab.inside", str(theirs.fileno())],
-                pass_fds=[theirs.fileno(), *descriptors],
-            )
+            try:
+                process = subprocess.Popen(  # noqa: S603 - our own interpreter
+                    # -P: the folder where we are may hold a socket.py
+                    [sys.executable, "-P", "-m", "stretta.lab.inside", str(theirs.fileno())],
+                    pass_fds=[theirs.fileno(), *descriptors],
+                )
+            except OSError as error:
+                why = obstacle(sys.executable) or (error.strerror or str(error)).lower()
+                raise LabUnavailable(
+                    "cannot make a lab",
+                    f"its Python, {sys.executable}, cannot be started: {why}",
+                    "Install stretta where this user may read and execute it, as with: python3 -m"
+                    " venv ~/stretta",
+                ) from error
         try:
             yield ours, _map_users(ours, process.pid)
         finally:
@@ -307,14 +317,17 @@ def _converse(
             elif kind == "over":
                 seen.lost = message["lost"]
                 over = True
+            elif interrupts.last and kind in ("silent", "server-gone"):
+                continue  # as somebody wanted it
             else:
                 raise _trouble(kind, message, seen)
     seen.interrupted = interrupts.last
-    if not over:
+    if not over and not interrupts.last:
         raise StrettaError(
             "the lab broke off",
-            "the process inside ended",
-            "To see more, run it again with --debug",
+            "the process that is the wire was ended from outside, or could not go on",
+            "Was the machine out of memory (dmesg | tail)? Otherwise run it again; what it had"
+            " seen by then is lost.",
         )
 
 
@@ -332,6 +345,12 @@ def _trouble(kind: str, message: dict[str, Any], seen: Capture) -> StrettaError:
             "the server ended before it listened",
             f"{command!r} left with status {status}",
             "What it printed above may tell why.",
+        )
+    if message.get("stage") == "inside":
+        return StrettaError(
+            "the lab broke off",
+            f"the process that is the wire failed: {message['words']}",
+            "This is a mistake in Stretta: please report it, with the command that you ran.",
         )
     if message.get("stage") == "program":
         return StrettaError("a program could not start", message["words"])

@@ -29,6 +29,7 @@ from stretta.lab.network import (
     prepare_files,
 )
 from stretta.lab.program import Program
+from stretta.lab.reach import obstacle
 from stretta.lab.ring import Ring
 from stretta.lab.wire import Wire
 from stretta.options import WireOptions
@@ -83,6 +84,8 @@ def run_init(talk: Talk, plan: dict[str, Any]) -> None:
         talk.fail(stage, error)
     except subprocess.CalledProcessError as error:
         talk.fail(stage, OSError(0, (error.stderr or b"").decode(errors="replace").strip()))
+    except Exception as error:  # noqa: BLE001 - nobody else could tell of it
+        talk.fail("inside", OSError(0, f"{type(error).__name__}: {error}"))
     finally:
         os._exit(status)
 
@@ -134,6 +137,9 @@ class Lab:
             self.talk.say(event="server-gone")
             self.end()
             return
+        if self.hurry is not None:
+            self.end()
+            return
         if "client" in plan["programs"]:
             # counted from the client's start: what a person means by --cut 3s
             self.faults.start = time.time_ns()
@@ -166,7 +172,10 @@ class Lab:
         try:
             self.programs[name] = Program(name, plan, self.spaces[name], self.wire_space)
         except OSError as error:
-            self.talk.say(event="failed", stage="program", errno=error.errno, words=str(error))
+            command = self.plan["programs"][name]["command"][0]
+            why = obstacle(command) if "/" in command else ""
+            words = f"{command}: {why or (error.strerror or str(error)).lower()}"
+            self.talk.say(event="failed", stage="program", errno=error.errno, words=words)
             os._exit(1)
         self.talk.say(event="launched", host=name, at=time.time_ns())
 
@@ -179,7 +188,7 @@ class Lab:
 
     def server_ready(self) -> bool:
         """Return whether the server listens, or never will."""
-        if "server" in self.ended:
+        if "server" in self.ended or self.hurried():
             return True
         texts = []
         for table in self.tables:

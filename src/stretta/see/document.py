@@ -94,7 +94,7 @@ def from_document(document: Any) -> Timeline:
             "Draw it with the version of stretta that recorded it.",
         )
     try:
-        events = [_to_event(fields) for fields in document["events"]]
+        events = _to_events(document["events"])
         timeline = build(
             [event for event in events if not isinstance(event, State)],
             start=document.get("start", 0),
@@ -102,10 +102,29 @@ def from_document(document: Any) -> Timeline:
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise UsageError(
-            "this timeline is damaged", f"an event cannot be read ({type(error).__name__}: {error})"
+            "this timeline is damaged",
+            "its events do not fit together",
+            "Record it again; docs/lab.md describes what each event has.",
         ) from error
     timeline.notes = explain(timeline)
     return timeline
+
+
+def _to_events(listed: list[dict[str, Any]]) -> list[Event]:
+    """Return the events. Raises UsageError, which names the one that cannot be read."""
+    events = []
+    for number, fields in enumerate(listed):
+        try:
+            events.append(_to_event(fields))
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            kind = fields.get("kind") if isinstance(fields, dict) else None
+            what = f"a {kind}" if kind in KINDS else "an event of a known kind"
+            raise UsageError(
+                "this timeline is damaged",
+                f"number {number} of its events is not {what} with all its fields in order",
+                "Record it again; docs/lab.md describes what each event has.",
+            ) from error
+    return events
 
 
 def _to_event(fields: dict[str, Any]) -> Event:

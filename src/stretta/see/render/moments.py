@@ -23,6 +23,9 @@ KEEP = 2
 LONGEST_RUN = 8
 """Events of a run that is drawn whole."""
 
+PAUSE = 20_000_000
+"""Nanoseconds without an event, which divide what several conversations do."""
+
 LONG_WAIT = 1_000_000
 """Nanoseconds from which on a wait for several sockets is drawn."""
 
@@ -77,10 +80,17 @@ def scene(timeline: Timeline, *, everything: bool = False, fold: bool = True) ->
     last = max([last, *ends])
     if frames:
         events = [e for e in events if e.at <= last]
+    else:  # nothing else tells the end
+        last = max([last, *(e.end or e.at for e in events if isinstance(e, Call))])
     noted = {note.events[0] for note in timeline.notes}
+    flows = dict.fromkeys(f.flow for f in frames if f.flow)
+    letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+    names = {}
+    if len(flows) > 1:
+        names = {f: letters[n] if n < 26 else str(n + 1) for n, f in enumerate(flows)}
     folds: list[Moment] = []
     if fold:
-        events, folds = _fold(events, noted)
+        events, folds = _fold(events, noted, names)
     moments = [m for event in events for m in _moments(event, last)] + folds
     moments.sort(key=_order)
     _add_states(timeline, moments)
@@ -92,11 +102,6 @@ def scene(timeline: Timeline, *, everything: bool = False, fold: bool = True) ->
             sent_by.setdefault(link.target, link.source)
         elif link.kind in ("returned", "delivered", "ended", "failed", "woke"):
             ended_by[link.target] = link.source
-    flows = dict.fromkeys(f.flow for f in frames if f.flow)
-    letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
-    names = {}
-    if len(flows) > 1:
-        names = {f: letters[n] if n < 26 else str(n + 1) for n, f in enumerate(flows)}
     begin = moments[0].at if moments else 0
     return Scene(timeline, moments, begin, names, sent_by, ended_by)
 
@@ -161,8 +166,13 @@ def _is_dull(event: Event, noted: set[int]) -> bool:
     return False
 
 
-def _fold(events: list[Event], noted: set[int]) -> tuple[list[Event], list[Moment]]:
-    """Take the middle of long dull runs out, and say what was taken."""
+def _fold(
+    events: list[Event], noted: set[int], names: dict[Flow, str]
+) -> tuple[list[Event], list[Moment]]:
+    """Take the middle of long dull runs out, and say what was taken.
+
+    Where there are several conversations, a pause ends a run: what follows is another matter.
+    """
     kept: list[Event] = []
     folds: list[Moment] = []
     run: list[Event] = []
@@ -171,13 +181,15 @@ def _fold(events: list[Event], noted: set[int]) -> tuple[list[Event], list[Momen
         if len(run) > LONGEST_RUN:
             kept.extend(run[:KEEP])
             middle = run[KEEP:-KEEP]
-            folds.append(Moment(middle[0].at, "fold", middle[0], words=_summary(middle)))
+            folds.append(Moment(middle[0].at, "fold", middle[0], words=_summary(middle, names)))
             kept.extend(run[-KEEP:])
         else:
             kept.extend(run)
         run.clear()
 
     for event in events:
+        if names and run and event.at - run[-1].at > PAUSE:
+            end_run()
         if _is_dull(event, noted):
             run.append(event)
         else:
@@ -187,8 +199,12 @@ def _fold(events: list[Event], noted: set[int]) -> tuple[list[Event], list[Momen
     return kept, folds
 
 
-def _summary(events: list[Event]) -> str:
+def _summary(events: list[Event], names: dict[Flow, str]) -> str:
     parts = []
+    whose_words = ""
+    whose = {names[e.flow] for e in events if isinstance(e, Call | Frame) and e.flow in names}
+    if 0 < len(whose) <= 3:
+        whose_words = f"{' '.join(sorted(whose))}: "
     for host, arrow in (("client", "→"), ("server", "←")):
         data = [e for e in events if isinstance(e, Frame) and e.host == host and e.packet.length]
         acks = sum(isinstance(e, Frame) and e.host == host and not e.packet.length for e in events)
@@ -200,7 +216,7 @@ def _summary(events: list[Event]) -> str:
     calls = sum(isinstance(e, Call) for e in events)
     if calls:
         parts.append(f"{calls:,} call{'s' * (calls > 1)}")
-    return f"{', '.join(parts)}, {duration(events[-1].at - events[0].at)}"
+    return f"{whose_words}{', '.join(parts)}, {duration(events[-1].at - events[0].at)}"
 
 
 def _add_states(timeline: Timeline, moments: list[Moment]) -> None:
@@ -266,7 +282,7 @@ def label(frame: Frame) -> str:
 
 def outcome(call: Call) -> str:
     """Return what a call gave back."""
-    if call.end is None and call.result is None:
+    if call.result is None:
         return ""
     if call.error:
         return f"= -1 {call.error}"

@@ -282,7 +282,7 @@ class Page:
                 at = self.width - len(state)
             row.write(at, state, "green")
         if line.across and not line.gap:
-            words = line.across[: self.width - TIME - 2].replace(" ", HARD)
+            words = _fitted(line.across, self.width - TIME - 2).replace(" ", HARD)
             start = TIME + 2 + (self.width - TIME - 2 - len(words)) // 2
             row.write(start, words, "dim", over=True)
         edge = "┊" if line.gap else "│"
@@ -397,6 +397,16 @@ class Page:
         harmed = frame.arrivals[copy].changed
         head = "!" if harmed else ("▶" if rightward else "◀")
         rows[end].write(place(self.wire - 1), head, colour)
+
+
+def _fitted(words: str, room: int) -> str:
+    """Return a fold's words with parts left out, acknowledgements first, until there is room."""
+    parts = words.split(", ")
+    for kind in ("ACK", "call", "data"):
+        for part in [p for p in reversed(parts[1:-1]) if kind in p]:
+            if len(", ".join(parts)) > room:
+                parts.remove(part)
+    return ", ".join(parts)[:room]
 
 
 def _cut(text: str, room: int) -> str:
