@@ -268,6 +268,41 @@ def test_bytes_that_are_no_utf_8_are_no_traceback(words, env, tmp_path):
     assert json.loads((tmp_path / "\udcfe").read_bytes())["log"]
 
 
+def test_json_names_the_url_asked_last_and_no_password():
+    moved = b"HTTP/1.1 302 F\r\nLocation: http://127.0.0.1:1/x\r\nContent-Length: 0\r\n\r\n"
+    with canned(moved) as server:
+        secret = server.url.replace("//", "//anna:segreto@")
+        words = ("--json", "--follow", secret, "anna:segreto@127.0.0.1:1", "anna:segreto@a b")
+        result = stretta("http", "client", *words)
+    told = [json.loads(line) for line in result.stdout.splitlines()]
+    urls = [one["url"] for one in told]
+    assert urls == ["http://127.0.0.1:1/x", "http://127.0.0.1:1/", "a b"]
+    assert b"segreto" not in result.stdout + result.stderr
+
+
+def test_ctrl_c_ends_one_exchange_and_not_the_conversation(tmp_path):
+    env = {"NO_COLOR": "1", "XDG_STATE_HOME": str(tmp_path)}
+    held = threading.Event()
+    with (
+        canned(lambda _: held.wait(20)) as slow,
+        canned(HELLO) as server,
+        Terminal("http", "client", env=env) as person,
+    ):
+        asked(person, 1)
+        person.type(slow.url + "\r")
+        person.expect("Waiting for response ...")
+        person.type("\x03")
+        person.expect("interrupted")
+        asked(person, 3)
+        person.type(server.url.replace("//", "//anna:segreto@")[7:] + "\r")
+        person.expect("ciao")
+        asked(person, 5)
+        person.type("\r")
+        assert person.end() == 0
+        held.set()
+    assert "segreto" not in (tmp_path / "stretta" / "urls").read_text()
+
+
 def test_json_tells_what_was_sent_when_nothing_came_back():
     with canned(b"hello\r\n") as server:
         result = stretta("http", "client", "--json", server.url)

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from canned import HELLO, canned
-from support import stretta, until
+from support import Terminal, stretta, until
 
 BODY = bytes(range(256)) * 4000
 
@@ -260,6 +260,42 @@ def test_a_compressed_body_is_saved_and_never_joined(tmp_path):
     assert (tmp_path / "x").read_bytes() == BODY
 
 
+def test_ctrl_c_says_what_stays_and_how_to_go_on(tmp_path):
+    over = threading.Event()
+
+    def slowly(connection):
+        connection.sendall(whole() + BODY[:9])
+        over.wait(20)
+
+    path = tmp_path / "x"
+    with canned(slowly) as server:
+        words = ("http", "client", "--json", "-o", str(path), server.url)
+        with Terminal(*words, env={"NO_COLOR": "1"}) as person:
+            part = tmp_path / "x.part"
+            until(lambda: part.exists() and part.stat().st_size == 9, "the part")
+            person.type("\x03")
+            assert person.end() == 130
+        over.set()
+    shown = "".join(person.screen.split("\n"))
+    assert f"9 bytes are in {path}.part. To go on: the same command with -c" in shown
+    assert '"exit_status": 130' in shown
+
+
+def test_a_size_limit_counts_the_part_that_is_there(tmp_path):
+    with canned(whole() + BODY, part_of(20, 99, len(BODY), b'ETag: "1"')) as server:
+        words = ("http", "client", "--max-size", "99", "-o", "x", server.url)
+        begin(tmp_path, 20)
+        result = stretta(*words, cwd=tmp_path)
+    assert result.returncode == 7
+    assert b"99 is the limit. Allow more with --max-size BYTES." in result.stderr
+
+
+@pytest.mark.parametrize("words", [("-o", ""), ("-X", "HEAD", "-o", "x"), ("-X", "head", "-O")])
+def test_nothing_to_save_or_nowhere(words, tmp_path):
+    assert stretta("http", "client", *words, ":1", cwd=tmp_path).returncode == 2
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_an_error_page_is_not_saved(tmp_path):
     with canned(b"HTTP/1.1 404 Not Found\r\nContent-Length: 4\r\n\r\nciao") as server:
         result = stretta("http", "client", "-o", "x", server.url, cwd=tmp_path)
@@ -309,6 +345,8 @@ def test_a_full_standard_output_is_said():
         (["--proxy", "ftp://x", ":1"], "cannot use the proxy"),
         (["--tls-ca", "/missing", "https://127.0.0.1:1/"], None),
         (["--http", "2", ":1"], "1.0"),
+        (["--auth", "a:b", "-H", "authorization: x", ":1"], "given twice"),
+        (["-c", "-O", "-H", "Range: bytes=0-", ":1"], "range of its own"),
     ],
 )
 def test_words_that_make_no_sense(words, why):
@@ -347,6 +385,29 @@ def test_a_har_file_holds_the_exchanges(tmp_path):
     assert entry["request"]["queryString"] == [{"name": "a", "value": "b"}]
     assert entry["response"]["content"]["text"] == "ciao"
     assert sum(t for t in entry["timings"].values() if t > 0) == pytest.approx(entry["time"], abs=1)
+
+
+def test_a_har_file_holds_redirects_failures_and_what_was_sent(tmp_path):
+    moved = b"HTTP/1.1 307 T\r\nLocation: /x\r\nContent-Length: 0\r\n\r\n"
+    with canned(moved, HELLO) as server:
+        words = ("--har", "x.har", "--follow", "-d", "a=b", server.url, ":1/nobody")
+        assert stretta("http", "client", *words, cwd=tmp_path).returncode == 1
+    first, second, third = json.loads((tmp_path / "x.har").read_text())["log"]["entries"]
+    assert (first["response"]["status"], first["response"]["redirectURL"]) == (307, "/x")
+    assert (second["request"]["url"], second["response"]["status"]) == (server.url + "x", 200)
+    assert second["request"]["postData"]["text"] == "a=b"
+    assert (third["request"]["url"], third["response"]["status"]) == (
+        "http://127.0.0.1:1/nobody",
+        0,
+    )
+    assert "connection refused" in third["comment"]
+
+
+def test_a_har_file_that_cannot_be_written_is_said_before_anything_is_asked(tmp_path):
+    with canned(HELLO) as server:
+        result = stretta("http", "client", "--har", "missing/x", server.url, cwd=tmp_path)
+        assert server.requests == []
+    assert (result.returncode, b"cannot write missing/x" in result.stderr) == (1, True)
 
 
 def test_the_curl_command_asks_the_same():

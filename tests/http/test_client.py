@@ -8,7 +8,7 @@ import threading
 
 import pytest
 
-from canned import HELLO, canned
+from canned import HELLO, canned, read_request
 from stretta import http
 from stretta.errors import (
     HttpStatus,
@@ -266,6 +266,37 @@ def test_a_connection_that_the_server_has_closed_meanwhile_is_no_error():
             assert client.get(server.url).text == "ciao"
             assert closed.wait(PATIENCE)
     assert len(server.requests) == 3
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_what_a_closing_connection_did_not_hear_is_asked_again(method):
+    closing = threading.Event()
+    bodies = []
+
+    def serve(connection):
+        if closing.is_set():
+            bodies.append(read_request(connection))
+            connection.sendall(HELLO)
+            return
+        read_request(connection)
+        connection.sendall(HELLO)
+        connection.recv(1)  # of the next request; the rest is never read
+        closing.set()
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+    with naive_tcp_server(serve) as port, http.Client() as client:
+        url = f"http://127.0.0.1:{port}/"
+        assert client.get(url).text == "ciao"
+        assert client.request(method, url, body=b"abc").text == "ciao"
+    assert [request[-3:] for request in bodies] == [b"abc"]
+
+
+def test_the_transfer_ends_with_the_last_byte_however_long_it_is_looked_at(monkeypatch):
+    with canned(HELLO) as server, http.Client() as client:
+        with client.stream("GET", server.url) as stream:
+            assert b"".join(stream) == b"ciao"
+            phases = stream.exchange.phases
+            assert phases.ended == phases.first_byte
 
 
 def test_a_head_that_is_all_leaves_the_connection_open():

@@ -55,6 +55,32 @@ def test_redirects_are_followed_when_asked_and_remembered(get):
 
 
 @BOTH
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"Content-Length: 9\r\n\r\nx",
+        b"Content-Length: 999999999\r\n\r\nx",
+        b"A: b\r\n\r\nx",
+        b"Transfer-Encoding: chunked\r\nContent-Encoding: gzip\r\n\r\n1\r\nx\r\n",
+    ],
+)
+def test_the_endless_body_of_a_redirect_is_not_waited_for(get, body, monkeypatch):
+    monkeypatch.setattr("stretta.http.core.REDIRECT_TIME", 0.05)
+    over = threading.Event()
+
+    def redirect(connection):
+        connection.sendall(b"HTTP/1.1 302 Found\r\nLocation: /x\r\n" + body)
+        over.wait(PATIENCE)
+
+    with canned(redirect, HELLO) as server:
+        try:
+            response = get(server.url, follow=True)
+        finally:
+            over.set()
+    assert (response.text, response.history[0].status) == ("ciao", 302)
+
+
+@BOTH
 def test_a_redirect_loop_meets_its_limit(get):
     with canned(move(302, b"/")) as server, pytest.raises(InvalidReply, match="3 redirects"):
         get(server.url, follow=True, limits=HttpClientLimits(max_redirects=3))
@@ -418,6 +444,12 @@ def test_a_family_can_be_asked_for():
             client.get(server.url)
     with http.Client(family=socket.AF_INET) as client, pytest.raises(NetworkError):
         client.get(f"http://[::1]:{free_port()}/")
+
+
+def test_an_international_name_can_be_given_an_address():
+    with canned(HELLO) as server:
+        route = HttpRoute(resolve=(f"Perché.example:{server.port}:127.0.0.1",))
+        assert http.get(f"http://perché.example:{server.port}/", route=route).text == "ciao"
 
 
 def test_a_bad_resolution_is_refused():

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import click
 
 from stretta.cli.flags import flags_of, take, talk_flags
-from stretta.cli.http_fetch import Fetcher, Wanted, save_har
+from stretta.cli.http_fetch import Fetcher, Interrupted, Wanted, check_har, save_har
 from stretta.cli.http_show import Show
 from stretta.cli.main import Command
 from stretta.cli.talk import Talk, write_out
@@ -174,8 +174,17 @@ def _wanted(urls: tuple[str, ...], options: dict[str, Any], *, records: bool) ->
         raise UsageError("-o names one file for one URL", hint="For several URLs use -O.")
     if options["resume"] and output in {None, "-"} and not remote_name:
         raise UsageError("-c needs a file to continue", hint="Give it: -o FILE")
+    if output == "":
+        raise UsageError("-o names no file", "its name is empty", "As in: -o FILE")
+    if (options["method"] or "").upper() == "HEAD" and (remote_name or output is not None):
+        raise UsageError("nothing can be saved", "a response to HEAD has no body", "Leave out -X.")
     fields = [_field(line) for line in options["header"]]
+    given = {name.lower() for name, _ in fields}
+    if options["resume"] and "range" in given:
+        raise UsageError("-c asks for a range of its own", hint="Leave out -H Range.")
     if options["auth"] is not None:
+        if "authorization" in given:
+            raise UsageError("the credentials are given twice", hint="Leave out --auth or -H.")
         fields.append(("Authorization", _credentials(options["auth"])))
     return Wanted(
         method=options["method"] or ("GET" if data is None else "POST"),
@@ -228,14 +237,21 @@ def _typed() -> Iterator[str]:
 def _run(fetcher: Fetcher, urls: tuple[str, ...], har: str | None) -> int:
     """Fetch the URLs given, or those typed; return the first status that is not 0."""
     statuses = []
-    for text in urls or _typed():
-        statuses.append(fetcher.fetch(text))
-        if fetcher.show.talk.as_json and fetcher.records:
-            from stretta.http.record import as_json  # noqa: PLC0415
-
-            fetcher.show.talk.data(as_json(fetcher.records[-1]))
+    typed = not urls and is_terminal(sys.stdin)
     if har is not None:
-        save_har(har, fetcher.records)
-    if not urls and is_terminal(sys.stdin):  # a person has seen what failed, and gone on
+        check_har(har)
+    try:
+        for text in urls or _typed():
+            statuses.append(fetcher.fetch(text))
+            if fetcher.show.talk.as_json:
+                from stretta.http.record import as_json  # noqa: PLC0415
+
+                fetcher.show.talk.data(as_json(fetcher.records[-1]))
+            if statuses[-1] == Interrupted.status and not typed:
+                return Interrupted.status
+    finally:  # also when Ctrl-C ends it, and when nobody reads on
+        if har is not None:
+            save_har(har, fetcher.records)
+    if typed:  # a person has seen what failed, and gone on
         return 0
     return next(filter(None, statuses), 0)

@@ -12,17 +12,22 @@ from stretta.cli.talk import complain, write_out
 from stretta.errors import HttpStatus, OutputError, StrettaError, UsageError
 from stretta.http.body import Body
 from stretta.http.client import Client, ResponseStream
+from stretta.http.client_request import ClientRequest
+from stretta.http.exchange import MOST_DECODED
 from stretta.http.reader import Piece
 from stretta.http.reports import Redirected, Requesting, Securing
 from stretta.http.status import status_error
-from stretta.http.url import Url, parse_url
+from stretta.http.url import Url, parse_url, without_password
 from stretta.reports import LookedUp, Report
 
 if TYPE_CHECKING:
     from stretta.cli.http_save import Saving
     from stretta.http.record import Record
 
-__all__ = ["Fetcher", "Wanted"]
+__all__ = ["Fetcher", "Interrupted", "Wanted", "check_har", "save_har"]
+
+MOST_LOGGED = 64 << 20
+"""Bytes of a body that a HAR file gets; of a larger one it says that it is left out."""
 
 
 class Wanted(NamedTuple):
@@ -56,6 +61,7 @@ class Fetcher:
         self.wanted, self.show = wanted, show
         self.records: list[Record] = []
         self._notes: list[Report] = []
+        self._request: ClientRequest | None = None
 
     def watch(self, report: Report) -> None:
         """Take what is told of an exchange."""
@@ -67,6 +73,7 @@ class Fetcher:
         """Fetch one URL and show the exchange; return the exit status that it deserves."""
         self.show.begin()
         self._notes.clear()
+        self._request = None
         started = _now()
         stream: KeptStream | None = None
         saving: Saving | None = None
@@ -81,10 +88,15 @@ class Fetcher:
         except StrettaError as failure:
             self.show.broken_off()
             error = failure
+        except KeyboardInterrupt:
+            self.show.broken_off()
+            error = Interrupted("interrupted", hint=saving.how_to_go_on() if saving else "")
+        except BrokenPipeError:  # who reads standard output has gone
+            self._note(started, text, stream, saving, None)
+            raise
         if error is not None:
             complain(error)
-        if self.wanted.records:
-            self.records.append(self._record(started, text, stream, saving, error))
+        self._note(started, text, stream, saving, error)
         return error.status if error is not None else 0
 
     def _saving(self, url: Url) -> Saving | None:
@@ -105,9 +117,17 @@ class Fetcher:
         body: Body = b"" if self.wanted.data is None else open_data(self.wanted.data, stack)
         if saving is not None:
             fields += saving.fields()
-        stream = self.client.stream(self.wanted.method, url, headers=fields, body=body)
-        kept = KeptStream(stream, keep=self.wanted.records and saving is None)
+        self._request = self.client.make_request(self.wanted.method, url, fields, body)
+        stream = self.client.send(self._request)
+        keep = self.wanted.records and saving is None
+        kept = KeptStream(stream, most=self._most() if keep else None)
         return stack.enter_context(kept)
+
+    def _most(self) -> int:
+        """Return how many bytes of a body are kept: for a log beside it, not all that may come."""
+        if not self.show.talk.as_json:
+            return MOST_LOGGED
+        return self.client.limits.max_size or MOST_DECODED
 
     def _receive(self, stream: KeptStream, saving: Saving | None) -> StrettaError | None:
         """Bring the body where it belongs; return the error that its status is."""
@@ -126,7 +146,7 @@ class Fetcher:
                 error = HttpStatus(416, error.what, why, "Begin again, without -c.")
         elif talk.as_json:
             for _ in stream:  # it is kept, and told at the end
-                stream.exchange.check_size(stream.most)
+                stream.exchange.check_size(MOST_DECODED)
         elif self.wanted.output == "-":
             for piece in stream:
                 write_out(piece)
@@ -134,62 +154,70 @@ class Fetcher:
             self.show.body(stream)
         return error
 
-    def _record(
+    def _note(
         self,
         started: str,
         text: str,
         stream: KeptStream | None,
         saving: Saving | None,
         error: StrettaError | None,
-    ) -> Record:
+    ) -> None:
+        """Write down what is known of an exchange, if that is wanted."""
+        if not self.wanted.records:
+            return
         from stretta.http.exchange import Phases  # noqa: PLC0415
-        from stretta.http.record import Record  # noqa: PLC0415
+        from stretta.http.record import Record, facts_of  # noqa: PLC0415
 
         notes = self._notes
         sent = [note.head for note in notes if isinstance(note, Requesting)]
-        facts: dict[str, Any] = {"request_head": sent[-1]} if sent else {}
+        moved = [note for note in notes if isinstance(note, Redirected)]
+        facts: dict[str, Any] = {"request_head": sent[-1] if sent else b"", "phases": Phases()}
         if stream is not None:
-            exchange = stream.exchange
-            facts = {
-                "request": exchange.request,
-                "request_head": exchange.request_head,
-                "server": exchange.server,
-                "interim": exchange.reader.interim,
-                "head": exchange.reader.head,
-                "framing": exchange.reader.framing,
-                "received": exchange.received,
-                "size": exchange.decoded,
-                "body": None if stream.kept is None else bytes(stream.kept),
-                "file": None if saving is None else str(saving.path),
-                "trailers": exchange.reader.trailers,
-            }
-        return Record(
-            started=started,
-            url=text if stream is None else str(stream.exchange.request.url),
-            addresses=[a for note in notes if isinstance(note, LookedUp) for a in note.addresses],
-            tls=next((note.as_json() for note in notes if isinstance(note, Securing)), None),
-            phases=Phases() if stream is None else stream.exchange.phases,
-            redirects=[(note.status, note.url) for note in notes if isinstance(note, Redirected)],
-            error=error,
-            **facts,
+            facts = facts_of(stream.exchange)
+            facts["body"] = None if stream.kept is None else bytes(stream.kept)
+            facts["left_out"] = stream.left_out
+            facts["file"] = None if saving is None or saving.path is None else str(saving.path)
+        url = str(self._request.url) if self._request is not None else without_password(text)
+        tls = next((note.as_json() for note in notes if isinstance(note, Securing)), {})
+        self.records.append(
+            Record(
+                started=started,
+                url=moved[-1].url if moved else url,
+                asked=self._request,
+                addresses=[a for n in notes if isinstance(n, LookedUp) for a in n.addresses],
+                tls={name: value for name, value in tls.items() if name != "event"} or None,
+                redirects=[(note.status, note.url) for note in moved],
+                earlier=() if stream is None else stream.exchange.history,
+                error=error,
+                **facts,
+            )
         )
 
 
+class Interrupted(StrettaError):
+    """Ctrl-C has ended an exchange."""
+
+    status = 130
+
+
 class KeptStream(ResponseStream):
-    """A response whose body is kept as it passes, up to ``most`` bytes; ``kept`` is None beyond."""
+    """A response whose body is kept as it passes, up to ``most`` bytes, not at all if it is None.
 
-    most = 64 << 20
+    ``kept`` is None where there is none, ``left_out`` tells that there was too much of it.
+    """
 
-    def __init__(self, stream: ResponseStream, *, keep: bool) -> None:
+    def __init__(self, stream: ResponseStream, *, most: int | None) -> None:
         super().__init__(stream.exchange)
-        self.kept: bytearray | None = bytearray() if keep else None
+        self.kept: bytearray | None = bytearray() if most is not None else None
+        self.left_out = False
+        self._most = most or 0
 
     def __iter__(self) -> Iterator[Piece]:
         for piece in super().__iter__():
             if self.kept is not None:
                 self.kept += piece
-                if len(self.kept) > self.most:
-                    self.kept = None
+                if len(self.kept) > self._most:
+                    self.kept, self.left_out = None, True
             yield piece
 
 
@@ -217,6 +245,15 @@ def data_type(data: str) -> str:
     return "application/octet-stream" if data == "-" else "application/x-www-form-urlencoded"
 
 
+def check_har(path: str) -> None:
+    """Raise OutputError where a HAR file cannot be written: better now than after the transfer."""
+    try:
+        with open(path, "ab"):
+            pass
+    except OSError as error:
+        raise _no_har(path, error) from error
+
+
 def save_har(path: str, records: list[Record]) -> None:
     """Write the exchanges as a HAR file. Raises OutputError."""
     import json  # noqa: PLC0415
@@ -229,8 +266,12 @@ def save_har(path: str, records: list[Record]) -> None:
         # what is no text in what was typed is spelled out, as JSON itself would
         Path(path).write_bytes(text.encode("utf-8", "backslashreplace"))
     except OSError as error:
-        why = (error.strerror or "").lower()
-        raise OutputError(f"cannot write {path}", why, "Choose another: --har FILE") from error
+        raise _no_har(path, error) from error
+
+
+def _no_har(path: str, error: OSError) -> OutputError:
+    why = (error.strerror or "").lower()
+    return OutputError(f"cannot write {path}", why, "Choose another: --har FILE")
 
 
 def _now() -> str:

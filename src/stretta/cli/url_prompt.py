@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import sys
 from collections.abc import Callable
 from contextlib import suppress
@@ -11,10 +10,9 @@ from pathlib import Path
 
 from stretta.cli.prompt import ask_line
 from stretta.cli.terminal import is_terminal
+from stretta.http.url import without_password
 
 __all__ = ["url_asker"]
-
-_SECRET = re.compile(r"//[^/?#]*@")
 
 
 def url_asker(prompt: str) -> Callable[[], str | None]:
@@ -35,7 +33,7 @@ def url_asker(prompt: str) -> Callable[[], str | None]:
 
     class Urls(FileHistory):
         def store_string(self, string: str) -> None:
-            if string.strip() and not _SECRET.search(string):
+            if string.strip() and without_password(string) == string:
                 with suppress(OSError):  # then it is kept for this time only
                     super().store_string(string)
 

@@ -110,7 +110,7 @@ class AsyncClient(BaseClient):
     async def _open(
         self, method: str, url: str | Url, headers: GivenHeaders, body: Body
     ) -> AsyncResponseStream:
-        request = self._request(method, url, headers, body)
+        request = self.make_request(method, url, headers, body)
         return AsyncResponseStream(await self._core.open(request))
 
     async def close(self) -> None:

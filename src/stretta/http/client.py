@@ -128,9 +128,15 @@ class BaseClient:
             wrap=wrap,
         )
 
-    def _request(
-        self, method: str, url: str | Url, headers: GivenHeaders, body: Body
+    @property
+    def limits(self) -> HttpClientLimits:
+        """What is taken from a server."""
+        return self._core.limits
+
+    def make_request(
+        self, method: str, url: str | Url, headers: GivenHeaders = (), body: Body = b""
     ) -> ClientRequest:
+        """Return the request for these arguments. Raises UsageError when it cannot be sent."""
         return make_request(method, url, headers, body, self._version, compressed=self._compressed)
 
 
@@ -170,7 +176,10 @@ class Client(BaseClient):
         ...     stream.head.status, b"".join(stream)
         (200, b'ciao')
         """
-        request = self._request(method, url, headers, body)
+        return self.send(self.make_request(method, url, headers, body))
+
+    def send(self, request: ClientRequest) -> ResponseStream:
+        """Return what ``stream`` does, for a request that ``make_request`` has made."""
         return ResponseStream(run_now(self._core.open(request)))
 
     def close(self) -> None:

@@ -19,7 +19,7 @@ from stretta.escape import one_line
 from stretta.http.client_request import ClientRequest
 from stretta.http.exchange import Exchange, Phases, Stopwatch
 from stretta.http.reports import Redirected, Reusing, Securing
-from stretta.http.url import Url
+from stretta.http.url import Url, parse_url
 from stretta.net.channel import Channel, Timer
 from stretta.options.http_client import HttpClientLimits, HttpPatience, HttpRoute
 from stretta.reports import LookedUp, Report, Watch
@@ -27,9 +27,6 @@ from stretta.reports import LookedUp, Report, Watch
 __all__ = ["Core", "Network"]
 
 SERVER = "stretta http server"
-
-IDEMPOTENT = {"GET", "HEAD", "OPTIONS", "PUT", "DELETE", "TRACE"}
-"""Methods whose request may be sent twice (RFC 9110 section 9.2.2)."""
 
 MOST_IDLE = 32
 """Connections to one server that wait for another request."""
@@ -145,8 +142,8 @@ class Core:
             try:
                 await exchange.begin()
             except (NetworkError, InvalidReply):
-                # it closed as we sent: nothing came, so asking again is safe where asking twice is
-                if exchange.reader.started or request.method not in IDEMPOTENT:
+                # closed as we sent and nothing came: nobody has heard us, as curl sees it too
+                if exchange.reader.started:
                     raise
                 _rewind(request, start)
             else:
@@ -296,7 +293,8 @@ def _resolution(text: str) -> tuple[tuple[str, int], str]:
         raise UsageError(
             f"cannot use --resolve {text!r}", "", "It looks like --resolve example.com:80:127.0.0.1"
         )
-    return (found[1].strip("[]").lower(), int(found[2])), parse_host(found[3])
+    url = parse_url(f"http://{found[1]}:{found[2]}")  # so that it is spelled as URLs' hosts are
+    return (url.host, url.port), parse_host(found[3])
 
 
 def _is_here(host: str) -> bool:

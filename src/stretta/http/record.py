@@ -11,24 +11,27 @@ from stretta import __version__
 from stretta.address import Endpoint
 from stretta.errors import StrettaError
 from stretta.http.client_request import ClientRequest
-from stretta.http.exchange import Phases
+from stretta.http.exchange import Exchange, Phases
 from stretta.http.headers import Headers
 from stretta.http.media import charset_of, is_text
 from stretta.http.reader import Head
 
-__all__ = ["Record", "as_json", "har"]
+__all__ = ["Record", "as_json", "facts_of", "har"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
     """All that is known of one exchange, whether it went well or not.
 
-    ``started`` is the time of the clock on the wall, as ISO 8601 has it. What did not come is None;
-    ``body`` also where it went to ``file``.
+    ``started`` is the time of the clock on the wall, as ISO 8601 has it; ``asked`` the request that
+    was to be sent first, ``request`` the one that had a response. What did not come is None;
+    ``body`` also where it went to ``file`` or was ``left_out`` as too large. ``earlier`` are the
+    exchanges whose redirects led here.
     """
 
     started: str
     url: str
+    asked: ClientRequest | None = None
     request: ClientRequest | None = None
     request_head: bytes = b""
     addresses: list[str]
@@ -40,11 +43,29 @@ class Record:
     received: int = 0
     size: int = 0
     body: bytes | None = None
+    left_out: bool = False
     file: str | None = None
     trailers: Headers = Headers()  # noqa: RUF009 - it cannot change
     phases: Phases
     redirects: Sequence[tuple[int, str]] = ()
+    earlier: Sequence[Exchange] = ()
     error: StrettaError | None = None
+
+
+def facts_of(exchange: Exchange) -> dict[str, Any]:
+    """Return what an exchange tells of itself, as fields of a Record."""
+    return {
+        "request": exchange.request,
+        "request_head": exchange.request_head,
+        "server": exchange.server,
+        "interim": exchange.reader.interim,
+        "head": exchange.reader.head,
+        "framing": exchange.reader.framing,
+        "received": exchange.received,
+        "size": exchange.decoded,
+        "trailers": exchange.reader.trailers,
+        "phases": exchange.phases,
+    }
 
 
 def as_json(record: Record) -> dict[str, Any]:
@@ -134,12 +155,25 @@ def _text(record: Record) -> str | None:
 def har(records: Sequence[Record]) -> dict[str, Any]:
     """Return the exchanges as a log in the HTTP Archive format, version 1.2."""
     creator = {"name": "stretta", "version": __version__}
-    entries = [_entry(record) for record in records if record.request is not None]
+    entries = [
+        _entry(one)
+        for record in records
+        for one in [*_redirects(record), record]
+        if one.request or one.asked
+    ]
     return {"log": {"version": "1.2", "creator": creator, "entries": entries}}
 
 
+def _redirects(record: Record) -> list[Record]:
+    """Return the exchanges that led to this one, each as one of its own."""
+    return [
+        Record(started=record.started, url=str(one.request.url), addresses=[], **facts_of(one))
+        for one in record.earlier
+    ]
+
+
 def _entry(record: Record) -> dict[str, Any]:
-    request, head, phases = record.request, record.head, record.phases
+    request, head, phases = record.request or record.asked, record.head, record.phases
     assert request is not None  # noqa: S101 - har() leaves those out that have none
     entry: dict[str, Any] = {
         "startedDateTime": record.started,
@@ -158,11 +192,28 @@ def _entry(record: Record) -> dict[str, Any]:
         "cache": {},
         "timings": _timings(phases),
     }
+    if request.body or request.size != 0:
+        entry["request"]["postData"] = _post_data(request)
     if record.server is not None:
         entry["serverIPAddress"] = record.server.host
     if record.error is not None:
         entry["comment"] = str(record.error)
+    elif record.left_out:
+        entry["comment"] = "The body is left out: it is too large."
     return entry
+
+
+def _post_data(request: ClientRequest) -> dict[str, Any]:
+    """Return the body that was sent, as far as it is at hand."""
+    kind = request.headers.get("content-type")
+    data: dict[str, Any] = {"mimeType": kind or "", "params": [], "text": ""}
+    if not isinstance(request.body, bytes):
+        return {**data, "comment": "It came from a file or a pipe."}
+    try:
+        return {**data, "text": request.body.decode(charset_of(kind, request.body[:1024]))}
+    except UnicodeDecodeError:  # the format has no other way for requests than text
+        text = b64encode(request.body).decode()
+        return {**data, "text": text, "encoding": "base64", "comment": "The text is base64."}
 
 
 def _har_response(record: Record, head: Head | None) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from ada_url import URL
 from stretta.errors import UsageError
 from stretta.escape import escape
 
-__all__ = ["LECTURE_URL", "PORTS", "Url", "parse_url"]
+__all__ = ["LECTURE_URL", "PORTS", "Url", "parse_url", "without_password"]
 
 LECTURE_URL = "http://127.0.0.1:8080/"
 """What ``*`` stands for at the prompt."""
@@ -21,6 +21,14 @@ PORTS = {"http": 80, "https": 443}
 
 # a scheme, unless what follows the colon is a port: localhost:8080/x is a host and a port
 _SCHEME = re.compile(r"\s*([A-Za-z][A-Za-z0-9+.-]*):(?!\d+(?:[/?#]|\s*$))")
+
+
+# a name and a password without a scheme before them: anna:secret@localhost, as curl takes it
+_USER = re.compile(r"(?!\s*https?:)(?!\s*[A-Za-z][A-Za-z0-9+.-]*:[/\\])[^/\\?#]*@", re.IGNORECASE)
+
+_SECRET = re.compile(
+    r"(\s*(?:[A-Za-z][A-Za-z0-9+.-]*:[/\\]+|https?:|[/\\]+)?)[^/\\?#]*@", re.IGNORECASE
+)
 
 
 class Url(NamedTuple):
@@ -98,6 +106,15 @@ def parse_url(text: str, base: Url | None = None) -> Url:
     )
 
 
+def without_password(text: str) -> str:
+    """Return what was typed as a URL, be it one or not, without the name and password in it.
+
+    >>> without_password("http://anna:x@a/b@c"), without_password("anna:x@a"), without_password("a")
+    ('http://a/b@c', 'a', 'a')
+    """
+    return _SECRET.sub(r"\1", text, count=1) if _SECRET.match(text) else text
+
+
 def _spell_out(text: str) -> str:
     """Return the full form of a URL as people type it."""
     text = text.strip()
@@ -106,14 +123,14 @@ def _spell_out(text: str) -> str:
     if text.startswith(":"):
         return f"http://127.0.0.1{text}"
     rooted = text.startswith("/") and not text.startswith("//")
-    if not text or rooted or _SCHEME.match(text):
+    if not text or rooted or (_SCHEME.match(text) and not _USER.match(text)):
         return text
     return f"http://{text.removeprefix('//')}"
 
 
 def _bad_url(text: str, why: str) -> UsageError:
     return UsageError(
-        f"cannot use the URL <{escape(text)}>",
+        f"cannot use the URL <{escape(without_password(text))}>",
         why,
         "A URL looks like http://127.0.0.1:8080/file.txt; short forms: :8080/file.txt,"
         " localhost/file.txt, * for " + LECTURE_URL,
