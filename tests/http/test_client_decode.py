@@ -76,6 +76,24 @@ def test_rubbish_meets_an_error_of_ours_and_nothing_else(coding, data):
         assert error.why
 
 
+@pytest.mark.parametrize(
+    ("coding", "empty"),
+    [("gzip", gzip.compress(b"", mtime=0)), ("zstd", zstd.compress(b"")),
+     ("zstd", b"\x50\x2a\x4d\x18\0\0\0\0")],
+)  # fmt: skip
+def test_members_that_hold_nothing_are_bounded(coding, empty):
+    full = CODINGS[coding](b"ciao")
+    assert decode([coding], empty * 100 + full + empty * 100 + full) == b"ciaociao"
+    with pytest.raises(InvalidReply, match="in a row hold nothing"):
+        decode([coding], empty * 11_000)
+
+
+@pytest.mark.parametrize("coding", ["gzip", "zstd"])
+def test_members_of_all_sizes_come_back(coding):
+    parts = [bytes([size % 251]) * size for size in (1, 3, 1000, 5000, 300_000, 2)] * 3
+    assert decode([coding], b"".join(map(CODINGS[coding], parts))) == b"".join(parts)
+
+
 def test_several_codings_are_undone_the_last_one_first():
     data = b"ciao" * 100
     coded = gzip.compress(brotli.compress(zlib.compress(data)), mtime=0)

@@ -20,7 +20,44 @@ MOST_CODINGS = 5
 STEP = 256 * 1024
 """Bytes that one step of decompressing gives at most: a bomb is met a step at a time."""
 
+SLICE = 1024
+"""Bytes that are decompressed at a time where members end: what follows one is copied for each."""
+
+MOST_EMPTY = 10_000
+"""Members in a row that hold nothing: each costs as much as a thousand bytes."""
+
 Piece = bytes | memoryview
+
+
+class _Slices:
+    """Cuts what comes into slices: short ones after the end of a member, else ever longer ones."""
+
+    def __init__(self) -> None:
+        self._size = STEP
+        self._empty = 0
+
+    def of(self, data: bytes) -> Iterator[bytes]:
+        """Give the data in slices."""
+        at = 0
+        while at < len(data):
+            end = at + self._size
+            self._size = min(2 * self._size, STEP)
+            yield data[at:end] if at or end < len(data) else data
+            at = end
+
+    def member_ended(self) -> None:
+        """Take that another member follows. Raises InvalidReply where too many held nothing."""
+        self._size = SLICE
+        self._empty += 1
+        if self._empty > MOST_EMPTY:
+            raise InvalidReply(
+                "the body cannot be decoded",
+                f"more than {MOST_EMPTY} of its compressed members in a row hold nothing",
+            )
+
+    def gave(self) -> None:
+        """Take that the member holds something."""
+        self._empty = 0
 
 
 class Decoder(Protocol):
@@ -98,14 +135,19 @@ class ZlibDecoder:
         self._zlib: Any = zlib.decompressobj(31) if coding == "gzip" else None
         self._held = b""
         self._fed = False
+        self._slices = _Slices()
 
     def feed(self, data: Piece) -> Iterator[bytes]:
-        rest = self._held + bytes(data)
+        data = self._held + bytes(data)
+        self._held = b""
+        for part in self._slices.of(data):
+            yield from self._feed(part)
+
+    def _feed(self, rest: bytes) -> Iterator[bytes]:
         if self._zlib is None:
             if len(rest) < 2:
                 self._held = rest
                 return
-            self._held = b""
             # "deflate" means RFC 1950, but some servers send what it wraps: RFC 1951
             wrapped = rest[0] & 0x0F == 8 and (rest[0] << 8 | rest[1]) % 31 == 0
             self._zlib = zlib.decompressobj(15 if wrapped else -15)
@@ -116,9 +158,11 @@ class ZlibDecoder:
                     if self.coding != "gzip":
                         raise _trailing(self.coding)
                     self._zlib = zlib.decompressobj(31)
+                    self._slices.member_ended()
                 piece = self._zlib.decompress(rest, STEP)
                 rest = self._zlib.unconsumed_tail or self._zlib.unused_data
                 if piece:
+                    self._slices.gave()
                     yield piece
                 elif not rest:
                     return
@@ -177,17 +221,23 @@ class ZstdDecoder:
         self._options = {self._module.DecompressionParameter.window_log_max: 23}
         self._zstd = self._module.ZstdDecompressor(options=self._options)
         self._fed = False
+        self._slices = _Slices()
 
     def feed(self, data: Piece) -> Iterator[bytes]:
-        rest = bytes(data)
+        for part in self._slices.of(bytes(data)):
+            yield from self._feed(part)
+
+    def _feed(self, rest: bytes) -> Iterator[bytes]:
         self._fed = self._fed or bool(rest)
         try:
             while rest or not (self._zstd.needs_input or self._zstd.eof):
                 if self._zstd.eof:
                     self._zstd = self._module.ZstdDecompressor(options=self._options)
+                    self._slices.member_ended()
                 piece = self._zstd.decompress(rest, STEP)
                 rest = self._zstd.unused_data if self._zstd.eof else b""
                 if piece:
+                    self._slices.gave()
                     yield piece
         except self._module.ZstdError as error:
             raise _undecodable("zstd", error) from None
