@@ -55,12 +55,13 @@ def _vain(story: UdpStory, host: str, since: int, until: int) -> str:
 
 def lost(story: UdpStory) -> Iterator[Found]:
     """A datagram was lost, and nothing tells its sender."""
+    latest = {d.host: place for place, d in enumerate(story.datagrams)}
     for place, datagram in enumerate(story.datagrams):
         gone = len(datagram.frames) == 1 and not datagram.frame.arrivals
         if not gone or (_asks(story, datagram) and _again(story, place)):
             continue
         left = datagram.frame.at
-        went_on = any(d.host == datagram.host for d in story.datagrams[place + 1 :])
+        went_on = latest[datagram.host] > place
         sender, receiver = datagram.host, other(datagram.host)
         noticed = "nothing told its sender"
         waited = ""

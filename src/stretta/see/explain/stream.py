@@ -232,9 +232,10 @@ def _released_by(
 
     Nothing else may have held them: bytes before them not sent yet, the windows, a repair.
     """
-    before = [f for f in side.frames if f.at <= call.until and f.packet.length]
-    if sum(b - a for a, b, f in side.first.within(0, first) if f.at <= call.until) < first:
+    last_before = next((f for _, _, f in side.first.within(first - 1, first)), None)
+    if last_before is None or last_before.at > call.until:
         return None
+    before = [f for f in side.frames if f.at <= call.until and f.packet.length]
     if any(r.frame.at <= frame.at for r in side.repeats if r.frame.packet.length):
         return None
     heard = [f for f in peer.frames if f.arrived is not None and f.arrived <= frame.at]
