@@ -1,10 +1,11 @@
 import asyncio
 import json
+from dataclasses import replace
 
 import pytest
 
 from stretta.http.access import AccessLog
-from stretta.http.request import Request
+from stretta.http.request import NOTHING, Request
 
 REQUEST = Request(
     "GET",
@@ -64,3 +65,27 @@ def test_the_lines_of_one_turn_of_the_loop_are_written_together():
 
     asyncio.run(main())
     assert [text.count("\n") for text in said] == [2]
+
+
+def test_what_was_no_request_line_is_not_logged_as_one():
+    said = []
+
+    async def main():
+        log = AccessLog(said.append, clock=lambda: 0.0)
+        log.add("::1", NOTHING, 400, 7)
+        log.flush()
+
+    asyncio.run(main())
+    assert said[0].endswith('] "-" 400 7')
+
+
+def test_a_user_s_name_stays_one_field():
+    said = []
+
+    async def main():
+        log = AccessLog(said.append, clock=lambda: 0.0)
+        log.add("::1", replace(REQUEST, user="an na ["), 200, 7)
+        log.flush()
+
+    asyncio.run(main())
+    assert said[0].startswith("::1 - an\\x20na\\x20\\x5b [")

@@ -2,10 +2,9 @@
 
 import threading
 
-from support import serving
-
 from stretta import http
 from stretta.options import HttpLimits
+from support import serving
 
 
 def test_others_are_served_while_a_large_folder_is_listed(tmp_path):

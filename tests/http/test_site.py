@@ -5,13 +5,18 @@ import io
 import json
 import os
 import zipfile
+from contextlib import suppress
 
 import pytest
 from http_raw import Raw
 
 from stretta import http as stretta_http
 from stretta.errors import UsageError
-from stretta.http.auth import hash_line
+from stretta.http import auth
+from stretta.http.access import AccessLog
+from stretta.http.archive import GIVE_WAY, ZipPieces
+from stretta.http.auth import Guesses, hash_line
+from stretta.http.folder import Folder
 from stretta.options import SiteOptions
 from support import serving
 
@@ -146,6 +151,43 @@ class TestUsers:
         assert get("/missing").status == 401
         assert get("/file.txt", method="DELETE").status == 401
 
+    def test_who_guesses_too_often_has_to_wait_and_who_was_let_in_has_not(self, ask, monkeypatch):
+        monkeypatch.setattr(auth, "FREE", 2)
+        get = ask(auth=("anna:segreto",))
+        assert get("/file.txt", credentials("anna:segreto")).status == 200
+        found = [get("/file.txt", credentials(f"anna:{guess}")) for guess in range(30)]
+        assert 429 in [answer.status for answer in found]
+        assert {answer.status for answer in found} <= {401, 429}
+        assert found[-1].headers["Retry-After"] == "1" or found[-1].status == 401
+        assert get("/file.txt", credentials("anna:segreto")).status == 200
+
+    def test_guesses_come_back_one_a_second_and_right_ones_cost_nothing(self):
+        now = 0.0
+        guesses = Guesses(lambda: now)
+        for _ in range(3 * auth.FREE):
+            assert guesses.allow("a")
+            guesses.forgive("a")
+        assert sum(guesses.allow("a") for _ in range(3 * auth.FREE)) == auth.FREE
+        assert guesses.allow("b")
+        now = 2.0
+        assert [guesses.allow("a") for _ in range(3)] == [True, True, False]
+
+    def test_the_access_log_names_who_was_let_in(self, folder):
+        said = []
+        options = SiteOptions(auth=("anna:segreto",))
+        site = stretta_http.serve(folder, options=options, access=AccessLog(said.append))
+        with serving(site) as server, Raw(server.port) as raw:
+            raw.get("/file.txt", credentials("anna:wrong"))
+            for _ in range(2):
+                raw.get("/file.txt", credentials("anna:segreto"))
+        users = [line.split()[2] for line in "\n".join(said).splitlines()]
+        assert users == ["-", "anna", "anna"]
+
+    def test_a_missing_file_of_users_is_told_plainly(self, folder):
+        with pytest.raises(UsageError) as caught:
+            stretta_http.serve(folder, options=SiteOptions(auth_file=str(folder / "missing")))
+        assert caught.value.why == "no such file or directory"
+
     def test_a_file_of_users(self, ask, tmp_path_factory):
         users = tmp_path_factory.mktemp("users") / "users"
         users.write_text("# those who may\n\n" + hash_line("anna", "segreto") + "\n")
@@ -203,6 +245,21 @@ class TestFolders:
                 "file.txt", "sub/", "sub/empty/", "sub/page.html",
             ]  # fmt: skip
             assert archive.read("file.txt") == b"ciao\n"
+
+    def test_a_search_that_finds_nothing_gives_way_to_others(self, folder):
+        for number in range(10 * GIVE_WAY):
+            (folder / f"out {number}").symlink_to("/etc/passwd")
+        pieces = ZipPieces(Folder(folder), ())
+        found = []
+        with suppress(StopIteration):
+            while True:
+                found.append(next(pieces))
+        assert found.count(b"") >= 10
+        with serving(stretta_http.serve(folder)) as server, Raw(server.port) as raw:
+            got = raw.get("/?format=zip")
+        with zipfile.ZipFile(io.BytesIO(got.body)) as archive:
+            assert archive.testzip() is None
+            assert "file.txt" in archive.namelist()
 
     def test_no_zip(self, ask):
         get = ask(zip=False)

@@ -9,11 +9,14 @@ import time
 from collections.abc import Callable
 from typing import Literal
 
-from stretta.http.request import Request
+from stretta.http.request import NOTHING, Request
 
 __all__ = ["AccessLog", "LogFormat"]
 
 LogFormat = Literal["common", "combined", "json"]
+
+UNSEEN = re.compile(r'[^\x21-\x7e]|["\\\[]')
+"""What a user's name outside of quotation marks cannot hold."""
 
 UNSAFE = re.compile(r'[^\x20-\x7e]|["\\]')
 
@@ -24,7 +27,11 @@ def quoted(text: str) -> str:
     >>> print(quoted('a "quoted"\r\nword'))
     "a \x22quoted\x22\x0d\x0aword"
     """
-    return '"' + UNSAFE.sub(lambda found: f"\\x{ord(found[0]):02x}", text) + '"'
+    return '"' + UNSAFE.sub(_escape, text) + '"'
+
+
+def _escape(found: re.Match[str]) -> str:
+    return f"\\x{ord(found[0]):02x}"
 
 
 class AccessLog:
@@ -66,8 +73,10 @@ class AccessLog:
     def _common(self, client: str, request: Request, status: int, size: int | None) -> str:
         at = self._time("%d/%b/%Y:%H:%M:%S %z")
         target = request.target.decode("latin-1")
-        line = quoted(f"{request.method} {target} HTTP/{request.version}")
-        return f"{client} - - [{at}] {line} {status} {'-' if size is None else size}"
+        made_out = request is not NOTHING
+        line = quoted(f"{request.method} {target} HTTP/{request.version}" if made_out else "-")
+        user = UNSEEN.sub(_escape, request.user or "-")
+        return f"{client} - {user} [{at}] {line} {status} {'-' if size is None else size}"
 
     def _combined(self, client: str, request: Request, status: int, size: int | None) -> str:
         referer = quoted(request.headers.get("referer", "-"))
@@ -79,6 +88,7 @@ class AccessLog:
             {
                 "event": "answered",
                 "client": client,
+                "user": request.user,
                 "at": self._time("%Y-%m-%dT%H:%M:%S%z"),
                 "method": request.method,
                 "target": request.target.decode("latin-1"),

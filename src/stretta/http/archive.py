@@ -9,12 +9,16 @@ from zipstream import ZIP_STORED, ZipStream
 
 from stretta.http.files import MOST
 from stretta.http.folder import Folder
-from stretta.http.listing import entries
+from stretta.http.listing import looked_at
 
 __all__ = ["ZipPieces"]
 
 DEEPEST = 64
 """Folders within folders that are followed; a link to its own parent goes round for ever."""
+
+
+GIVE_WAY = 32
+"""Things that are left out until others get their turn: looking at each takes its time."""
 
 
 class ZipPieces:
@@ -25,7 +29,10 @@ class ZipPieces:
         self._pieces = self._make(tuple(names))
 
     def __next__(self) -> bytes:
-        """Return the next piece; raises OSError where something cannot be read to its end."""
+        """Return the next piece, empty where the search for it gives way to others.
+
+        Raises OSError where something cannot be read to its end.
+        """
         return next(self._pieces)
 
     def taken(self, *, whole: bool) -> None:
@@ -38,17 +45,25 @@ class ZipPieces:
     def _make(self, names: tuple[bytes, ...]) -> Generator[bytes, None, None]:
         archive = ZipStream(compress_type=ZIP_STORED)
         for path in self._walk(names, 0):
+            if path is None:
+                yield b""
+                continue
             inside = b"/".join(path[len(names) :]).decode("utf-8", "backslashreplace")
             archive.add(None if inside.endswith("/") else self._contents(path), inside)
             yield from archive.all_files()
         yield from archive.finalize()
 
-    def _walk(self, names: tuple[bytes, ...], depth: int) -> Iterator[tuple[bytes, ...]]:
-        deeper = []
+    def _walk(self, names: tuple[bytes, ...], depth: int) -> Iterator[tuple[bytes, ...] | None]:
+        """Give the paths beneath, and None now and then while there are none."""
+        deeper, left_out = [], 0
         try:
             with self._folder.opened(names) as opened:
-                for entry in entries(self._folder, names, opened.descriptor):
-                    if not entry.is_folder:
+                for entry in looked_at(self._folder, names, opened.descriptor):
+                    if entry is None:
+                        left_out += 1
+                        if left_out % GIVE_WAY == 0:
+                            yield None
+                    elif not entry.is_folder:
                         yield (*names, entry.name)
                     elif depth < DEEPEST and not self._is_link((*names, entry.name)):
                         deeper.append(entry.name)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import base64
 import binascii
+import errno
 import hashlib
 import hmac
+import os
 import secrets
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,6 +22,12 @@ COST, BLOCK, PARALLEL = 2**14, 8, 1
 
 MOST_REMEMBERED = 1024
 """Right answers that are remembered, as digests, so that scrypt runs once for each."""
+
+
+MAKE = "Make one with: stretta http password USER"
+
+FREE = 20
+"""Wrong passwords that an address may send at once: a person's, not a program's."""
 
 
 class Hash(NamedTuple):
@@ -59,7 +67,7 @@ class Users:
         """Take the lines that ``hash_line`` made. Raises UsageError."""
         self._users: dict[str, Hash] = {}
         self._secret = secrets.token_bytes(32)
-        self._known: dict[bytes, None] = {}
+        self._known: dict[bytes, str] = {}
         for line in lines:
             try:
                 user, kind, salt, key = line.split(":")
@@ -70,7 +78,7 @@ class Users:
                 raise UsageError(
                     f"{line.partition(':')[0]!r} has no password that can be read",
                     "the line is not of the form user:scrypt:SALT:KEY",
-                    "Make one with: stretta http password USER",
+                    MAKE,
                 )
             self._users[user] = kept
 
@@ -89,34 +97,70 @@ class Users:
         if file is not None:
             try:
                 text = Path(file).read_text("utf-8")
-            except (OSError, UnicodeDecodeError) as error:
-                raise UsageError(f"cannot read the users in {file}", str(error)) from error
+            except OSError as error:
+                why = os.strerror(error.errno or errno.EIO).lower()
+                raise UsageError(f"cannot read the users in {file}", why, MAKE) from error
+            except UnicodeDecodeError as error:
+                raise UsageError(
+                    f"cannot read the users in {file}", "it is no text", MAKE
+                ) from error
             found = [line.strip() for line in text.splitlines()]
             lines += [line for line in found if line and not line.startswith("#")]
         if not lines and file is None:
             return None
         return cls(lines)
 
-    def knows(self, authorization: str | None) -> bool:
-        """Return whether these credentials were found right before; takes no time."""
-        return authorization is not None and self._digest(authorization) in self._known
+    def known(self, authorization: str | None) -> str | None:
+        """Return whose credentials these are if they were found right before; takes no time."""
+        return None if authorization is None else self._known.get(self._digest(authorization))
 
-    def check(self, authorization: str | None) -> bool:
-        """Return whether an Authorization header's value is right; takes some 50 ms of a core."""
+    def check(self, authorization: str | None) -> str | None:
+        """Return whose an Authorization header's value is, None if it is wrong.
+
+        Takes some 50 ms of a core.
+        """
         parsed = _parse(authorization)
         if authorization is None or parsed is None:
-            return False
+            return None
         user, password = parsed
         kept = self._users.get(user, NOBODY)
         right = hmac.compare_digest(Hash.of(password, kept.salt).key, kept.key)
         if right:
-            self._known[self._digest(authorization)] = None
+            self._known[self._digest(authorization)] = user
             if len(self._known) > MOST_REMEMBERED:
                 del self._known[next(iter(self._known))]
-        return right
+        return user if right else None
 
     def _digest(self, authorization: str) -> bytes:
         return hmac.digest(self._secret, authorization.encode("latin-1", "replace"), "sha256")
+
+
+class Guesses:
+    """How often an address may guess: ``FREE`` times at once, then once a second.
+
+    Right passwords cost nothing. ``clock`` gives seconds.
+    """
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._spent: dict[str, float] = {}  # when the last of its guesses is made good
+
+    def allow(self, address: str) -> bool:
+        """Count a guess; return whether it may be looked at."""
+        now = self._clock()
+        until = max(self._spent.pop(address, now), now)
+        self._spent[address] = until  # the last of those to be forgotten
+        if len(self._spent) > MOST_REMEMBERED:
+            del self._spent[next(iter(self._spent))]
+        if until - now > FREE - 1:
+            return False
+        self._spent[address] = until + 1
+        return True
+
+    def forgive(self, address: str) -> None:
+        """Take back a guess that was right."""
+        if address in self._spent:
+            self._spent[address] -= 1
 
 
 def _parse(authorization: str | None) -> tuple[str, str] | None:

@@ -12,7 +12,7 @@ from stretta.http.pages import error_reply
 from stretta.http.ready import AT_ONCE, Ready
 from stretta.http.reply import Pieces, Reply, head
 from stretta.http.request import NOTHING, Refused, Request, RequestReader, State
-from stretta.net.streams import Connection
+from stretta.net.streams import Connection, is_gone
 from stretta.options import HttpLimits
 
 if TYPE_CHECKING:
@@ -185,7 +185,7 @@ class HttpConnection(Connection):
                 self._send(item.request, self.site.refusal(item), linger=True)
                 break
             try:
-                reply = self.site.answer(item)
+                reply = self.site.answer(item, self.peer.host)
             except Exception as error:  # noqa: BLE001 - a service can fail in any way, the server not
                 reply = self._failed(error)
             if isinstance(reply, Reply):
@@ -279,6 +279,8 @@ class HttpConnection(Connection):
                 self.drop("failed", str(error))
                 return
             else:
+                if not piece:  # it has worked and has nothing to show
+                    continue
                 if not self._sized:
                     self.transport.write(b"%x\r\n" % len(piece))
                 self.transport.write(piece)
@@ -345,6 +347,8 @@ class HttpConnection(Connection):
                 self.transport.abort()
         elif self._task or self._pieces or self._blocked:
             self._waited = 0.0  # it is not the request that is waited for
+            if self._task and is_gone(self.transport):  # nobody reads, so nobody is told
+                self.transport.abort()
         elif self._reader is not None and self._reader.in_body:
             self._waited += elapsed
             self._watch_body(self._reader.body_so_far)

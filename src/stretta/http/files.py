@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import secrets
 import struct
@@ -11,6 +10,7 @@ from collections.abc import Awaitable, Sequence
 from hashlib import blake2b
 from typing import NamedTuple
 
+from stretta.http.beside import Beside, Busy
 from stretta.http.codings import CODINGS, Coding, accepted, is_compressible
 from stretta.http.conditions import judge, range_applies
 from stretta.http.folder import A_FOLDER, Folder, Opened, Version
@@ -39,6 +39,9 @@ WORTH_COMPRESSING = range(1024, 8 << 20)
 
 AT_ONCE = 16 * 1024
 """Bytes that are compressed while others wait; more is done beside the event loop."""
+
+COMPRESSING = (1, 8)
+"""Bodies that are compressed at once, and that wait for it; others go out as they are."""
 
 COMPRESSED_CACHE = 32 << 20
 """Bytes of compressed bodies that are kept."""
@@ -158,6 +161,7 @@ class Files:
         self._codings = CODINGS if compress else ()
         self._made: dict[tuple[Version, str], bytes] = {}
         self._made_size = 0
+        self._work = Beside(*COMPRESSING)
 
     def reply(
         self,
@@ -238,8 +242,10 @@ class Files:
             return settle(compress(body))
 
         async def beside() -> Reply:
-            loop = asyncio.get_running_loop()
-            return settle(await loop.run_in_executor(None, compress, body))
+            try:
+                return settle(await self._work.run(lambda: compress(body), key, pure=True))
+            except Busy:  # then it goes out as it is
+                return self._finish(asked, plain._replace(opened=read, made=body))
 
         return beside()
 

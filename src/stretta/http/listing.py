@@ -7,7 +7,7 @@ import os
 import re
 import stat
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -18,7 +18,7 @@ from stretta.http.pages import render
 from stretta.http.readme import readme_html
 from stretta.http.target import Target
 
-__all__ = ["Entry", "Order", "entries", "listing_json", "listing_page"]
+__all__ = ["Entry", "Order", "entries", "listing_json", "listing_page", "looked_at"]
 
 ROWS = 1000
 """Rows of one page: as many as a browser shows at once without labour."""
@@ -168,22 +168,34 @@ def entries(folder: Folder, names: Sequence[bytes], descriptor: int) -> Iterator
 
     A symbolic link that leads outside is left out, as is what is neither file nor folder.
     """
+    return filter(None, looked_at(folder, names, descriptor))
+
+
+def looked_at(
+    folder: Folder, names: Sequence[bytes], descriptor: int
+) -> Generator[Entry | None, None, None]:
+    """Give what ``entries`` gives, and None for what is left out: looking at it takes time too."""
     with os.scandir(descriptor) as items:
         for item in items:
-            name = os.fsencode(item.name)
-            if folder.is_hidden((name,)):
-                continue
-            try:
-                if item.is_symlink():
-                    with folder.opened((*names, name)) as opened:
-                        status = opened.status
-                else:
-                    status = item.stat(follow_symlinks=False)
-            except OSError:
-                continue
-            is_folder = stat.S_ISDIR(status.st_mode)
-            if is_folder or stat.S_ISREG(status.st_mode):
-                yield Entry(name, is_folder, status.st_size, status.st_mtime)
+            yield _entry(folder, names, item)
+
+
+def _entry(folder: Folder, names: Sequence[bytes], item: os.DirEntry[str]) -> Entry | None:
+    name = os.fsencode(item.name)
+    if folder.is_hidden((name,)):
+        return None
+    try:
+        if item.is_symlink():
+            with folder.opened((*names, name)) as opened:
+                status = opened.status
+        else:
+            status = item.stat(follow_symlinks=False)
+    except OSError:
+        return None
+    is_folder = stat.S_ISDIR(status.st_mode)
+    if not (is_folder or stat.S_ISREG(status.st_mode)):
+        return None
+    return Entry(name, is_folder, status.st_size, status.st_mtime)
 
 
 def listing_page(folder: Folder, target: Target, descriptor: int, *, offers_zip: bool) -> bytes:

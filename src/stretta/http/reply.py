@@ -17,7 +17,7 @@ class Pieces(Protocol):
     """A body that comes in pieces, and is closed when it is no longer wanted, begun or not."""
 
     def __next__(self) -> bytes | memoryview:
-        """Return the next piece, valid until another is asked for.
+        """Return the next piece, valid until another is asked for; empty if it is not made yet.
 
         Raises StopIteration after the last, OSError where it cannot go on.
         """

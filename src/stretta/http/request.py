@@ -16,7 +16,7 @@ import httptools
 
 from stretta.options import HttpLimits
 
-__all__ = ["Refused", "Request", "RequestReader"]
+__all__ = ["NOTHING", "Refused", "Request", "RequestReader"]
 
 REQUEST_LINE = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+) ([^ \r\n]+) HTTP/(\d\.\d)\r\n")
 """RFC 9112 section 3: single spaces, and a version."""
@@ -47,6 +47,7 @@ class Request:
     headers: dict[str, str]
     keep_alive: bool
     body: bytes = b""
+    user: str | None = None  # who was let in, where that was asked
 
 
 NOTHING = Request("-", b"-", "1.1", {}, keep_alive=False)

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import re
+import time
 from collections.abc import Awaitable, Callable, Iterable
+from functools import partial
 from hashlib import blake2b
 from typing import cast
 from urllib.parse import quote_from_bytes
 
 from stretta.errors import UsageError
-from stretta.http.auth import Users
+from stretta.http.auth import Guesses, Users
+from stretta.http.beside import Beside, Busy
 from stretta.http.codings import CODINGS, accepted, gzip
 from stretta.http.conditions import judge
 from stretta.http.files import Changed, Files
@@ -35,6 +37,11 @@ CHALLENGE = ("WWW-Authenticate", 'Basic realm="stretta", charset="UTF-8"')
 
 GZIP = [coding for coding in CODINGS if coding.name == "gzip"]
 
+LISTINGS, PASSWORDS = (2, 32), (2, 32)
+"""How many are worked on at once, and how many more may wait; who comes then gets 503."""
+
+LATER = ("Retry-After", "1")
+
 TRIES = 3
 """How often a file that changes while it is read is read again."""
 
@@ -52,6 +59,8 @@ class Site:
         self.folder = Folder(folder, hidden=options.hidden)
         self.service, self.limits, self.options = service, limits, options
         self.users = Users.load(options.auth, options.auth_file)
+        self._guesses = Guesses(time.monotonic)
+        self._listings, self._passwords = Beside(*LISTINGS), Beside(*PASSWORDS)
         self._files = Files(self.folder, compress=options.compress)
         self._service_is_async = service is not None and is_async(service)
         self._index = parse_index(options.index)
@@ -83,15 +92,18 @@ class Site:
             return self.limits.max_body, True
         return self.limits.max_discard, False
 
-    def answer(self, request: Request) -> Reply | Awaitable[Reply]:
-        """Return the reply, or what gives it when it is awaited."""
+    def answer(self, request: Request, client: str) -> Reply | Awaitable[Reply]:
+        """Return the reply, or what gives it when it is awaited; ``client`` is the address."""
         users = self.users
+        if users is None or self._is_preflight(request):
+            return self._answer(request)
         credentials = request.headers.get("authorization")
-        if users is None or users.knows(credentials) or self._is_preflight(request):
+        request.user = users.known(credentials)
+        if request.user is not None:
             return self._answer(request)
         if credentials is None:
             return self.finish(self._error(request, 401, "", CHALLENGE))
-        return self._check(request, users, credentials)
+        return self._check(request, users, credentials, client)
 
     def refusal(self, refused: Refused) -> Reply:
         """Return the page for a request that was refused."""
@@ -100,10 +112,19 @@ class Site:
         reply.close = True
         return self.finish(reply)
 
-    async def _check(self, request: Request, users: Users, credentials: str) -> Reply:
-        right = await asyncio.get_running_loop().run_in_executor(None, users.check, credentials)
-        if not right:
+    async def _check(self, request: Request, users: Users, credentials: str, client: str) -> Reply:
+        if not self._guesses.allow(client):
+            why = "There were too many wrong passwords from this address; ask again later."
+            return self.finish(self._error(request, 429, why, LATER))
+        try:
+            request.user = await self._passwords.run(
+                partial(users.check, credentials), credentials, pure=True
+            )
+        except Busy:
+            return self.finish(self._error(request, 503, "", LATER))
+        if request.user is None:
             return self.finish(self._error(request, 401, "", CHALLENGE))
+        self._guesses.forgive(client)
         reply = self._answer(request)
         return reply if isinstance(reply, Reply) else await reply
 
@@ -260,9 +281,11 @@ class Site:
 
         # a large folder takes long to read and write down; others are served meanwhile
         try:
-            page = await asyncio.get_running_loop().run_in_executor(None, make)
+            page = await self._listings.run(make, (target, kind, packs))
         except FileNotFoundError:  # removed meanwhile
             return self._error(request, 404)
+        except Busy:
+            return self._error(request, 503, "", LATER)
         etag = blake2b(page, digest_size=9).hexdigest()
         headers = [("Vary", "Accept, Accept-Encoding"), ("ETag", f'"{etag}"')]
         verdict = judge(request.headers, etag, None)

@@ -23,7 +23,7 @@ from stretta.net.tls_stream import TlsStream
 from stretta.options import ConnectionLimits, ServerTls
 from stretta.reports import Watch
 
-__all__ = ["Connection", "StreamServer"]
+__all__ = ["Connection", "StreamServer", "is_gone"]
 
 MOST_CONNECTIONS = 8192
 SPARE_DESCRIPTORS = 128
