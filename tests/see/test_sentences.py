@@ -120,7 +120,9 @@ def test_equal_answers_to_equal_questions_are_no_repetition():
     (text,) = notes(calls, waited, seen, rule="udp-repeated")
     assert "The datagram was lost" in text
     assert "noticed that no reply came (its poll() waited 300 ms in vain)" in text
-    (text,) = notes(calls, seen, rule="udp-repeated")
+    assert not notes(calls, seen, rule="udp-repeated")
+    assert "nothing told its sender" in notes(calls, seen, rule="udp-lost")[0]
+    (text,) = notes(seen, rule="udp-repeated")
     assert "noticed" not in text
     assert "by the program, not by the kernel" in text
 
@@ -138,6 +140,13 @@ def test_a_program_that_waited_in_vain_did_notice():
     assert notes(sent, waited, gone_and_why, rule="udp-waited")
     (text,) = notes(sent, gone_and_why, [datagram(600, data=b"ping 2")], rule="udp-lost")
     assert "nobody noticed" not in text
+
+
+def test_many_losses_are_not_told_one_by_one():
+    many = [datagram(10 + n, None, data=b"%d" % n, number=n) for n in range(9)]
+    texts = notes(many, rule="udp-lost")
+    assert len(texts) == 3
+    assert texts[-1].endswith("So it went with 6 more.")
 
 
 def test_a_damaged_fragment_is_put_together_with_the_others():

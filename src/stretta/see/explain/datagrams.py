@@ -53,15 +53,19 @@ def _vain(story: UdpStory, host: str, since: int, until: int) -> str:
     return ""
 
 
+TOLD = 3
+"""Sentences about the same thing; the last says how many more there would be."""
+
+
 def lost(story: UdpStory) -> Iterator[Found]:
     """A datagram was lost, and nothing tells its sender."""
     latest = {d.host: place for place, d in enumerate(story.datagrams)}
-    for place, datagram in enumerate(story.datagrams):
-        gone = len(datagram.frames) == 1 and not datagram.frame.arrivals
-        if not gone or (_asks(story, datagram) and _again(story, place)):
-            continue
+    gone = [
+        (place, d) for place, d in enumerate(story.datagrams)
+        if len(d.frames) == 1 and not d.frame.arrivals and not _repetition(story, place)
+    ]  # fmt: skip
+    for told, (place, datagram) in enumerate(gone[:TOLD], 1):
         left = datagram.frame.at
-        went_on = latest[datagram.host] > place
         sender, receiver = datagram.host, other(datagram.host)
         noticed = "nothing told its sender"
         waited = ""
@@ -69,27 +73,46 @@ def lost(story: UdpStory) -> Iterator[Found]:
             waited = f" Only the sender's own time-out can tell: {vain}."
         elif vain := _vain(story, receiver, left, 2**63):
             waited = f" Who was to get it noticed only that nothing came: {vain}."
-        elif story.watched >= {sender, receiver} and not went_on:
+        elif story.watched >= {sender, receiver} and latest[datagram.host] == place:
             noticed = "nobody noticed"
         yield (
             f"The datagram {fate(story.faults, datagram.frame)}, and {noticed}: UDP has"
-            f" no acknowledgement. {_name(datagram)} had succeeded all the same.{waited}",
+            f" no acknowledgement. {_name(datagram)} had succeeded all the same.{waited}"
+            f"{_more(told, len(gone))}",
             [datagram.frame.id, *([datagram.call.id] if datagram.call else [])],
         )
 
 
-def _asks(story: UdpStory, datagram: Datagram) -> bool:
-    """Return whether a datagram is of the side that began: the one that can ask again."""
-    return datagram.host == story.datagrams[0].host
+def _more(told: int, count: int) -> str:
+    """Return the words for what is not told one by one."""
+    rest = count - TOLD
+    return f" So it went with {rest:,} more." if told == TOLD and rest > 0 else ""
+
+
+def _repetition(story: UdpStory, place: int) -> tuple[Datagram, str] | None:
+    """Return the repetition of a datagram, and the words for the wait that made it one, or None.
+
+    Only who began can ask again, and, where calls are seen, only after waiting in vain: equal
+    bytes alone can be another question, or the answer to one.
+    """
+    datagram = story.datagrams[place]
+    if datagram.host != story.datagrams[0].host or not datagram.frame.packet.payload:
+        return None
+    again = _again(story, place)
+    if again is None:
+        return None
+    vain = _vain(story, datagram.host, datagram.frame.at, again.frame.at)
+    return (again, vain) if vain or datagram.host not in story.watched else None
 
 
 def repeated(story: UdpStory) -> Iterator[Found]:
     """A program sent a lost datagram again, or one whose reply was lost."""
+    found: list[Found] = []
     for place, datagram in enumerate(story.datagrams):
-        asked = _asks(story, datagram) and datagram.frame.packet.payload
-        again = _again(story, place) if asked else None
-        if again is None:
+        repetition = _repetition(story, place)
+        if repetition is None:
             continue
+        again, vain = repetition
         replies = [
             d for d in story.datagrams[place + 1 : place + 100]
             if d.host != datagram.host and d.frame.at < again.frame.at
@@ -102,7 +125,6 @@ def repeated(story: UdpStory) -> Iterator[Found]:
             what = f"The reply {_fate(story, reply)}"
         else:
             continue
-        vain = _vain(story, datagram.host, datagram.frame.at, again.frame.at)
         after = duration(again.frame.at - datagram.frame.at)
         how = f"The same bytes were sent again after {after}, by the program, not by the kernel"
         if vain:
@@ -110,10 +132,14 @@ def repeated(story: UdpStory) -> Iterator[Found]:
                 f"The program, not the kernel, noticed that no reply came ({vain}), and sent the"
                 f" same bytes again after {after}"
             )
-        yield (
-            f"{what}. {how}: with UDP, that is the program's business.",
-            [again.frame.id, datagram.frame.id, *([reply.frame.id] if reply else [])],
+        found.append(
+            (
+                f"{what}. {how}: with UDP, that is the program's business.",
+                [again.frame.id, datagram.frame.id, *([reply.frame.id] if reply else [])],
+            )
         )
+    for told, (text, events) in enumerate(found[:TOLD], 1):
+        yield text + _more(told, len(found)), events
 
 
 def _fate(story: UdpStory, datagram: Datagram) -> str:
