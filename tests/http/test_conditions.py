@@ -57,4 +57,9 @@ def test_verdicts(headers, status):
 )
 def test_if_range(if_range, applies):
     headers = {} if if_range is None else {"if-range": if_range}
-    assert range_applies(headers, "now", AT) is applies
+    assert range_applies(headers, "now", AT, AT + 1) is applies
+
+
+def test_a_date_says_nothing_about_a_second_that_is_not_over():
+    assert not range_applies({"if-range": DATE}, "now", AT, AT + 0.2)
+    assert range_applies({"if-range": '"now"'}, "now", AT, AT + 0.2)

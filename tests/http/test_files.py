@@ -14,7 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stretta import http as stretta_http
-from stretta.http.files import WHOLE
+from stretta.http.files import WHOLE, Changed, FilePieces
+from stretta.http.folder import Version
 from stretta.http.ready import TOO_YOUNG
 from stretta.options import SiteOptions
 from support import serving, until
@@ -99,7 +100,8 @@ def test_several_ranges(client):
     assert client.get("/digits", "Range: bytes=" + "0-0," * 1000).body == b"0123456789"
 
 
-def test_if_range(client):
+def test_if_range(client, folder):
+    os.utime(folder / "digits", (10**9, 10**9))  # a date is no proof before its second is over
     got = client.get("/digits")
     for value, status in (
         (got.headers["ETag"], 206),
@@ -317,3 +319,33 @@ def test_a_file_behind_a_link_is_fresh_each_time(tmp_path):
         (tmp_path / "aside").symlink_to("new")
         (tmp_path / "aside").rename(tmp_path / "current")
         assert client.get("/current").body == b"new"
+
+
+WAYS = {
+    "grown": lambda old: old + b"more",
+    "rewritten": lambda old: old[::-1],
+    "rewritten longer": lambda old: b"x" * (2 * len(old)),
+    "begins otherwise": lambda old: b"x" + old[1:] + b"more",
+    "ends otherwise": lambda old: old[:-1] + b"more and more",
+}
+
+
+@pytest.mark.parametrize("parts", ["whole", "several"])
+@pytest.mark.parametrize("way", WAYS)
+def test_a_file_that_is_overwritten_while_it_is_sent_is_noticed(tmp_path, way, parts):
+    path, half = tmp_path / "file", len(LARGE) // 2
+    path.write_bytes(LARGE)
+    os.utime(path, (10**9, 10**9))
+    stretches = [range(len(LARGE))] if parts == "whole" else [range(half), b"-", range(9), b"--"]
+    wanted = b"".join(LARGE[s.start : s.stop] if isinstance(s, range) else s for s in stretches)
+    descriptor = os.open(path, os.O_RDONLY)
+    pieces = FilePieces(descriptor, stretches, Version.of(os.fstat(descriptor)))
+    try:
+        got = [bytes(next(pieces))]
+        path.write_bytes(WAYS[way](LARGE))
+        with pytest.raises(StopIteration if way == "grown" else Changed):
+            while True:
+                got.append(bytes(next(pieces)))
+    finally:
+        pieces.close()
+    assert way != "grown" or b"".join(got) == wanted

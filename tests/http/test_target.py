@@ -20,6 +20,8 @@ from stretta.http.target import Target, parse_target
         (b"http://a:80/x", (b"x",), False),
         (b"HTTP://a", (), True),
         (b"https://a?q", (), True),
+        (b"http://[::1]:80/x", (b"x",), False),
+        (b"http://a:/x", (b"x",), False),
     ],
 )
 def test_what_a_target_names(raw, names, is_folder):
@@ -29,7 +31,9 @@ def test_what_a_target_names(raw, names, is_folder):
 @pytest.mark.parametrize(
     "raw",
     [
-        b"*", b"a:80", b"ftp://a/", b"http://u:p@a/", b"http:///", b"/..", b"/../x", b"/a/../b",
+        b"http://[::1/a", b"http://x:ab/", b"http://x:80:80/", b"http://:80/", b"http://:/",
+        b"http://a b/", b"http://?q", b"*", b"a:80", b"ftp://a/", b"http://u:p@a/", b"http:///",
+        b"/..", b"/../x", b"/a/../b",
         b"/%2e%2e/x", b"/.%2e", b"/..%2fx", b"/a%00b", b"/%", b"/%zz", b"/%2", b"/a#b",
     ],
 )  # fmt: skip

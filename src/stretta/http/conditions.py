@@ -32,10 +32,11 @@ def judge(headers: Mapping[str, str], etag: str, modified: float | None) -> int:
     return 304 if _is_newer(modified, headers.get("if-modified-since")) is False else 200
 
 
-def range_applies(headers: Mapping[str, str], etag: str, modified: float) -> bool:
+def range_applies(headers: Mapping[str, str], etag: str, modified: float, now: float) -> bool:
     """Return whether a Range header is to be obeyed (RFC 9110 section 13.1.5).
 
-    A weak tag never matches; a date matches only exactly.
+    A weak tag never matches; a date matches only exactly, and only once its second is over: until
+    then the file can change and keep it (section 8.8.2.2).
     """
     if_range = headers.get("if-range")
     if if_range is None:
@@ -44,7 +45,7 @@ def range_applies(headers: Mapping[str, str], etag: str, modified: float) -> boo
         return False
     found = parse_if_range_header(if_range)
     if found.date is not None:
-        return found.date.timestamp() == int(modified)
+        return found.date.timestamp() == int(modified) < int(now)
     return found.etag == etag and if_range.startswith('"')
 
 

@@ -30,6 +30,9 @@ encrypted sendfile(2) does the most of it: twice the time, when the bytes are co
 STEP = 1024 * 1024
 """Bytes that sendfile(2) is given at a time, before others get their turn."""
 
+END = 4096
+"""Bytes at both ends of a large file that tell whether a longer one is the same with more to it."""
+
 WHOLE = 256 * 1024
 """Bytes of a reply that are read at once, and can be kept ready."""
 
@@ -60,13 +63,14 @@ class FilePieces:
     costs more than the copy.
     """
 
-    __slots__ = ("_buffer", "_descriptor", "_parts", "_size", "_version")
+    __slots__ = ("_buffer", "_descriptor", "_ends", "_parts", "_size", "_version")
 
     def __init__(self, descriptor: int, parts: Sequence[bytes | range], version: Version) -> None:
         self._descriptor, self._version = descriptor, version
         self._parts = list(reversed(parts))
         self._size = LEAST
         self._buffer = memoryview(b"")
+        self._ends = self._read_ends()
 
     def __next__(self) -> bytes | memoryview:
         """Return the next piece; raises Changed where the file is no longer what it was."""
@@ -78,7 +82,7 @@ class FilePieces:
         if len(self._buffer) != self._size:
             self._buffer = memoryview(bytearray(self._size))
         size = os.preadv(self._descriptor, [self._buffer[: len(part)]], part.start)
-        if not size or (not self._parts and size == len(part) and self._was_overwritten()):
+        if not size or (size == len(part) and self._is_last() and self._was_overwritten()):
             raise Changed("the file was changed while it was sent")
         if size < len(part):
             self._parts.append(part[size:])
@@ -108,6 +112,15 @@ class FilePieces:
             self._size = max(self._size // 2, LEAST)
             self._buffer = memoryview(b"")
 
+    def _is_last(self) -> bool:
+        """Return whether nothing of the file comes after the piece that was taken."""
+        return all(isinstance(part, bytes) for part in self._parts)
+
+    def _read_ends(self) -> tuple[bytes, bytes]:
+        """Return how the version begins and ends, by which it is known again in a longer file."""
+        last = max(0, self._version.size - END)
+        return os.pread(self._descriptor, END, 0), os.pread(self._descriptor, END, last)
+
     def _was_overwritten(self) -> bool:
         """Return whether what was sent so far may be of two versions; seen before the last piece.
 
@@ -115,8 +128,11 @@ class FilePieces:
         """
         for _ in range(2):
             now = os.fstat(self._descriptor)
-            if now.st_mtime_ns == self._version.modified or now.st_size > self._version.size:
+            if now.st_mtime_ns == self._version.modified:
                 return False
+            if now.st_size > self._version.size:
+                begin, end = self._read_ends()
+                return (begin, end[: len(self._ends[1])]) != self._ends
             os.sched_yield()  # who appends sets the time a moment before the size
         return True
 
@@ -301,7 +317,7 @@ def _wanted(request: Request, chosen: Variant, modified: float) -> list[range] |
     header = request.headers.get("range")
     if header is None or request.method != "GET" or chosen.coding:
         return None
-    if not range_applies(request.headers, chosen.etag, modified):
+    if not range_applies(request.headers, chosen.etag, modified, time.time()):
         return None
     return parse_ranges(header, chosen.version.size)
 

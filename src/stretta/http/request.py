@@ -16,7 +16,7 @@ import httptools
 
 from stretta.options import HttpLimits
 
-__all__ = ["NOTHING", "Refused", "Request", "RequestReader"]
+__all__ = ["HOST", "NOTHING", "Refused", "Request", "RequestReader"]
 
 REQUEST_LINE = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+) ([^ \r\n]+) HTTP/(\d\.\d)\r\n")
 """RFC 9112 section 3: single spaces, and a version."""

@@ -7,13 +7,13 @@ from functools import lru_cache
 from typing import NamedTuple
 from urllib.parse import parse_qsl, quote_from_bytes, unquote_to_bytes
 
-from stretta.http.request import Refused
+from stretta.http.request import HOST, Refused
 
 __all__ = ["Target", "parse_target"]
 
-ABSOLUTE = re.compile(rb"https?://[^/?#@]+([/?].*|)", re.IGNORECASE)
+ABSOLUTE = re.compile(rb"https?://([^/?#:][^/?#]*)([/?].*|)", re.IGNORECASE)
 """RFC 9112 section 3.2.2; whose name stands there does not matter to a server of one folder, but
-user:password@ before it is an error (RFC 9110 section 4.2.4)."""
+there must be one (RFC 9110 section 4.2.1), and no user:password@ before it (section 4.2.4)."""
 
 BAD_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 
@@ -70,7 +70,10 @@ def parse_target(raw: bytes) -> Target:
         found = ABSOLUTE.fullmatch(raw)
         if found is None:
             raise Refused(400, "The request is for no path.")
-        raw = found[1] or b"/"
+        if HOST.fullmatch(found[1].decode("latin-1")) is None:
+            raise Refused(400, "The request's URL holds no host.")
+        raw = found[2] or b"/"
+        raw = raw if raw.startswith(b"/") else b"/" + raw
     path, _, query = raw.partition(b"?")
     if b"#" in raw:
         raise Refused(400, "A fragment (#) is the client's own business and is not sent.")
