@@ -78,7 +78,9 @@ def run_init(talk: Talk, plan: dict[str, Any]) -> None:
         spaces = build_network()
         kernel.drop_capabilities()
         stage = "wire"
-        Lab(talk, plan, spaces).run()
+        lab = Lab(talk, plan, spaces)
+        stage = "inside"
+        lab.run()
         status = 0
     except OSError as error:
         talk.fail(stage, error)
