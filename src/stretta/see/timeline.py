@@ -111,8 +111,8 @@ def _obey_causes(timeline: Timeline, links: list[Link]) -> None:
             came = source.arrived
             if came is not None and call.end <= came <= call.until:
                 call.end = min(came + 1000, call.until)
-                begun = min(call.end - call.took, sent.get(call.id, call.end))
-                call.at = max(call.at, begun)
+            begun = min(call.end - call.took, sent.get(call.id, call.end))
+            call.at = max(call.at, begun) if call.took else call.at
 
 
 def _first(pair: tuple[list[Call], list[Frame]]) -> int:
