@@ -213,7 +213,7 @@ def test_text_in_the_smallest_pieces_is_shown_once(monkeypatch):
     monkeypatch.setattr("stretta.cli.http_show.write_out", shown.append)
     text = "perché\r\n" * 300
     pieces = (bytes([byte]) for byte in text.encode())
-    reader = SimpleNamespace(framing="close", trailers=())
+    reader = SimpleNamespace(framing="close", trailers=(), expected=None)
 
     class Stream:
         head = SimpleNamespace(headers=Headers([("Content-Type", "text/plain")]))
@@ -226,12 +226,43 @@ def test_text_in_the_smallest_pieces_is_shown_once(monkeypatch):
     assert "".join(shown) == text.replace("\r", "")
 
 
-def test_json_is_laid_out_when_its_length_is_known():
-    answer = reply(b"200 OK\nContent-Type: application/json\nContent-Length: 14", b'{"a":1,"b":[]}')
+@pytest.mark.parametrize(
+    ("framing", "body"),
+    [
+        (b"Content-Length: 14", b'{"a":1,"b":[]}'),
+        (b"Transfer-Encoding: chunked", b'4\r\n{"a"\r\na\r\n:1,"b":[]}\r\n0\r\n\r\n'),
+        (b"Connection: close", b'{"a":1,"b":[]}'),
+    ],
+)
+def test_json_is_laid_out_however_it_is_framed(framing, body):
+    answer = reply(b"200 OK\nContent-Type: application/json\n" + framing, body)
     env = {"NO_COLOR": "1"}
     with canned(answer) as server, Terminal("http", "client", server.url, env=env) as person:
         person.expect('\n\n{\n  "a": 1,\n  "b": []\n}\n')
         assert person.end() == 0
+
+
+@pytest.mark.parametrize(
+    ("kind", "body", "shown"),
+    [
+        (b"text/event-stream", b"data: ciao\n\n", "data: ciao\n"),
+        (b"application/json", b'{"a":1}', '{\n  "a": 1\n}'),
+        (b"image/png", b"\x89PNG", "(binary, not shown: image/png; to save it: -o FILE)\n"),
+    ],
+)
+def test_what_never_ends_is_shown_as_it_comes(kind, body, shown):
+    over = threading.Event()
+
+    def drip(connection):
+        connection.sendall(reply(b"200 OK\nContent-Type: " + kind, body))
+        over.wait(20)
+
+    env = {"NO_COLOR": "1"}
+    with canned(drip) as server, Terminal("http", "client", server.url, env=env) as person:
+        person.expect(shown)
+        over.set()
+        assert person.end() == 0
+    assert kind != b"image/png" or "(4 bytes have come)" in person.screen
 
 
 def test_json_is_one_object_an_exchange():

@@ -20,6 +20,12 @@ __all__ = ["Show"]
 ENOUGH = 1024
 """Bytes of a body that tell whether it is text."""
 
+LONGEST_BOM = 3
+"""Bytes that tell whether a text begins with a byte order mark."""
+
+PATIENCE = 1.0
+"""Seconds for which a body of unknown length is gathered to be laid out."""
+
 COLOURS = {2: "green", 3: "yellow", 4: "red", 5: "red"}
 """Of a status line, by the first digit of its status."""
 
@@ -148,27 +154,27 @@ class Show:
 
     def _to_person(self, stream: ResponseStream, pieces: Iterator[bytes | memoryview]) -> None:
         from stretta.cli import pretty  # noqa: PLC0415 - a pipe needs none of it
-        from stretta.http.media import charset_of, is_text, media_type  # noqa: PLC0415
+        from stretta.http.media import charset_of, is_plain, is_text, media_type  # noqa: PLC0415
 
-        beginning = _gather(b"", pieces, ENOUGH)
         kind = stream.head.headers.get("content-type")
+        name = media_type(kind)
+        # what says of itself that it is text is shown from its first bytes on: it may never end
+        least = LONGEST_BOM if is_plain(kind) else ENOUGH
+        beginning, ended = _gather(b"", pieces, lambda data: len(data) >= least)
         if not beginning:
             return
         if not is_text(kind, beginning[:ENOUGH]):
-            self._name_and_count(media_type(kind), len(beginning) + sum(map(len, pieces)))
+            self._pass_over(stream, name, pieces)
             return
         text = TerminalText(charset_of(kind, beginning))
-        # a body of unknown length may never end: it is shown as it comes
-        if pretty.can_lay_out(media_type(kind)) and stream.exchange.reader.framing == "length":
-            beginning = _gather(beginning, pieces, pretty.MOST)
-            if len(beginning) < pretty.MOST:
-                whole = (text.feed(beginning) + text.finish()).removeprefix("\ufeff")
-                whole = pretty.lay_out(media_type(kind), whole)
-                if wants_colour(sys.stdout):
-                    whole = pretty.colour_text(media_type(kind), whole)
-                write_out(whole if whole.endswith("\n") else whole + "\n")
-                return
+        laid_out = pretty.can_lay_out(name)
+        if laid_out and not ended:
+            beginning, ended = _gather(beginning, pieces, self._document_is_there(stream, name))
         shown = text.feed(beginning).removeprefix("\ufeff")
+        if laid_out and len(beginning) < pretty.MOST and (ended or pretty.is_json(name, beginning)):
+            shown = pretty.lay_out(name, shown)
+            if wants_colour(sys.stdout):
+                shown = pretty.colour_text(name, shown)
         write_out(shown)
         for piece in pieces:
             part = text.feed(piece)
@@ -177,20 +183,55 @@ class Show:
         rest = text.finish()
         write_out(rest if (rest or shown).endswith("\n") else rest + "\n")
 
-    def _name_and_count(self, kind: str, size: int) -> None:
-        from stretta.cli.progress import human_size  # noqa: PLC0415 - text needs none
+    def _document_is_there(
+        self, stream: ResponseStream, name: str
+    ) -> Callable[[bytes | bytearray], bool]:
+        """Return what tells that a body need not be waited for any longer to be laid out."""
+        from stretta.cli import pretty  # noqa: PLC0415 - a pipe needs none of it
 
-        more = f" or {human_size(size)}" if size >= 1000 else ""
-        name = escape(kind) or "unknown type"
-        self.talk.say(f"(binary, not shown: {name}, {size} bytes{more}; to save it: -o FILE)")
+        if stream.exchange.reader.framing == "length":
+            return lambda data: len(data) >= pretty.MOST
+        until = self._clock() + PATIENCE  # a body of unknown length may never end
+
+        def enough(data: bytes | bytearray) -> bool:
+            late = self._clock() >= until
+            return late or len(data) >= pretty.MOST or pretty.is_json(name, data)
+
+        return enough
+
+    def _pass_over(
+        self, stream: ResponseStream, name: str, pieces: Iterator[bytes | memoryview]
+    ) -> None:
+        """Name a body that is no text, and let it pass: whether it is whole is still to be told."""
+        from stretta.cli.progress import Progress, human_size  # noqa: PLC0415 - text needs none
+
+        exchange = stream.exchange
+        size = None if exchange.is_decoding else exchange.reader.expected
+        more = f" or {human_size(size)}" if size is not None and size >= 1000 else ""
+        told = "" if size is None else f", {size} bytes{more}"
+        kind = escape(name) or "unknown type"
+        self.talk.say(f"(binary, not shown: {kind}{told}; to save it: -o FILE)")
+        progress = Progress(exchange.reader.expected, quiet=self.talk.quiet or self.verbose > 0)
+        try:
+            for _ in pieces:
+                progress.show(exchange.received)
+        finally:
+            progress.end()
+        if size is None:
+            self.talk.say(f"({exchange.decoded} bytes have come)")
 
 
-def _gather(data: bytes, pieces: Iterator[bytes | memoryview], enough: int) -> bytes:
-    """Return the data and what follows it, up to where there is enough of it."""
+def _gather(
+    data: bytes, pieces: Iterator[bytes | memoryview], enough: Callable[[bytearray], bool]
+) -> tuple[bytes, bool]:
+    """Return the data and what follows until there is enough, and whether that was the end."""
     gathered = bytearray(data)
-    while len(gathered) < enough and (piece := next(pieces, b"")):
+    while not enough(gathered):
+        piece = next(pieces, b"")
+        if not piece:
+            return bytes(gathered), True
         gathered += piece
-    return bytes(gathered)
+    return bytes(gathered), False
 
 
 def _coloured(head: Head) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 
-__all__ = ["can_lay_out", "colour_text", "indent_json", "lay_out"]
+__all__ = ["can_lay_out", "colour_text", "indent_json", "is_json", "lay_out"]
 
 MOST = 256 * 1024
 """Bytes of a body that is laid out; a longer one is shown as it comes."""
@@ -31,6 +31,21 @@ def lay_out(kind: str, text: str) -> str:
     except (ValueError, RecursionError):
         return text
     return indent_json(text)
+
+
+def is_json(kind: str, data: bytes | bytearray) -> bool:
+    """Return whether these bytes, of this media type, are a whole JSON document.
+
+    >>> is_json("application/json", b'{"a": 1}'), is_json("application/json", b'{"a": ')
+    (True, False)
+    """
+    if not _JSON.fullmatch(kind) or not data.rstrip().endswith((b"}", b"]")):
+        return False
+    try:
+        json.loads(data)
+    except (ValueError, RecursionError):
+        return False
+    return True
 
 
 def indent_json(text: str) -> str:

@@ -7,7 +7,7 @@ import re
 from encodings import normalize_encoding
 from encodings.aliases import aliases
 
-__all__ = ["charset_of", "is_text", "media_type"]
+__all__ = ["charset_of", "is_plain", "is_text", "media_type"]
 
 BOMS = {
     codecs.BOM_UTF8: "utf_8",
@@ -89,6 +89,17 @@ def _codec(label: str) -> str | None:
     names = (name, name.removeprefix("x_"))
     known = (CODECS.get(aliases.get(name, name)) for name in names)
     return next(filter(None, known), None)
+
+
+def is_plain(content_type: str | None) -> bool:
+    """Return whether the type alone tells what a body is: nothing in it has to be looked for.
+
+    >>> is_plain("text/event-stream"), is_plain("image/png"), is_plain("text/html"), is_plain(None)
+    (True, True, False, False)
+    """
+    kind = media_type(content_type)
+    told_inside = kind in {"", "application/octet-stream"} or kind.endswith(("html", "xml"))
+    return not told_inside or _CHARSET.search(content_type or "") is not None
 
 
 def is_text(content_type: str | None, beginning: bytes) -> bool:
