@@ -22,6 +22,7 @@ __all__ = [
     "LookedUp",
     "NotReached",
     "Received",
+    "Reloaded",
     "Report",
     "Resending",
     "Sent",
@@ -217,6 +218,19 @@ class Dropped(Report):
 
     def __str__(self) -> str:
         return f"Dropped {self.client}: {self.why}"
+
+
+@dataclass(eq=False, repr=False)
+class Reloaded(Report):
+    """A server has read its certificate again; ``error`` says why it keeps the one it had."""
+
+    event = "reloaded"
+    error: str | None
+
+    def __str__(self) -> str:
+        if self.error is None:
+            return "Reloaded the certificate: connections from now on get the new one."
+        return f"Not reloaded, the certificate of before stays: {self.error}"
 
 
 @dataclass(eq=False, repr=False)

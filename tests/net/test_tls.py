@@ -203,6 +203,19 @@ def test_handshakes_that_stall_block_nobody_and_end(files, trusting):
                 sock.close()
 
 
+def test_the_limits_of_requests_do_not_count_during_the_handshake(files):
+    tls = ServerTls(tls_cert=str(files / "server.pem"), tls_handshake_timeout=1.2)
+    limits = HttpLimits(idle_timeout=0.1, header_timeout=0.1)
+    reports = []
+    with serving(http.serve(tls=tls, limits=limits, watch=reports.append)) as server:
+        with dial(server) as sock:
+            sock.sendall(b"\x16\x03\x01")
+            assert sock.recv(1) == b""
+        until(lambda: server.counts["insecure"] == 1)
+        assert not server.counts["slow_head"] + server.counts["idle"]
+    assert any("the TLS handshake took too long" in str(report) for report in reports)
+
+
 def test_plain_http_on_the_port_of_https_gets_400(ours):
     with serving(http.serve(tls=ours)) as server, dial(server) as sock:
         sock.sendall(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
@@ -245,12 +258,13 @@ def test_a_renewed_certificate_is_taken_and_a_broken_one_is_not(authority, files
         ):
             path.write_text("broken")
             running.process.send_signal(signal.SIGHUP)
-            running.expect("cannot use the certificate")
+            running.expect("Not reloaded, the certificate of before stays: cannot use")
             assert serial(running.port) == first
             renewed = authority.issue_cert("localhost").private_key_and_cert_chain_pem
             renewed.write_to_path(path)
             running.process.send_signal(signal.SIGHUP)
-            until(lambda: serial(running.port) != first)
+            running.expect("Reloaded the certificate")
+            assert serial(running.port) != first
             kept.sendall(b"still here")
             assert kept.recv(100) == b"still here"
         assert running.stop() == 0
@@ -259,8 +273,13 @@ def test_a_renewed_certificate_is_taken_and_a_broken_one_is_not(authority, files
 @pytest.mark.parametrize(
     ("options", "why"),
     [
-        ({"tls_cert": "missing.pem"}, "no such file"),
-        ({"tls_cert": "broken.pem"}, "cannot use the certificate"),
+        ({"tls_cert": "missing.pem"}, r"the certificate in \S*missing.pem[^$]*no such file"),
+        ({"tls_cert": "missing.pem", "tls_key": "key.pem"}, r"certificate in \S*missing.pem"),
+        ({"tls_cert": "other.pem", "tls_key": "missing.pem"}, r"the key in \S*missing.pem"),
+        ({"tls_cert": "broken.pem"}, "it holds no certificate in PEM form"),
+        ({"tls_cert": "other.pem"}, "it holds no private key in PEM form"),
+        ({"tls_cert": "other.pem", "tls_key": "broken.pem"}, "broken.pem holds no private key"),
+        ({"tls_cert": "damaged.pem"}, "cannot use the certificate"),
         ({"tls_key": "key.pem"}, "belongs to a certificate"),
         ({"tls_cert": "other.pem", "tls_key": "key.pem"}, "cannot use the certificate"),
         ({"tls_cert": "locked.pem"}, "locked with a password"),
@@ -268,6 +287,10 @@ def test_a_renewed_certificate_is_taken_and_a_broken_one_is_not(authority, files
 )
 def test_files_that_cannot_be_used_are_a_usage_error(tmp_path, authority, options, why):
     (tmp_path / "broken.pem").write_text("nothing in here")
+    (tmp_path / "damaged.pem").write_text(
+        "-----BEGIN CERTIFICATE-----\nx\n-----END CERTIFICATE-----\n"
+        "-----BEGIN PRIVATE KEY-----\nx\n-----END PRIVATE KEY-----\n"
+    )
     authority.issue_cert("a").private_key_pem.write_to_path(tmp_path / "key.pem")
     authority.issue_cert("b").cert_chain_pems[0].write_to_path(tmp_path / "other.pem")
     key = serialization.load_pem_private_key((tmp_path / "key.pem").read_bytes(), None)

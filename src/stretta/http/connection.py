@@ -352,6 +352,8 @@ class HttpConnection(Connection):
         elif self._reader is not None and self._reader.in_body:
             self._waited += elapsed
             self._watch_body(self._reader.body_so_far)
+        elif self.server.is_handshaking(self.transport):
+            self._waited = 0.0  # nor can any have been sent
         elif self._reader is not None or not self._served:
             self._waited += elapsed
             if self._waited >= self.limits.header_timeout:

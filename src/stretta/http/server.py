@@ -14,7 +14,7 @@ from stretta.http.reply import Clock
 from stretta.http.request import RequestReader
 from stretta.http.site import Site
 from stretta.net.interfaces import is_local, reachable
-from stretta.net.streams import StreamServer
+from stretta.net.streams import StreamServer, tick_length
 from stretta.options import HttpLimits, ServerTls, SiteOptions
 from stretta.reports import Serving, Watch
 from stretta.services import Service
@@ -107,7 +107,8 @@ class HttpServer(StreamServer):
         self.clock = Clock()
         self.ready = ReadyReplies()
         self.readers: list[RequestReader] = []  # that no connection uses at the moment
-        self._every = min(self._every, limits.header_timeout / 4, limits.body_timeout / 4)
+        more = (limits.header_timeout, limits.body_timeout)
+        self._every = min(self._every, tick_length(limits, *more))
 
     @property
     def stopping(self) -> bool:

@@ -6,6 +6,7 @@ import os
 import socket
 import ssl
 from collections.abc import Sequence
+from pathlib import Path
 
 from stretta.errors import UsageError
 from stretta.net.authority import own_certificate
@@ -60,16 +61,17 @@ class Identity:
 
     def _load_into(self, context: ssl.SSLContext, cert: str) -> None:
         try:
+            held = {path: Path(path).read_bytes() for path in (cert, self._key or cert)}
             context.load_cert_chain(cert, self._key, password=_no_password)
         except ssl.SSLError as error:
             raise UsageError(
                 f"cannot use the certificate in {cert}",
-                (error.reason or str(error)).replace("_", " ").lower(),
+                _what_is_wrong(held, cert, self._key or cert, error),
                 "Give PEM files of a certificate and its own key: --tls-cert FILE --tls-key FILE",
             ) from error
         except OSError as error:
-            path = error.filename or self._key or cert
-            raise bad_file("certificate or key", str(path), error) from error
+            what = "certificate" if error.filename == cert else "key"
+            raise bad_file(what, str(error.filename or cert), error) from error
 
     def _new_context(self) -> ssl.SSLContext:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -82,6 +84,18 @@ class Identity:
         if keylog:
             context.keylog_filename = keylog
         return context
+
+
+def _what_is_wrong(held: dict[str, bytes], cert: str, key: str, error: ssl.SSLError) -> str:
+    """Return in plain words what OpenSSL says of the contents of two files."""
+    if b"-----BEGIN CERTIFICATE-----" not in held[cert]:
+        return "it holds no certificate in PEM form"
+    if b"PRIVATE KEY-----" not in held[key]:
+        where = "it" if key == cert else key
+        return f"{where} holds no private key in PEM form"
+    if not error.reason:
+        return "what it holds is damaged"
+    return error.reason.replace("_", " ").lower()
 
 
 def _no_password() -> str:

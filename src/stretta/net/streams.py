@@ -16,14 +16,15 @@ from typing import cast
 
 from stretta.address import Endpoint
 from stretta.errors import StrettaError
+from stretta.escape import one_line
 from stretta.net.accept import Acceptor
 from stretta.net.identity import Identity
 from stretta.net.server import Server
 from stretta.net.tls_stream import TlsStream
 from stretta.options import ConnectionLimits, ServerTls
-from stretta.reports import Watch
+from stretta.reports import Reloaded, Watch
 
-__all__ = ["Connection", "StreamServer", "is_gone"]
+__all__ = ["Connection", "StreamServer", "is_gone", "tick_length"]
 
 MOST_CONNECTIONS = 8192
 SPARE_DESCRIPTORS = 128
@@ -83,7 +84,7 @@ class Connection(asyncio.Protocol):
         self.quiet += elapsed
         if just_fell_quiet and is_gone(self.transport):
             self.transport.abort()
-        elif not pending:
+        elif not (pending or self.server.is_handshaking(self.transport)):
             self.rested()
 
     def rested(self) -> None:
@@ -147,7 +148,7 @@ class StreamServer(Server):
         self._max_connections = 0
         self._acceptors: list[Acceptor] = []
         self._timer: asyncio.TimerHandle | None = None
-        self._every = tick_length(limits)
+        self._every = tick_length(limits, *([tls.tls_handshake_timeout] if tls else []))
 
     async def _open(self, sockets: list[socket.socket]) -> None:
         self._max_connections = self.limits.max_connections or min(
@@ -222,6 +223,10 @@ class StreamServer(Server):
         if self.identity is not None:
             self._tick_handshakes(self.identity.handshake_timeout)
 
+    def is_handshaking(self, transport: asyncio.BaseTransport) -> bool:
+        """Return whether a connection is not secured yet, which has a time limit of its own."""
+        return transport in self._handshaking
+
     def _tick_handshakes(self, most: float) -> None:
         for stream in list(self._handshaking):
             stream.waited += self._every
@@ -234,9 +239,11 @@ class StreamServer(Server):
             try:
                 self.identity.load()
             except StrettaError as error:
-                self.dropped(self.endpoints[0], "not reloaded", str(error))
+                self.counts["not reloaded"] += 1
+                self.watch(Reloaded(one_line(str(error))))
             else:
                 self.counts["reloaded"] += 1
+                self.watch(Reloaded(None))
 
 
 def unsent(transport: asyncio.Transport) -> int:
@@ -269,13 +276,15 @@ def is_gone(transport: asyncio.Transport) -> bool:
         return False
 
 
-def tick_length(limits: ConnectionLimits) -> float:
+def tick_length(limits: ConnectionLimits, *more: float) -> float:
     """Return the seconds between two ticks: a second, or less where a limit is short.
+
+    ``more`` are further limits in seconds.
 
     >>> tick_length(ConnectionLimits()), tick_length(ConnectionLimits(idle_timeout=0.4))
     (1.0, 0.1)
     """
-    return max(0.01, min(1.0, limits.idle_timeout / 4, limits.stall_timeout / 4))
+    return max(0.01, min(4.0, limits.idle_timeout, limits.stall_timeout, *more) / 4)
 
 
 def descriptors() -> int:
