@@ -83,6 +83,8 @@ def test_a_single_page_application(ask, folder):
         assert (get(path).status, get(path).body) == (200, b"application")
     assert get("/file.txt").body == b"ciao\n"
     assert get("/.git/config").status == 404
+    get = ask(spa=True, listing=False)
+    assert (get("/sub/").status, get("/sub/").body) == (200, b"application")
     (folder / "route").write_bytes(b"a file after all")
     assert get("/route").body == b"a file after all"
 
@@ -113,6 +115,26 @@ def test_headers_are_added_or_replaced(ask):
     assert got.headers["X-Clacks"] == "GNU"
     assert got.headers.get_all("Cache-Control") == ["max-age=60"]
     assert get("/missing").headers["X-Clacks"] == "GNU"
+
+
+def test_a_header_may_be_given_twice_and_vary_says_more_not_less(ask):
+    get = ask(header=("Link: </a>", "link: </b>", "Vary: Origin", "Vary: Cookie"), cors=True)
+    got = get("/file.txt")
+    assert got.headers.get_all("Link") == ["</a>", "</b>"]
+    assert got.headers.get_all("Vary") == ["Accept-Encoding, Origin, Cookie"]
+    assert get("/", "Accept-Encoding: gzip").headers["Vary"] == (
+        "Accept, Accept-Encoding, Origin, Cookie"
+    )
+
+
+@pytest.mark.parametrize(
+    ("path", "why"),
+    [("a%2fb", "does not begin with /"), ("/a%2fb", "No file can"), ("/a?b", "question mark")],
+)
+def test_a_base_path_that_is_none_is_told_why(folder, path, why):
+    with pytest.raises(UsageError) as caught:
+        stretta_http.serve(folder, options=SiteOptions(base_path=path))
+    assert why in caught.value.why
 
 
 def test_only_what_can_be_asked_about_again_is_kept_by_caches(ask):
@@ -260,6 +282,27 @@ class TestFolders:
         with zipfile.ZipFile(io.BytesIO(got.body)) as archive:
             assert archive.testzip() is None
             assert "file.txt" in archive.namelist()
+
+    def test_a_zip_of_names_that_mean_something_elsewhere(self, folder, ask):
+        (folder / "up\\..\\..\\evil.txt").write_bytes(b"here")
+        (folder / os.fsdecode(b"\xff.txt")).write_bytes(b"there")
+        with zipfile.ZipFile(io.BytesIO(ask()("/?format=zip").body)) as archive:
+            assert not any("\\" in name for name in archive.namelist())
+            assert archive.read("up%5C..%5C..%5Cevil.txt") == b"here"
+            assert archive.read("%5Cxff.txt") == b"there"
+
+    def test_a_zip_ends_though_a_file_in_it_grows(self, folder):
+        path = folder / "file.txt"
+        pieces = ZipPieces(Folder(folder), ())
+        found = []
+        with suppress(StopIteration):
+            while True:
+                found.append(next(pieces))
+                with open(path, "ab") as log:
+                    log.write(b"more\n" if len(found) < 10_000 else b"")
+        assert len(found) < 10_000
+        with zipfile.ZipFile(io.BytesIO(b"".join(found))) as archive:
+            assert archive.testzip() is None
 
     def test_no_zip(self, ask):
         get = ask(zip=False)

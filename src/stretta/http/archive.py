@@ -49,6 +49,7 @@ class ZipPieces:
                 yield b""
                 continue
             inside = b"/".join(path[len(names) :]).decode("utf-8", "backslashreplace")
+            inside = inside.replace("\\", "%5C")  # some programs take it for a separator
             archive.add(None if inside.endswith("/") else self._contents(path), inside)
             yield from archive.all_files()
         yield from archive.finalize()
@@ -79,8 +80,8 @@ class ZipPieces:
     def _contents(self, names: tuple[bytes, ...]) -> Iterator[bytes]:
         try:
             with self._folder.opened(names) as opened:
-                at = 0
-                while piece := os.pread(opened.descriptor, MOST, at):
+                at, end = 0, opened.status.st_size  # of a file that grows there is no end
+                while piece := os.pread(opened.descriptor, min(MOST, end - at), at):
                     yield piece
                     at += len(piece)
         except FileNotFoundError:  # removed meanwhile: it stays empty

@@ -29,6 +29,12 @@ HOST = re.compile(
 )
 """RFC 9110 section 7.2: uri-host [ ":" port ]."""
 
+OTHERS_METHODS = frozenset(
+    b"ANNOUNCE DESCRIBE FLUSH GET_PARAMETER PAUSE PLAY PRI RECORD REDIRECT SETUP SET_PARAMETER"
+    b" TEARDOWN".split()
+)
+"""Methods of RTSP and of HTTP/2's preface, which llhttp knows and takes in HTTP for malformed."""
+
 END_OF_HEAD = b"\r\n\r\n"
 
 MOST_FRAMING = 8
@@ -235,6 +241,8 @@ class RequestReader:
         except httptools.HttpParserInvalidMethodError:
             raise Refused(501, "This method is not known here.") from None
         except httptools.HttpParserError as error:
+            if self._line is not None and self._line[1] in OTHERS_METHODS:
+                raise Refused(501, "This method is not known here.") from None
             raise Refused(400, f"The request is malformed: {error}.") from None
         if in_head:
             self._size += len(piece)

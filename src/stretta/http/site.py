@@ -69,6 +69,8 @@ class Site:
         self.methods = ("GET", "HEAD", "OPTIONS") + (("POST",) if service else ())
         self.allow = ("Allow", ", ".join(self.methods))
         self._added = added_headers(options)
+        self._vary = [value for name, value in self._added if name.lower() == "vary"]
+        self._added = [pair for pair in self._added if pair[0].lower() != "vary"]
         self._replaced = {name.lower() for name, _ in self._added}
 
     # from a request to a reply
@@ -156,6 +158,10 @@ class Site:
             # a copy may be kept where the next request can ask whether it is still right
             can_ask = any(name == "ETag" for name, _ in kept)
             kept.append(("Cache-Control", "no-cache" if can_ask else "no-store"))
+        if self._vary:  # what the reply hangs on already stays true
+            own = [value for name, value in kept if name == "Vary"]
+            kept = [pair for pair in kept if pair[0] != "Vary"]
+            kept.append(("Vary", ", ".join(own + self._vary)))
         reply.headers = kept + self._added
         return reply
 
@@ -256,7 +262,9 @@ class Site:
     def _show(self, request: Request, target: Target, opened: Opened) -> Reply | Awaitable[Reply]:
         os.close(opened.descriptor)
         wanted = target.format
-        if not self.options.listing or (wanted == "zip" and not self.options.zip):
+        if not self.options.listing:
+            return self._missing(request, target)
+        if wanted == "zip" and not self.options.zip:
             return self._error(request, 404)
         if wanted == "zip":
             return self._zip(target)
@@ -320,12 +328,17 @@ def attachment(name: bytes) -> str:
 
 def parse_base(path: str) -> tuple[bytes, ...]:
     """Return the names of the path under which the folder appears. Raises UsageError."""
-    try:
-        return parse_target(path.encode()).names
-    except Refused as refused:
-        raise UsageError(
-            f"cannot serve under {path!r}", refused.why.rstrip("."), "As in: --base-path /files/"
-        ) from None
+    why = ""
+    if not path.startswith("/"):
+        why = "it does not begin with /"
+    elif "?" in path:
+        why = "a question mark ends a path"
+    else:
+        try:
+            return parse_target(os.fsencode(path)).names
+        except Refused as refused:
+            why = refused.why.rstrip(".")
+    raise UsageError(f"cannot serve under {path!r}", why, "As in: --base-path /files/")
 
 
 def parse_index(names: Iterable[str]) -> list[bytes]:
@@ -342,19 +355,19 @@ def parse_index(names: Iterable[str]) -> list[bytes]:
 
 def added_headers(options: SiteOptions) -> list[tuple[str, str]]:
     """Return what every reply gets beside its own headers. Raises UsageError."""
-    added = {
-        "x-content-type-options": ("X-Content-Type-Options", "nosniff"),
-    }
+    added = [("X-Content-Type-Options", "nosniff")]
     if options.cors:
-        added["access-control-allow-origin"] = ("Access-Control-Allow-Origin", "*")
-        added["access-control-expose-headers"] = ("Access-Control-Expose-Headers", "*")
+        added.append(("Access-Control-Allow-Origin", "*"))
+        added.append(("Access-Control-Expose-Headers", "*"))
+    given = []
     for line in options.header:
         found = HEADER.fullmatch(line)
         if found is None or found[1].lower() in OURS:
             why = "the server writes that itself" if found else "it is not of the form Name: value"
             raise UsageError(f"cannot add the header {line!r}", why)
-        added[found[1].lower()] = (found[1], found[2].rstrip())
-    return list(added.values())
+        given.append((found[1], found[2].rstrip()))
+    replaced = {name.lower() for name, _ in given}
+    return [pair for pair in added if pair[0].lower() not in replaced] + given
 
 
 def _service_reply(body: bytes | None, kind: str) -> Reply:
