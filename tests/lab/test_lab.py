@@ -322,5 +322,5 @@ def test_tshark_finds_the_same_retransmissions(lab, tmp_path):
             for f in events(seen, Frame)
             if f.host == host and f.repeats is not None
         ]
-        assert sorted(ours) == sorted(theirs), host
+        assert sorted(ours) == sorted(theirs), (host, seen.lost)
         assert ours or host == "server"
