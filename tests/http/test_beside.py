@@ -78,6 +78,25 @@ def test_what_nobody_waits_for_any_more_is_not_begun():
     asyncio.run(main())
 
 
+def test_who_may_have_left_comes_last_and_gives_up_its_place():
+    async def main():
+        beside, gate, order = Beside(1, 2), Gate(), []
+        tasks = [asyncio.create_task(beside.run(gate))]
+        await turns()
+        for name in ("left first", "left later"):
+            work = beside.run(lambda name=name: order.append(name), is_there=lambda: False)
+            tasks.append(asyncio.create_task(work))
+        await turns()
+        tasks.append(asyncio.create_task(beside.run(lambda: order.append("there"))))
+        await turns()
+        gate.open.set()
+        found = await asyncio.gather(*tasks, return_exceptions=True)
+        assert isinstance(found[1], Busy)
+        assert order == ["there", "left later"]
+
+    asyncio.run(main())
+
+
 def test_a_failure_is_raised_where_it_is_waited_for():
     def fail():
         raise FileNotFoundError("gone")

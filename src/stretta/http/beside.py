@@ -21,11 +21,30 @@ class Busy(Exception):
 class Job(Generic[T]):
     """One piece of work and those who wait for what comes of it."""
 
-    __slots__ = ("key", "make", "waiters")
+    __slots__ = ("askers", "key", "make", "waiters")
 
     def __init__(self, make: Callable[[], T], key: Hashable) -> None:
         self.make, self.key = make, key
         self.waiters: list[asyncio.Future[T]] = []
+        self.askers: list[Callable[[], bool]] = []
+
+    def is_wanted(self) -> bool:
+        """Return whether anybody who asked for it is surely there."""
+        return any(is_there() for is_there in self.askers)
+
+    def end(self, made: Any, failed: Exception | None) -> None:
+        """Give everybody who waits what has come of it."""
+        for waiter in self.waiters:
+            if waiter.done():
+                continue
+            if failed is None:
+                waiter.set_result(made)
+            else:
+                waiter.set_exception(failed)
+
+
+def _always() -> bool:
+    return True
 
 
 class Beside:
@@ -40,25 +59,35 @@ class Beside:
         self._queue: deque[Job[Any]] = deque()
         self._running: list[Job[Any]] = []
 
-    async def run(self, make: Callable[[], T], key: Hashable = None, *, pure: bool = False) -> T:
+    async def run(
+        self,
+        make: Callable[[], T],
+        key: Hashable = None,
+        *,
+        pure: bool = False,
+        is_there: Callable[[], bool] = _always,
+    ) -> T:
         """Return what ``make()`` does, called in a thread. Raises Busy, and what it raises.
 
         Work with the same ``key`` that has not begun is shared, since it sees all that has happened
-        until now; ``pure`` work, whose result hangs on its key alone, even when it has begun.
+        until now; ``pure`` work, whose result hangs on its key alone, even when it has begun. Who
+        asks is asked in turn, ``is_there()``: who may have left comes last, and gives up its place.
         """
         job: Job[T] | None = self._find(key, pure=pure)
         if job is None:
             if len(self._running) >= self._workers and len(self._queue) >= self._waiting:
-                raise Busy
+                self._make_room()
             job = Job(make, key)
             self._queue.append(job)
         waiter: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         job.waiters.append(waiter)
+        job.askers.append(is_there)
         self._go_on()
         try:
             return await waiter
         finally:
             job.waiters.remove(waiter)
+            job.askers.remove(is_there)
             if not job.waiters and job in self._queue:
                 self._queue.remove(job)
 
@@ -68,10 +97,18 @@ class Beside:
         among = [*self._running, *self._queue] if pure else self._queue
         return next((job for job in among if job.key == key), None)
 
+    def _make_room(self) -> None:
+        unwanted = next((job for job in self._queue if not job.is_wanted()), None)
+        if unwanted is None:
+            raise Busy
+        self._queue.remove(unwanted)
+        unwanted.end(None, Busy())
+
     def _go_on(self) -> None:
         loop = asyncio.get_running_loop()
         while self._queue and len(self._running) < self._workers:
-            job = self._queue.popleft()
+            job = next((job for job in self._queue if job.is_wanted()), self._queue[0])
+            self._queue.remove(job)
             self._running.append(job)
             try:
                 threading.Thread(target=self._work, args=(job, loop), daemon=True).start()
@@ -90,11 +127,5 @@ class Beside:
 
     def _done(self, job: Job[Any], made: object, failed: Exception | None) -> None:
         self._running.remove(job)
-        for waiter in job.waiters:
-            if waiter.done():
-                continue
-            if failed is None:
-                waiter.set_result(made)
-            else:
-                waiter.set_exception(failed)
+        job.end(made, failed)
         self._go_on()

@@ -12,7 +12,7 @@ from stretta.http.pages import error_reply
 from stretta.http.ready import AT_ONCE, Ready
 from stretta.http.reply import Pieces, Reply, head
 from stretta.http.request import NOTHING, Refused, Request, RequestReader, State
-from stretta.net.streams import Connection, is_gone
+from stretta.net.streams import Connection, has_said_all, is_gone
 from stretta.options import HttpLimits
 
 if TYPE_CHECKING:
@@ -73,6 +73,17 @@ class HttpConnection(Connection):
         )
         body = page.body if isinstance(page.body, bytes) else b""
         return head(page, self.server.clock.date(), "close") + body
+
+    # what the site asks
+
+    @property
+    def address(self) -> str:
+        """The address of the client."""
+        return self.peer.host
+
+    def is_there(self) -> bool:
+        """Return whether the client surely still waits for its reply."""
+        return not has_said_all(self.transport)
 
     # reading
 
@@ -185,7 +196,7 @@ class HttpConnection(Connection):
                 self._send(item.request, self.site.refusal(item), linger=True)
                 break
             try:
-                reply = self.site.answer(item, self.peer.host)
+                reply = self.site.answer(item, self)
             except Exception as error:  # noqa: BLE001 - a service can fail in any way, the server not
                 reply = self._failed(error)
             if isinstance(reply, Reply):

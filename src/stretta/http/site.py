@@ -8,7 +8,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
 from hashlib import blake2b
-from typing import cast
+from typing import Protocol, cast
 from urllib.parse import quote_from_bytes
 
 from stretta.errors import UsageError
@@ -44,6 +44,17 @@ LATER = ("Retry-After", "1")
 
 TRIES = 3
 """How often a file that changes while it is read is read again."""
+
+
+class Client(Protocol):
+    """Who asks."""
+
+    @property
+    def address(self) -> str:
+        """Its address."""
+
+    def is_there(self) -> bool:
+        """Return whether it surely still waits for its reply."""
 
 
 class Site:
@@ -94,15 +105,15 @@ class Site:
             return self.limits.max_body, True
         return self.limits.max_discard, False
 
-    def answer(self, request: Request, client: str) -> Reply | Awaitable[Reply]:
-        """Return the reply, or what gives it when it is awaited; ``client`` is the address."""
+    def answer(self, request: Request, client: Client) -> Reply | Awaitable[Reply]:
+        """Return the reply, or what gives it when it is awaited."""
         users = self.users
         if users is None or self._is_preflight(request):
-            return self._answer(request)
+            return self._answer(request, client)
         credentials = request.headers.get("authorization")
         request.user = users.known(credentials)
         if request.user is not None:
-            return self._answer(request)
+            return self._answer(request, client)
         if credentials is None:
             return self.finish(self._error(request, 401, "", CHALLENGE))
         return self._check(request, users, credentials, client)
@@ -114,26 +125,31 @@ class Site:
         reply.close = True
         return self.finish(reply)
 
-    async def _check(self, request: Request, users: Users, credentials: str, client: str) -> Reply:
-        if not self._guesses.allow(client):
+    async def _check(
+        self, request: Request, users: Users, credentials: str, client: Client
+    ) -> Reply:
+        if not self._guesses.allow(client.address):
             why = "There were too many wrong passwords from this address; ask again later."
             return self.finish(self._error(request, 429, why, LATER))
         try:
             request.user = await self._passwords.run(
-                partial(users.check, credentials), credentials, pure=True
+                partial(users.check, credentials),
+                credentials,
+                pure=True,
+                is_there=client.is_there,
             )
         except Busy:
             return self.finish(self._error(request, 503, "", LATER))
         if request.user is None:
             return self.finish(self._error(request, 401, "", CHALLENGE))
-        self._guesses.forgive(client)
-        reply = self._answer(request)
+        self._guesses.forgive(client.address)
+        reply = self._answer(request, client)
         return reply if isinstance(reply, Reply) else await reply
 
-    def _answer(self, request: Request) -> Reply | Awaitable[Reply]:
+    def _answer(self, request: Request, client: Client) -> Reply | Awaitable[Reply]:
         for _ in range(TRIES):
             try:
-                reply = self._dispatch(request)
+                reply = self._dispatch(request, client)
             except Changed:
                 continue
             return self.finish(reply) if isinstance(reply, Reply) else self._await(reply)
@@ -142,14 +158,14 @@ class Site:
     async def _await(self, coming: Awaitable[Reply]) -> Reply:
         return self.finish(await coming)
 
-    def _dispatch(self, request: Request) -> Reply | Awaitable[Reply]:
+    def _dispatch(self, request: Request, client: Client) -> Reply | Awaitable[Reply]:
         if request.method not in self.methods:
             return self._error(request, 405, "", self.allow)
         if request.method == "OPTIONS":
             return self._options(request)
         if request.method == "POST":
             return self._serve(request)
-        return self._look_up(request)
+        return self._look_up(request, client)
 
     def finish(self, reply: Reply) -> Reply:
         """Add what every reply has."""
@@ -205,7 +221,7 @@ class Site:
 
     # files
 
-    def _look_up(self, request: Request) -> Reply | Awaitable[Reply]:
+    def _look_up(self, request: Request, client: Client) -> Reply | Awaitable[Reply]:
         asked = parse_target(request.target)
         target = asked.beneath(self._base)
         if target is None:
@@ -229,7 +245,7 @@ class Site:
             names, found, depends = index
             where = ("Content-Location", asked.child(names[-1]))
             return self._files.reply(request, names, found, depends, where)
-        return self._show(request, target, opened)
+        return self._show(request, client, target, opened)
 
     def _find_index(
         self, names: tuple[bytes, ...]
@@ -259,7 +275,9 @@ class Site:
 
     # folders
 
-    def _show(self, request: Request, target: Target, opened: Opened) -> Reply | Awaitable[Reply]:
+    def _show(
+        self, request: Request, client: Client, target: Target, opened: Opened
+    ) -> Reply | Awaitable[Reply]:
         os.close(opened.descriptor)
         wanted = target.format
         if not self.options.listing:
@@ -270,9 +288,9 @@ class Site:
             return self._zip(target)
         accept = request.headers.get("accept")
         kind = JSON if wanted == "json" else best_type(accept, HTML, JSON)
-        return self._list(request, target, kind)
+        return self._list(request, client, target, kind)
 
-    async def _list(self, request: Request, target: Target, kind: str) -> Reply:
+    async def _list(self, request: Request, client: Client, target: Target, kind: str) -> Reply:
         from stretta.http.listing import listing_json, listing_page  # noqa: PLC0415 - when asked
 
         packs = bool(accepted(request.headers.get("accept-encoding"), GZIP))
@@ -289,7 +307,7 @@ class Site:
 
         # a large folder takes long to read and write down; others are served meanwhile
         try:
-            page = await self._listings.run(make, (target, kind, packs))
+            page = await self._listings.run(make, (target, kind, packs), is_there=client.is_there)
         except FileNotFoundError:  # removed meanwhile
             return self._error(request, 404)
         except Busy:

@@ -24,7 +24,7 @@ from stretta.net.tls_stream import TlsStream
 from stretta.options import ConnectionLimits, ServerTls
 from stretta.reports import Reloaded, Watch
 
-__all__ = ["Connection", "StreamServer", "is_gone", "tick_length"]
+__all__ = ["Connection", "StreamServer", "has_said_all", "is_gone", "tick_length"]
 
 MOST_CONNECTIONS = 8192
 SPARE_DESCRIPTORS = 128
@@ -259,8 +259,9 @@ def unsent(transport: asyncio.Transport) -> int:
     return int.from_bytes(answer, sys.byteorder)
 
 
-TCP_CLOSE = 7
-"""The first byte of struct tcp_info for a connection that is no more (netinet/tcp.h, Linux)."""
+TCP_CLOSE, TCP_CLOSE_WAIT = 7, 8
+"""The first byte of struct tcp_info for a connection that is no more, and for one whose peer has
+sent its last byte (netinet/tcp.h, Linux)."""
 
 
 def is_gone(transport: asyncio.Transport) -> bool:
@@ -269,11 +270,20 @@ def is_gone(transport: asyncio.Transport) -> bool:
     When a reset comes right behind data, libuv sees the error first and stops to look; the data is
     read, and nothing else ever happens.
     """
+    return _state(transport) == TCP_CLOSE
+
+
+def has_said_all(transport: asyncio.Transport) -> bool:
+    """Return whether the peer has ended its side: most then do not read any more either."""
+    return _state(transport) in (TCP_CLOSE, TCP_CLOSE_WAIT)
+
+
+def _state(transport: asyncio.Transport) -> int:
     try:
         sock = transport.get_extra_info("socket")
-        return bool(sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] == TCP_CLOSE)
+        return int(sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0])
     except (AttributeError, OSError):  # another system, or no socket any more
-        return False
+        return 0
 
 
 def tick_length(limits: ConnectionLimits, *more: float) -> float:
