@@ -418,6 +418,35 @@ def test_the_curl_command_asks_the_same():
     )
 
 
+@pytest.mark.parametrize(
+    ("words", "curl"),
+    [
+        (["http://a/[1]?{2}"], "-g 'http://a/[1]?{2}'"),
+        (["-H", "X: perché", "http://a"], "-H 'X: perché' http://a/"),
+        (["http://a%40b:c%3Ad@a"], "-u a@b:c:d http://a/"),
+        (["-O", "http://a/x"], "-O -J http://a/x"),
+        (["-c", "-O", "http://a/x"], "-O -C - http://a/x"),
+        (["-c", "-o", "y", "http://a/x"], "-o y -C - http://a/x"),
+        (["--idle-timeout", "2.5", "http://a"], "--speed-limit 1 --speed-time 3 http://a/"),
+        (["--tls-ca", "/tmp", "https://a"], "--capath /tmp https://a/"),
+        (["--proxy", "http://p", "http://a"], "-x http://p:80 http://a/"),
+        (
+            ["--http", "1.0", "-H", "Accept: x", "http://127.0.0.1"],
+            "curl --http1.0 -H 'Accept: x' -H Host: -H User-Agent: http://127.0.0.1/",
+        ),
+    ],
+)
+def test_the_curl_command_has_all_that_was_asked_for(words, curl):
+    result = stretta("http", "client", "--curl", *words)
+    assert result.stdout.decode().endswith(curl + "\n")
+
+
+def test_what_curl_cannot_do_is_said():
+    for words in ([], ["-X", "HEAD", "-d", "x", ":1"]):
+        result = stretta("http", "client", "--curl", *words)
+        assert (result.returncode, result.stdout) == (2, b"")
+
+
 def test_verbose_shows_lines_with_times_and_each_read_and_write():
     with canned(HELLO) as server:
         result = stretta("http", "client", "-vv", server.url)

@@ -143,14 +143,17 @@ def command(
     if as_curl:
         from stretta.http.curl import curl_command  # noqa: PLC0415
 
+        if not url:
+            raise UsageError("--curl needs a URL", hint="As in: --curl :8080/file.txt")
         for one in url:
             fields = [*wanted.headers, *wanted.content_type()]
             request = make_request(wanted.method, one, fields, b"", version, compressed=compressed)
             line = curl_command(
-                request, data=wanted.data, follow=follow, output=wanted.output, family=family,
+                request, data=wanted.data, follow=follow, output=wanted.output,
+                remote_name=wanted.remote_name, resume=wanted.resume, family=family,
                 patience=patience, limits=limits, route=route,
             )  # fmt: skip
-            write_out(line + "\n")
+            write_out(f"{line}\n".encode(errors="surrogateescape"))
         return 0
     show = Show(Talk(quiet=quiet, as_json=as_json), verbose=verbose)
     fetcher = Fetcher(wanted, show)
