@@ -268,6 +268,12 @@ def test_a_connection_that_the_server_has_closed_meanwhile_is_no_error():
     assert len(server.requests) == 3
 
 
+@BOTH
+def test_a_body_without_a_byte_needs_no_known_coding(get):
+    with canned(reply(b"200 OK\nContent-Encoding: foo\nContent-Length: 0")) as server:
+        assert get(server.url).body == b""
+
+
 @pytest.mark.parametrize("method", ["GET", "POST"])
 def test_what_a_closing_connection_did_not_hear_is_asked_again(method):
     closing = threading.Event()

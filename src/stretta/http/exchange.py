@@ -285,7 +285,8 @@ class Exchange:
                     "the response outran the request",
                     f"{self._early} bytes of it came before the request was all sent",
                 )
-        if self._undecided and self.reader.head is not None and self.reader.framing != "none":
+        empty = self.reader.complete and not self.reader.received  # whatever its coding
+        if self._undecided and self.reader.head is not None and not empty:
             self._undecided = False
             codings = self.reader.head.headers.tokens("content-encoding") if self._decode else []
             self._decoder = decoder_for([*codings, *self.reader.transfer_codings])
