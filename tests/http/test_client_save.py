@@ -30,6 +30,8 @@ def named(disposition, url=URL):
         ('attachment; filename=".bashrc"', "bashrc"),
         ('attachment; filename=".."', "file.txt"),
         ('attachment; filename=""', "file.txt"),
+        ('attachment; filename="perch\u00c3\u00a9.txt"', "perché.txt"),
+        ('attachment; filename="perch\u00e9.txt"', "perché.txt"),
         ("inline", "file.txt"),
         ("attachment; filename*=nonsense''%ff", "file.txt"),
         ('attachment; filename="a\x1b[31m\x9b\u202eb"', "a[31mb"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from urllib.parse import unquote
 
 from stretta.http.headers import Headers
@@ -38,6 +39,8 @@ def _from_disposition(value: str) -> str:
     """Return the file name in the field, in whichever of its two forms (RFC 8187 first)."""
     from email.message import EmailMessage  # noqa: PLC0415 - few responses carry one
 
+    with suppress(UnicodeError):  # many servers send UTF-8 as it is
+        value = value.encode("latin-1").decode("utf-8")
     message = EmailMessage()
     try:
         message["Content-Disposition"] = re.sub(r"[\r\n\0]", "", value)

@@ -16,6 +16,9 @@ __all__ = ["Framing", "Head", "HeadLimits", "Piece", "ResponseReader"]
 Framing = Literal["none", "length", "chunked", "close"]
 """How the end of a body is known (RFC 9112 section 6.3)."""
 
+LARGEST = (1 << 63) - 1
+"""Bytes that a file can have; who promises more is not to be believed."""
+
 Piece = bytes | memoryview
 
 
@@ -217,6 +220,8 @@ class ResponseReader:
         elif length is not None:
             self.framing = "length"
             self.expected = int(length)
+            if self.expected > LARGEST:
+                raise self._invalid(f"its Content-Length {self.expected} is more than any file has")
             self.complete = self.expected == 0
         else:
             self.framing = "close"

@@ -72,6 +72,15 @@ VERIFY_REASONS = {
 """By OpenSSL's number of the failed check (x509_vfy.h)."""
 
 
+REMEDIES = {
+    9: "See this machine's clock with: date",
+    10: "Only the server can have a new one; or is this machine's clock wrong? See: date",
+    23: "Only the server can have a new one.",
+    62: "Ask under the name that the certificate is for.",
+    64: "Ask under the name that the certificate is for.",
+}
+"""What helps where trusting another authority cannot."""
+
 NO_TLS = ("wrong version number", "packet length", "http request", "unexpected message")
 """What OpenSSL says of an answer that is no TLS."""
 
@@ -81,10 +90,13 @@ def tls_error(error: ssl.SSLError, host: str, port: int) -> StrettaError:
     what = f"no secure connection to {host} port {port}"
     if isinstance(error, ssl.SSLCertVerificationError):
         why = VERIFY_REASONS.get(error.verify_code, error.verify_message.lower())
+        hint = REMEDIES.get(
+            error.verify_code, "If you know it, trust its authority: --tls-ca FILE."
+        )
         return NetworkError(
             what,
             f"the server's certificate was refused: {why}",
-            "If you know it, trust its authority: --tls-ca FILE. To go on unprotected: --insecure",
+            f"{hint} To go on unprotected: --insecure",
         )
     reason = (error.reason or str(error)).replace("_", " ").lower()
     if any(sign in reason for sign in NO_TLS):
