@@ -269,6 +269,23 @@ def test_a_connection_that_the_server_has_closed_meanwhile_is_no_error():
 
 
 @BOTH
+def test_a_reset_before_any_answer_may_mean_tls(get):
+    def reset(connection):
+        connection.recv(1)
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+    with naive_tcp_server(reset) as port, pytest.raises(NetworkError, match="https://"):
+        get(f"http://127.0.0.1:{port}/")
+
+
+@BOTH
+def test_a_length_that_no_file_has_is_an_error(get):
+    answer = reply(b"200 OK\nContent-Length: 9223372036854775808", b"x")
+    with canned(answer) as server, pytest.raises(InvalidReply, match="no valid HTTP"):
+        get(server.url)
+
+
+@BOTH
 def test_a_body_without_a_byte_needs_no_known_coding(get):
     with canned(reply(b"200 OK\nContent-Encoding: foo\nContent-Length: 0")) as server:
         assert get(server.url).body == b""

@@ -251,6 +251,15 @@ class Exchange:
         yield self.request_head
         yield from pieces_of(request.body, request.size)
 
+    def _lost(self, error: NetworkError) -> StrettaError:
+        """Return the error for a connection that was lost, by what had come."""
+        if self.reader.started:
+            return self.reader.cut(error.why)
+        if self.request.url.scheme == "https":
+            return error
+        hint = f"{error.hint} For TLS the URL begins with https://"
+        return NetworkError(error.what, error.why, hint.strip())
+
     # the way in
 
     async def _receive(self, *, sending: bool = False) -> None:
@@ -258,9 +267,7 @@ class Exchange:
         try:
             data = await self._channel.receive(self._timer)
         except NetworkError as error:
-            if not self.reader.started:
-                raise
-            raise self.reader.cut(error.why) from None
+            raise self._lost(error) from None
         now = self._stopwatch.now()
         if not data:
             if getattr(self._channel, "truncated", False) and not self.reader.complete:
