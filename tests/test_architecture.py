@@ -96,7 +96,7 @@ def test_sockets_and_the_event_loop_stay_in_their_rooms():
                 "get_async",
                 "serve",
             },
-        ),  # fmt: skip
+        ),
     ],
 )
 def test_public_names(module, names):
