@@ -161,7 +161,7 @@ def test_nothing_is_left_behind(lab, how):
         stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True,
     )  # fmt: skip
     assert "ready" in process.stderr.readline()
-    assert len(processes_with(word)) > 3
+    until(lambda: len(processes_with(word)) > 3)
     process.send_signal(how)
     process.stderr.close()
     assert process.wait(PATIENCE) == (-how if how == signal.SIGKILL else 128 + how)
