@@ -160,12 +160,15 @@ def test_nothing_is_left_behind(lab, how):
         ],
         stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True,
     )  # fmt: skip
-    assert "ready" in process.stderr.readline()
-    until(lambda: len(processes_with(word)) > 3)
-    process.send_signal(how)
-    process.stderr.close()
-    assert process.wait(PATIENCE) == (-how if how == signal.SIGKILL else 128 + how)
-    until(lambda: not processes_with(word))
+    try:
+        assert "ready" in process.stderr.readline()
+        until(lambda: len(processes_with(word)) > 3)
+        process.send_signal(how)
+        process.stderr.close()
+        assert process.wait(PATIENCE) == (-how if how == signal.SIGKILL else 128 + how)
+        until(lambda: not processes_with(word))
+    finally:
+        process.kill()
 
 
 def test_an_interrupt_before_the_server_listens_is_no_failure_of_it(lab):
