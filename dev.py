@@ -13,8 +13,10 @@ from __future__ import annotations
 import compileall
 import hashlib
 import os
+import shutil
 import subprocess
 import sys
+import sysconfig
 import time
 import venv
 from pathlib import Path
@@ -47,43 +49,66 @@ def set_up(stage: str) -> int:
     """Make .venv with what is pinned for ``stage``, unless it is there already."""
     # where Python may not write bytecode by itself, each start would compile the sources anew
     compileall.compile_dir(HERE / "src", quiet=2)
-    if is_ready(stage):
+    stale = [part for part in (stage, "stretta") if not is_ready(part)]
+    if not stale:
         return 0
-    pinned = HERE / "requirements" / f"{stage}.txt"
     if run(sys.executable, "-m", "pip", "--version", quiet=True):
         return fail(
             "there is no pip for this Python",
             "Install it: sudo apt-get install python3-pip   (or: python3 -m ensurepip --user)",
         )
-    print(f"Setting up {VENV.relative_to(HERE)} (once)...", flush=True)
+    once = f"Setting up {VENV.relative_to(HERE)} (once)..."
+    print(once if stage in stale else "Building what has changed...", flush=True)
     started = time.monotonic()
     # without pip of its own, so that Debian's python3 needs no python3-venv
     venv.EnvBuilder(clear=not BIN.exists(), symlinks=True).create(VENV)
-    failed = run(*PIP, "install", "--quiet", "--require-hashes", "-r", str(pinned)) or run(
-        *PIP, "install", "--quiet", "--no-deps", "--no-build-isolation", "--editable", str(HERE)
-    )
-    if failed:
+    done = [*stale, "run"] if "dev" in stale else stale  # dev holds all that run does
+    states = {part: state(part) for part in done}  # now: files may change while it installs them
+    if any(install(part) for part in stale):
         return fail(
             "the packages could not be installed",
             "Is the package index reachable? pip's own words are above; then call this again.",
         )
-    for done in ["run", "dev"] if stage == "dev" else ["run"]:  # dev holds all that run does
-        (VENV / f".ready-{done}").write_text(state(done))
+    for part, held in states.items():
+        ready(part).write_text(held)
     print(f"Ready after {time.monotonic() - started:.0f} s.", flush=True)
     return 0
 
 
-def is_ready(stage: str) -> bool:
-    """Return whether .venv holds what is pinned now."""
-    ready = VENV / f".ready-{stage}"
-    return ready.exists() and ready.read_text() == state(stage)
+def install(part: str) -> int:
+    """Install what is pinned for a stage, or Stretta itself, and return pip's exit status."""
+    pinned = ["--require-hashes", "-r", str(HERE / "requirements" / f"{part}.txt")]
+    itself = ["--no-deps", "--no-build-isolation", "--editable", str(HERE)]
+    return run(*PIP, "install", "--quiet", *(itself if part == "stretta" else pinned))
 
 
-def state(stage: str) -> str:
-    """Return a fingerprint of all that decides what .venv must hold."""
-    files = [HERE / "requirements" / f"{stage}.txt", HERE / "pyproject.toml"]
-    parts = [path.read_bytes() for path in files] + [sys.version.encode(), bytes(HERE)]
+def ready(part: str) -> Path:
+    """Return the file that says which state of a part .venv holds."""
+    return VENV / f".ready-{part}"
+
+
+def is_ready(part: str) -> bool:
+    """Return whether .venv holds a part as it should be now."""
+    return ready(part).exists() and ready(part).read_text() == state(part)
+
+
+def state(part: str) -> str:
+    """Return a fingerprint of all that decides what .venv must hold of a part."""
+    if part == "stretta":
+        sources = sorted((HERE / "src").rglob("*.pyx"))
+        files = [HERE / "pyproject.toml", HERE / "hatch_build.py", *sources]
+        facts = [sys.version, str(HERE), compiler()]
+    else:
+        files, facts = [HERE / "requirements" / f"{part}.txt"], [sys.version, str(HERE)]
+    parts = [path.read_bytes() for path in files] + [fact.encode() for fact in facts]
     return hashlib.sha256(b"\0".join(parts)).hexdigest()
+
+
+def compiler() -> str:
+    """Return what there is to compile with: the faster transport comes and goes with it."""
+    name = (os.environ.get("CC") or sysconfig.get_config_var("CC") or "cc").split()[0]
+    headers = Path(sysconfig.get_path("include"), "Python.h")
+    return f"{shutil.which(name)}, {headers.exists()}"
 
 
 def test(words: list[str]) -> int:

@@ -6,9 +6,11 @@ import signal
 import socket
 import subprocess
 import sys
+from importlib.util import find_spec
 
 import pytest
 
+from stretta import __version__
 from support import PATIENCE, Running, Terminal, free_port, naive_tcp_server, one_recv, stretta
 
 PORT_ERROR = "ERROR: -p option must be an integer in 1024..65535"
@@ -78,7 +80,10 @@ def test_help_is_on_stdout(end):
 
 
 def test_the_version():
-    assert stretta("--version").stdout.startswith(b"stretta ")
+    compiled = find_spec("stretta.net.poller") is not None
+    for pure, kind in ("", "compiled" if compiled else "no compiled"), ("1", "no compiled"):
+        done = stretta("--version", env={**os.environ, "STRETTA_PURE": pure})
+        assert done.stdout.decode() == f"stretta {__version__} ({kind} transport)\n"
 
 
 @pytest.mark.parametrize("protocol", ["tcp", "udp"])

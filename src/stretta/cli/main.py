@@ -136,6 +136,15 @@ class Root(Group):
         return self.groups.get(cmd_name) or super().get_command(ctx, cmd_name)
 
 
+def _tell_version(ctx: click.Context, _option: click.Parameter, wanted: object) -> None:
+    if wanted and not ctx.resilient_parsing:
+        from importlib.util import find_spec  # noqa: PLC0415 - only this answer needs it
+
+        compiled = find_spec("stretta.net.poller") and not os.environ.get("STRETTA_PURE")
+        click.echo(f"stretta {__version__} ({'' if compiled else 'no '}compiled transport)")
+        ctx.exit()
+
+
 ROOT = Root(
     "stretta",
     "Network conversations over TCP, UDP and HTTP: both ends, one command.",
@@ -151,7 +160,15 @@ ROOT = Root(
 click.option("--debug", is_flag=True, expose_value=False, help="Show the traceback of an error.")(
     ROOT
 )
-click.version_option(__version__, "-V", "--version", message="stretta %(version)s")(ROOT)
+click.option(
+    "-V",
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_tell_version,
+    help="Show the version and exit.",
+)(ROOT)
 
 
 def main() -> NoReturn:
