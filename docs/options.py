@@ -14,8 +14,8 @@ Every option is a flag of the command, an environment variable, and a keyword of
 dataclass (`from stretta.options import StreamLimits`). A flag wins over the variable. This page is
 made from the code: `python docs/options.py`.
 
-`STRETTA_PURE=1` is no option: with it the servers leave their compiled transport unused, as if it had
-not been built. `stretta --version` says whether they have it.
+`STRETTA_PURE=1` is no option: with it the servers leave their compiled transport unused, as if it
+had not been built. `stretta --version` says whether they have it.
 """
 
 
