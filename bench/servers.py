@@ -182,8 +182,8 @@ def family(pid: int) -> list[int]:
     """Return a process and all that descend from it."""
     found = [pid]
     for parent in found:
-        for task in Path(f"/proc/{parent}/task").glob("*/children"):
-            with suppress(OSError):  # it has ended meanwhile
+        with suppress(OSError):  # it has ended meanwhile
+            for task in Path(f"/proc/{parent}/task").glob("*/children"):
                 found += [int(child) for child in task.read_text().split()]
     return found
 

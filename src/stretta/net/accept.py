@@ -8,10 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import os
 import socket
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from stretta.net.poller import Poller
 
 __all__ = ["Acceptor"]
 
@@ -41,7 +45,8 @@ class Acceptor:
     ) -> None:
         self._sock, self._factory, self._exhausted = sock, factory, exhausted
         self._loop = asyncio.get_running_loop()
-        self._transport = _transport()
+        self._poller = _poller(self._loop)
+        self._transport = None if self._poller else _transport()
         self._starting: set[asyncio.Future[Any]] = set()
         self._waiting = 0  # transports that have not called connection_made yet
         self._pause: asyncio.TimerHandle | None = None
@@ -58,6 +63,8 @@ class Acceptor:
                 while self._accept():  # else the kernel would reset them all
                     pass
             self._sock.close()
+            if self._poller is not None:
+                self._poller.retire()
 
     @property
     def starting(self) -> int:
@@ -78,6 +85,13 @@ class Acceptor:
 
     def _accept(self) -> bool:
         """Take a batch; return whether more may wait. Raises OSError when there is no room."""
+        if self._poller is not None:
+            try:
+                return self._poller.accept(self._sock.fileno(), self._factory, BATCH)
+            except OSError as error:
+                if error.errno in EXHAUSTED:
+                    raise
+                return True  # that connection's own trouble (accept(2), Error handling)
         for _ in range(BATCH):
             try:
                 connection, _address = self._sock.accept()
@@ -116,6 +130,17 @@ class Acceptor:
             await self._loop.connect_accepted_socket(self._factory, connection)
         except OSError:  # gone before its first byte
             connection.close()
+
+
+def _poller(loop: asyncio.AbstractEventLoop) -> Poller | None:
+    """Return the compiled poller; None where it is not, or is not wanted."""
+    if os.environ.get("STRETTA_PURE"):
+        return None
+    try:
+        from stretta.net.poller import Poller  # noqa: PLC0415 - it may not be there
+    except ImportError:
+        return None
+    return Poller(loop)
 
 
 def _transport() -> Callable[..., object] | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import fcntl
 import resource
 import socket
@@ -10,8 +11,8 @@ import struct
 import sys
 import termios
 from collections import Counter
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from typing import cast
 
 from stretta.address import Endpoint
@@ -34,13 +35,13 @@ MOST_PER_SOURCE = 256
 class Connection(asyncio.Protocol):
     """One accepted connection. Subclasses answer in ``data_received`` and set ``busy`` there."""
 
-    __slots__ = ("_pending", "_stalled", "busy", "peer", "quiet", "server", "transport")
+    __slots__ = ("_peer", "_pending", "_stalled", "busy", "quiet", "server", "transport")
 
     transport: asyncio.Transport
 
     def __init__(self, server: StreamServer) -> None:
         self.server = server
-        self.peer = Endpoint("?", 0)
+        self._peer: Endpoint | None = None
         self.busy = True  # something came since the last tick
         self.quiet = 0.0  # seconds since something came, to a tick's precision
         self._pending = 0  # bytes not yet taken by the kernel at the last tick
@@ -48,8 +49,20 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast("asyncio.Transport", transport)
-        self.peer = Endpoint.from_sockaddr(transport.get_extra_info("peername"))
         self.server.admit(self)
+
+    @property
+    def peer(self) -> Endpoint:
+        """Who is at the other end; made when first asked for, since most are never named."""
+        if self._peer is None:
+            self._peer = Endpoint.from_sockaddr(self.transport.get_extra_info("peername"))
+        return self._peer
+
+    @property
+    def source(self) -> str:
+        """The address it comes from, as the system writes it."""
+        name = self.transport.get_extra_info("peername")
+        return name[0] if name else "?"
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.server.forget(self, exc)
@@ -114,10 +127,8 @@ class Connection(asyncio.Protocol):
 
     def reset(self) -> None:
         """End the connection at once, and let the peer know that this is no orderly end."""
-        sock = self.transport.get_extra_info("socket")
-        if sock is not None:
-            with suppress(OSError):
-                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        with suppress(OSError), borrowed(self.transport) as sock:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.transport.abort()
 
 
@@ -192,19 +203,25 @@ class StreamServer(Server):
         self.counts["connections"] += 1
         if len(self.open) > self._max_connections:
             connection.drop("refused", f"{self._max_connections} connections are open already")
-        peer = connection.peer
-        self._per_source[peer.host] += 1
-        most = self.limits.max_per_source or (None if peer.is_loopback else MOST_PER_SOURCE)
-        if most is not None and self._per_source[peer.host] > most:
+        source = connection.source
+        self._per_source[source] += 1
+        if self._per_source[source] > (self.limits.max_per_source or MOST_PER_SOURCE):
+            self._check_source(connection)
+
+    def _check_source(self, connection: Connection) -> None:
+        most = self.limits.max_per_source or (
+            None if connection.peer.is_loopback else MOST_PER_SOURCE
+        )
+        if most is not None:
             connection.drop("refused", f"{most} connections from its address are open already")
 
     def forget(self, connection: Connection, error: Exception | None) -> None:
         """Let a connection go that has ended, well or not."""
         self.open.discard(connection)
-        host = connection.peer.host
-        self._per_source[host] -= 1
-        if not self._per_source[host]:
-            del self._per_source[host]
+        source = connection.source
+        self._per_source[source] -= 1
+        if not self._per_source[source]:
+            del self._per_source[source]
         if isinstance(error, OSError):
             self.counts["resets"] += 1
         if not self.open:
@@ -252,11 +269,30 @@ def unsent(transport: asyncio.Transport) -> int:
     A slow reader empties that queue long before the kernel takes more from us: it makes progress.
     """
     try:
-        descriptor = transport.get_extra_info("socket").fileno()
-        answer = fcntl.ioctl(descriptor, termios.TIOCOUTQ, bytes(4))
-    except (AttributeError, OSError):  # no socket any more
+        with borrowed(transport) as sock:
+            answer = fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, bytes(4))
+    except OSError:  # no socket any more
         return 0
     return int.from_bytes(answer, sys.byteorder)
+
+
+@contextmanager
+def borrowed(transport: asyncio.BaseTransport) -> Iterator[socket.socket]:
+    """Give the socket of a transport for a moment: one kept would outweigh all else of it.
+
+    Raises OSError when it has none any more.
+    """
+    number = transport.get_extra_info("fileno")
+    if number is None:
+        its = transport.get_extra_info("socket")
+        number = -1 if its is None else its.fileno()
+    if number < 0:
+        raise OSError(errno.EBADF, "the connection is over")
+    sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, fileno=number)
+    try:
+        yield sock
+    finally:
+        sock.detach()
 
 
 TCP_CLOSE, TCP_CLOSE_WAIT = 7, 8
@@ -280,8 +316,8 @@ def has_said_all(transport: asyncio.Transport) -> bool:
 
 def _state(transport: asyncio.Transport) -> int:
     try:
-        sock = transport.get_extra_info("socket")
-        return int(sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0])
+        with borrowed(transport) as sock:
+            return sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0]
     except (AttributeError, OSError):  # another system, or no socket any more
         return 0
 

@@ -171,12 +171,14 @@ class Answering(Connection):
 
     def _begin(self) -> None:
         self._received = True
-        self.server.watch(Received(self.peer))
+        if self.server.watched:
+            self.server.watch(Received(self.peer))
 
     def _end(self) -> None:
         self._received = False
         self._quick = nothing_is_quick  # what comes next is to be reported
-        self.server.watch(Sent(self.peer))
+        if self.server.watched:
+            self.server.watch(Sent(self.peer))
 
     def drop(self, name: str, why: str) -> None:
         self._received = False  # what was not answered is not reported as sent
