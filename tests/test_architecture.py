@@ -2,6 +2,7 @@
 
 import ast
 import importlib
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -21,6 +22,10 @@ PROTOCOLS = ["stretta.tcp", "stretta.udp", "stretta.http"]
 
 def imports_of(path):
     """Every stretta module that a file imports, at whatever depth of its code."""
+    if path.suffix == ".pyx":  # no Python that ast could read
+        imports = re.compile(r"^\s*(?:from|c?import)\s+(stretta[\w.]*)", re.MULTILINE)
+        yield from imports.findall(path.read_text())
+        return
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("stretta"):
             yield node.module
@@ -31,7 +36,10 @@ def imports_of(path):
 def files(*rooms):
     for room in rooms:
         path = SOURCE / room
-        yield from path.rglob("*.py") if path.is_dir() else [path.with_suffix(".py")]
+        if path.is_dir():
+            yield from (file for ending in ("py", "pyx") for file in path.rglob(f"*.{ending}"))
+        else:
+            yield path.with_suffix(".py")
 
 
 def arrows(*rooms):
