@@ -31,7 +31,7 @@ class CompiledModules(BuildHookInterface[Any]):
         try:
             built = compiled(sources, Path(self._folder.name))
         except (Exception, SystemExit) as error:  # noqa: BLE001 - see the head of this file
-            why = shorten(f"{type(error).__name__}: {error}", 100)  # all of it is above, mostly
+            why = shorten(f"{type(error).__name__}: {error}", 100)  # one line of it
             self.app.display_warning(f"The faster transport is left out: {why}")
             built = {}
         if version == "editable":
