@@ -105,7 +105,7 @@ def state(part: str) -> str:
 
 
 def compiler() -> str:
-    """Return what there is to compile with: the faster transport comes and goes with it."""
+    """Return what there is to compile with: the compiled modules come and go with it."""
     name = (os.environ.get("CC") or sysconfig.get_config_var("CC") or "cc").split()[0]
     headers = Path(sysconfig.get_path("include"), "Python.h")
     return f"{shutil.which(name)}, {headers.exists()}"

@@ -32,7 +32,7 @@ class CompiledModules(BuildHookInterface[Any]):
             built = compiled(sources, Path(self._folder.name))
         except (Exception, SystemExit) as error:  # noqa: BLE001 - see the head of this file
             why = shorten(f"{type(error).__name__}: {error}", 100)  # one line of it
-            self.app.display_warning(f"The faster transport is left out: {why}")
+            self.app.display_warning(f"The compiled modules are left out: {why}")
             built = {}
         if version == "editable":
             for source in sources:
@@ -50,7 +50,7 @@ class CompiledModules(BuildHookInterface[Any]):
 def compiled(sources: list[Path], folder: Path) -> dict[Path, Path]:
     """Return where in ``folder`` the module of each source is now, raising whatever went wrong."""
     if sys.platform != "linux" or platform.python_implementation() != "CPython":
-        raise OSError("it needs Linux (epoll) and CPython")
+        raise OSError("they need Linux (epoll) and CPython")
     from Cython.Build import cythonize  # noqa: PLC0415 - not there is one of the things
     from setuptools import Distribution, Extension  # noqa: PLC0415
     from setuptools.command.build_ext import build_ext  # noqa: PLC0415
