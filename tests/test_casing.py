@@ -5,7 +5,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from stretta import casing
-from stretta.casing import simple_upper, upper, upper_ascii
+from stretta.casing import in_python, simple_upper, upper, upper_ascii
 
 LONG = 600  # bytes: beyond what is short
 TEXT = st.text().map(lambda text: text.encode("utf-8", "ignore"))
@@ -13,6 +13,12 @@ ANY = (
     st.binary()
     | TEXT
     | st.lists(st.sampled_from([b"\xc3", b"\xa9", b"a", b"\xe2\x82"])).map(b"".join)
+)
+# what is compiled, if it is here, and what stands in for it
+EITHER = pytest.mark.parametrize(
+    ("simple_upper", "upper_ascii"),
+    list(dict.fromkeys([(simple_upper, upper_ascii), in_python])),
+    ids=lambda function: function.__module__,
 )
 
 
@@ -27,10 +33,13 @@ def test_upper_is_what_decoding_gives_for_short_and_long_data(data, padding):
         assert upper(padded) == by_decoding(padded)
 
 
-@given(ANY, ANY, st.integers(0, LONG))
-@example(b"\xc3", b"\xa9", LONG)
-@example(b"a\xc3b", b"\xa9", LONG)
-def test_a_simple_upper_does_not_depend_on_what_follows(data, more, padding):
+@EITHER
+@given(data=ANY, more=ANY, padding=st.integers(0, LONG))
+@example(data=b"\xc3", more=b"\xa9", padding=LONG)
+@example(data=b"a\xc3b", more=b"\xa9", padding=LONG)
+def test_a_simple_upper_does_not_depend_on_what_follows(
+    simple_upper, upper_ascii, data, more, padding
+):
     data = b"a" * padding + data
     reply = simple_upper(data)
     if reply is None:
@@ -39,13 +48,17 @@ def test_a_simple_upper_does_not_depend_on_what_follows(data, more, padding):
         assert reply + upper(more) == by_decoding(data + more)
 
 
-@given(ANY, st.integers(0, LONG))
-def test_upper_ascii_is_what_bytes_upper_gives(data, padding):
-    assert upper_ascii(b"a" * padding + data) == (b"a" * padding + data).upper()
+@EITHER
+@given(data=ANY, padding=st.integers(0, LONG))
+def test_upper_ascii_is_what_bytes_upper_gives(simple_upper, upper_ascii, data, padding):
+    padded = b"a" * padding + data
+    assert upper_ascii(padded) == upper_ascii(memoryview(padded)) == padded.upper()
+    assert simple_upper(memoryview(padded)) == simple_upper(padded)
 
 
+@EITHER
 @pytest.mark.parametrize("size", [0, 1, 256, 257, LONG, 100_000])
-def test_every_byte_has_its_upper_case_at_every_length(size):
+def test_every_byte_has_its_upper_case_at_every_length(simple_upper, upper_ascii, size):
     data = (bytes(range(256)) * (size // 256 + 1))[:size]
     assert upper_ascii(data) == data.upper()
     assert simple_upper(b"a" * size) == b"A" * size
@@ -53,6 +66,8 @@ def test_every_byte_has_its_upper_case_at_every_length(size):
 
 def test_without_the_extra_the_results_are_the_same(monkeypatch):
     monkeypatch.setattr(casing, "SHORT", sys.maxsize)
-    for data in (b"a" * LONG, "é".encode() * LONG, b"a" * LONG + b"\xc3"):
-        assert upper(data) == by_decoding(data)
-    assert upper_ascii(b"a" * LONG) == b"A" * LONG
+    simple, of_ascii = in_python
+    assert simple(b"a" * LONG) == of_ascii(b"a" * LONG) == b"A" * LONG
+    for data in ("é".encode() * LONG, b"a" * LONG + b"\xc3"):
+        assert simple(data) is None
+        assert of_ascii(data) == data.upper()

@@ -1,12 +1,14 @@
 """Upper case of bytes that are UTF-8 text, as fast as the machine allows. Pure.
 
-With ``stringzilla`` (the extra ``fast``) long data is looked through and translated 64 bytes at a
-time; ``bytes.upper`` takes them one by one, 15 times as long.
+What is compiled (``ascii.pyx``) takes up to 64 bytes at a time. Without it ``stringzilla`` (the
+extra ``fast``) does so with long data; ``bytes.upper`` takes them one by one, 15 times as slow.
 """
 
 from __future__ import annotations
 
+import os
 import sys
+from contextlib import suppress
 
 __all__ = ["simple_upper", "upper", "upper_ascii"]
 
@@ -21,7 +23,7 @@ except ImportError:  # the extra is not installed: nothing is faster
     SHORT = sys.maxsize
 
 
-def simple_upper(data: bytes) -> bytes | None:
+def simple_upper(data: bytes | memoryview) -> bytes | None:
     """Return the data in upper case if there is nothing but ASCII to change; else None.
 
     What follows the data makes no difference to that.
@@ -30,6 +32,7 @@ def simple_upper(data: bytes) -> bytes | None:
     (b'CIAO', None)
     """
     if len(data) <= SHORT:
+        data = bytes(data)
         return data.upper() if data.isascii() else None
     # a character of several bytes has at least one that does not begin a character, and those are
     # not counted; a beginning at the very end may be completed by what comes next
@@ -38,13 +41,19 @@ def simple_upper(data: bytes) -> bytes | None:
     return None
 
 
-def upper_ascii(data: bytes) -> bytes:
+def upper_ascii(data: bytes | memoryview) -> bytes:
     """Return the data with a-z in upper case and every other byte as it was.
 
     >>> upper_ascii("perché".encode()).decode()
     'PERCHé'
     """
-    return data.upper() if len(data) <= SHORT else translate(data, TABLE)
+    return bytes(data).upper() if len(data) <= SHORT else translate(data, TABLE)
+
+
+in_python = simple_upper, upper_ascii
+if not os.environ.get("STRETTA_PURE"):
+    with suppress(ImportError):  # it is not compiled here
+        from stretta.ascii import simple_upper, upper_ascii
 
 
 def upper(data: bytes) -> bytes:

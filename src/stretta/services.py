@@ -11,6 +11,7 @@ import inspect
 import os
 import sys
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 from stretta.casing import simple_upper, upper, upper_ascii
 from stretta.errors import UsageError
@@ -18,6 +19,7 @@ from stretta.errors import UsageError
 __all__ = ["SERVICES", "Service", "discard", "echo", "load", "upper", "upper_ascii"]
 
 Reply = bytes | None
+Quick = Callable[[Any], Reply]  # of bytes, or of a view of them
 Service = Callable[[bytes], Reply] | Callable[[bytes], Awaitable[Reply]]
 
 
@@ -60,7 +62,7 @@ def whole_characters(data: bytes) -> int:
 CUTS: dict[Service, Callable[[bytes], int]] = {upper: whole_characters}
 """Where a stream may be cut before a service sees it; a service not named here takes any cut."""
 
-QUICK: dict[Service, Callable[[bytes], bytes | None]] = {
+QUICK: dict[Service, Quick] = {
     upper: simple_upper,
     upper_ascii: upper_ascii,
     echo: echo,
@@ -68,7 +70,7 @@ QUICK: dict[Service, Callable[[bytes], bytes | None]] = {
 """What answers most of what a service is asked, wherever it was cut; None for the rest."""
 
 
-def nothing_is_quick(data: bytes) -> None:
+def nothing_is_quick(data: object) -> None:
     """Leave the data to the service itself."""
 
 

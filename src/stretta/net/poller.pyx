@@ -10,12 +10,13 @@ Each socket is watched edge-triggered (epoll(7)): nothing need be told to the ke
 pauses. So whoever leaves data unread must arm the socket again before the next edge can come.
 """
 
+from cpython.buffer cimport PyBUF_READ, PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
+from cpython.memoryview cimport PyMemoryView_FromMemory
 from libc.errno cimport EAGAIN, ECONNABORTED, EINTR, errno
 from libc.stdint cimport uint32_t
 from libc.stdlib cimport free, malloc
 from posix.unistd cimport close
-from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 
 import os
 import socket
@@ -75,6 +76,7 @@ cdef extern from "<arpa/inet.h>" nogil:
 cdef enum:
     ROOM = 256 * 1024  # bytes received at a time, in one buffer for all
     MOST_EVENTS = 256  # connections that get their turn before the event loop looks elsewhere
+    LARGE = 4096  # of this, a protocol that ``takes_views`` gets no copy
     HIGH = 64 * 1024  # as asyncio's own
     LOW = 16 * 1024
 
@@ -136,7 +138,7 @@ cdef class Poller:
             self.table[fd] = transport
             self.open += 1
             try:
-                transport.protocol = factory()
+                transport.set_protocol(factory())
                 transport.protocol.connection_made(transport)
             except Exception as error:
                 transport.fail("connection_made", error)
@@ -216,7 +218,7 @@ cdef class Transport:
     cdef unsigned char state  # State
     cdef unsigned char unread  # something may be there to be received
     cdef unsigned char behind  # and something behind it, which brings no edge of its own
-    cdef unsigned char paused, blocked, heard_all, watches_room, ends_writing
+    cdef unsigned char takes_views, paused, blocked, heard_all, watches_room, ends_writing
 
     def __cinit__(self):
         self.fd = -1
@@ -256,7 +258,11 @@ cdef class Transport:
             if got > 0:
                 self.unread = self.behind or got == ROOM
                 try:
-                    self.protocol.data_received(PyBytes_FromStringAndSize(self.poller.room, got))
+                    if got >= LARGE and self.takes_views:
+                        data = PyMemoryView_FromMemory(self.poller.room, got, PyBUF_READ)
+                    else:
+                        data = PyBytes_FromStringAndSize(self.poller.room, got)
+                    self.protocol.data_received(data)
                 except Exception as error:
                     self.fail("data_received", error)
                 if got == ROOM and self.is_reading():
@@ -488,7 +494,12 @@ cdef class Transport:
         return self.protocol
 
     def set_protocol(self, protocol):
+        """Give the connection to a protocol.
+
+        One with a true ``takes_views`` gets much data as a memoryview that is valid during the call.
+        """
         self.protocol = protocol
+        self.takes_views = getattr(protocol, "takes_views", False)
 
     def get_extra_info(self, name, default=None):
         if name == "peername":

@@ -11,7 +11,7 @@ from stretta.errors import UsageError
 from stretta.net.streams import Connection, StreamServer
 from stretta.options import ServerTls, StreamLimits
 from stretta.reports import Received, Sent, Watch
-from stretta.services import CUTS, QUICK, Service, is_async, nothing_is_quick, upper
+from stretta.services import CUTS, QUICK, Quick, Service, is_async, nothing_is_quick, upper
 from stretta.tcp.framing import Framing, LineFraming, LineTooLong, StreamFraming
 
 __all__ = ["TcpServer", "serve"]
@@ -99,23 +99,25 @@ class Answering(Connection):
 
     __slots__ = ("_framing", "_quick", "_received", "_service", "_write")
 
+    takes_views = True
+
     def __init__(self, server: TcpServer, service: Service, framing: Framing) -> None:
         super().__init__(server)
         self._service = service
         self._framing = framing
         self._received = False  # and the reply not yet reported
-        self._quick: Callable[[bytes], bytes | None] = nothing_is_quick
+        self._quick: Quick = nothing_is_quick
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
         # aiofastnet's looks at each argument's type, except here
         self._write = getattr(self.transport, "write_nocheck", self.transport.write)
 
-    def data_received(self, data: bytes) -> None:
+    def data_received(self, data: bytes | memoryview) -> None:
         self.busy = True
         reply = self._quick(data)
         if reply is None:
-            self._take(data)
+            self._take(bytes(data))
         else:
             self._write(reply)
 
