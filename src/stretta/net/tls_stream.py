@@ -77,32 +77,65 @@ class TlsStream(asyncio.Protocol, asyncio.Transport):
     def data_received(self, data: bytes) -> None:
         if self._closing or self._deaf:
             return
-        if not self._begun:
+        if self.ready:
+            self._in.write(data)
+            self._read(len(data))
+        elif self._begun or data[0] == HANDSHAKE:
             self._begun = True
-            if data[0] != HANDSHAKE:
-                self._wire.write(self._inner.not_tls())
-                self._fail("it does not speak TLS")
-                return
-        self._in.write(data)
-        self._advance()
+            self._in.write(data)
+            self._shake_hands()
+        else:
+            self._wire.write(self._inner.not_tls())
+            self._fail("it does not speak TLS")
 
-    def _advance(self) -> None:
-        """Go on with what has come: the handshake, then the data."""
-        if self._closing or self._deaf:
-            return
+    def _shake_hands(self) -> None:
         try:
-            if not self.ready:
-                self._tls.do_handshake()
-                self.ready = True
-                self._handshaking.discard(self)
-            self._read()
+            self._tls.do_handshake()
         except ssl.SSLWantReadError:
             pass
         except ssl.SSLError as error:
-            self._flush()  # the alert
-            self._fail(f"TLS failed: {(error.reason or str(error)).replace('_', ' ').lower()}")
+            self._failed(error)
             return
+        else:
+            self.ready = True
+            self._handshaking.discard(self)
+            if self._in.pending:
+                self._read()
+                return
         self._flush()
+
+    def _read(self, came: int = RECORD) -> None:
+        """Give the connection what can be decrypted, now that so many bytes have come."""
+        # no room for more than can be in it
+        most = came if came < RECORD else RECORD  # noqa: FURB136 - a call takes ten times as long
+        try:
+            while not (self._paused or self._closing or self._deaf):
+                data = self._tls.read(most)
+                if not data:
+                    self._no_more()
+                    break
+                self._inner.data_received(data)
+                if not self._in.pending and (len(data) < most or not self._tls.pending()):
+                    break  # asking in vain would cost an exception
+                most = RECORD
+        except ssl.SSLWantReadError:
+            pass
+        except ssl.SSLZeroReturnError:
+            self._no_more()
+        except ssl.SSLError as error:
+            self._failed(error)
+            return
+        if self._out.pending:
+            self._flush()
+
+    def _no_more(self) -> None:
+        """Go on after close_notify: the client has said all it has to say."""
+        if not self._inner.eof_received():
+            self.close()
+
+    def _failed(self, error: ssl.SSLError) -> None:
+        self._flush()  # the alert
+        self._fail(f"TLS failed: {(error.reason or str(error)).replace('_', ' ').lower()}")
 
     def eof_received(self) -> bool:
         if not self.ready:
@@ -114,21 +147,6 @@ class TlsStream(asyncio.Protocol, asyncio.Transport):
 
     def resume_writing(self) -> None:
         self._inner.resume_writing()
-
-    def _read(self) -> None:
-        """Give the connection what can be decrypted. Raises SSLWantReadError, SSLError."""
-        while not (self._paused or self._closing or self._deaf):
-            try:
-                data = self._tls.read(RECORD)
-            except ssl.SSLZeroReturnError:
-                data = b""
-            if not data:  # close_notify: the client has said all it has to say
-                if not self._inner.eof_received():
-                    self.close()
-                return
-            self._inner.data_received(data)
-            if not (self._in.pending or self._tls.pending()):
-                return  # asking in vain would cost an exception
 
     def _flush(self) -> None:
         if self._out.pending and not self._wire.is_closing():
@@ -166,7 +184,7 @@ class TlsStream(asyncio.Protocol, asyncio.Transport):
             self._paused = False
             self._wire.resume_reading()
             if self._in.pending or self._tls.pending():
-                asyncio.get_running_loop().call_soon(self._advance)
+                asyncio.get_running_loop().call_soon(self._read)
 
     def write_eof(self) -> None:
         """Say that no more will follow (close_notify). What still comes is thrown away."""
