@@ -18,6 +18,8 @@ from cryptography.hazmat.primitives import serialization
 from stretta import http, tcp
 from stretta.errors import NetworkError, TimedOut, UsageError
 from stretta.net.authority import own_certificate
+from stretta.net.identity import Identity
+from stretta.net.tls_stream import TlsStream
 from stretta.options import ClientTls, HttpLimits, ServerTls, StreamPatience
 from support import PATIENCE, Running, naive_tcp_server, serving, until
 
@@ -106,6 +108,109 @@ def test_who_cannot_be_served_gets_the_right_alert(server, make, description):
         sock.sendall(make())
         reply = receive_all(sock)
     assert (reply[0], reply[-2:]) == (ALERT, bytes([2, description]))
+
+
+class Wire(asyncio.Transport):
+    """A wire without a network: it keeps what is written."""
+
+    def __init__(self):
+        super().__init__()
+        self.written = b""
+
+    def write(self, data):
+        self.written += data
+
+    def is_closing(self):
+        return False
+
+    def pause_reading(self):
+        pass
+
+    def resume_reading(self):
+        pass
+
+
+class Heard(asyncio.Protocol):
+    """A connection that notes what it is given."""
+
+    def __init__(self):
+        self.data = []
+
+    def data_received(self, data):
+        self.data.append(bytes(data))
+
+
+class InHand:
+    """Both ends of TLS and no network between them: each byte arrives when the test says so."""
+
+    def __init__(self, context, inner, version=V.TLSv1_3):
+        self.wire = Wire()
+        self.stream = TlsStream(context, inner, set())
+        self.stream.connection_made(self.wire)
+        self.tls, self.inbox, self.outbox = a_client(version, version)
+
+    def almost_shake_hands(self):
+        """Do all of the handshake but bring the server the client's last bytes; return those."""
+        while True:
+            try:
+                self.tls.do_handshake()
+            except ssl.SSLWantReadError:
+                self.stream.data_received(self.outbox.read())
+                self.inbox.write(self.wire.written)
+                self.wire.written = b""
+            else:
+                return self.outbox.read()
+
+    def shake_hands(self):
+        if last := self.almost_shake_hands():  # in version 1.2 the server has the last word
+            self.stream.data_received(last)
+
+    def record(self, data):
+        self.tls.write(data)
+        return self.outbox.read()
+
+
+@pytest.fixture(scope="module")
+def context(files):
+    return Identity(str(files / "server.pem"), None, [], []).context
+
+
+@pytest.mark.parametrize("version", [V.TLSv1_2, V.TLSv1_3])
+@pytest.mark.parametrize("size", [1, 7, 100, 16_384, 16_405, 16_406, 16_420, 1_000_000])
+def test_records_can_be_cut_anywhere(context, version, size):
+    heard = Heard()
+    ends = InHand(context, heard, version)
+    messages = [b"one", b"x" * 16_384, b"two", bytes(100), b"y" * 16_384]
+    came = ends.almost_shake_hands() + b"".join(map(ends.record, messages))
+    for start in range(0, len(came), size):
+        ends.stream.data_received(came[start : start + size])
+    assert b"".join(heard.data) == b"".join(messages)
+
+
+@pytest.mark.parametrize("version", [V.TLSv1_2, V.TLSv1_3])
+def test_a_message_in_one_record_is_given_in_one_piece(context, version):
+    heard = Heard()
+    ends = InHand(context, heard, version)
+    ends.shake_hands()
+    messages = [b"x", b"y" * 600, b"z" * 16_384]
+    for message in messages:
+        ends.stream.data_received(ends.record(message))
+    assert heard.data == messages
+
+
+def test_what_came_during_a_pause_is_given_after_it(context):
+    async def main():
+        heard = Heard()
+        ends = InHand(context, heard)
+        ends.shake_hands()
+        ends.stream.pause_reading()
+        ends.stream.data_received(ends.record(b"one") + ends.record(b"two"))
+        assert not heard.data
+        ends.stream.resume_reading()
+        await asyncio.sleep(0)
+        assert heard.data == [b"one", b"two"]
+
+    asyncio.run(main())
 
 
 @pytest.mark.parametrize("version", [V.TLSv1_2, V.TLSv1_3])
