@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stretta import http as stretta_http
-from stretta.http.files import WHOLE, Changed, FilePieces
+from stretta.http.files import WHOLE, Changed, FilePieces, OpenFile
 from stretta.http.folder import Version
 from stretta.http.ready import TOO_YOUNG
 from stretta.options import SiteOptions
@@ -339,7 +339,7 @@ def test_a_file_that_is_overwritten_while_it_is_sent_is_noticed(tmp_path, way, p
     stretches = [range(len(LARGE))] if parts == "whole" else [range(half), b"-", range(9), b"--"]
     wanted = b"".join(LARGE[s.start : s.stop] if isinstance(s, range) else s for s in stretches)
     descriptor = os.open(path, os.O_RDONLY)
-    pieces = FilePieces(descriptor, stretches, Version.of(os.fstat(descriptor)))
+    pieces = FilePieces(OpenFile(descriptor), stretches, Version.of(os.fstat(descriptor)))
     try:
         got = [bytes(next(pieces))]
         path.write_bytes(WAYS[way](LARGE))

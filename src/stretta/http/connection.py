@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Awaitable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol, cast
 
-from stretta.http.files import FilePieces
+from stretta.http.files import WHOLE, FilePieces, OpenFile
 from stretta.http.pages import error_reply
-from stretta.http.ready import AT_ONCE, Ready
+from stretta.http.ready import Ready
 from stretta.http.reply import Pieces, Reply, head
 from stretta.http.request import NOTHING, Refused, Request, RequestReader, State
 from stretta.net.streams import Connection, has_said_all, is_gone
@@ -35,6 +35,15 @@ CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 NONE: deque[Request | Refused] = deque(maxlen=0)
 """The queue of a connection at rest: an empty one of its own would outweigh all the rest of it."""
+
+
+class SendsFiles(Protocol):
+    """A transport that can have the kernel send a file."""
+
+    def sendfile(
+        self, file: OpenFile | None, offset: int, count: int
+    ) -> asyncio.Future[None] | None:
+        """Send a stretch after what waits; what is returned, if anything, ends when it does."""
 
 
 class HttpConnection(Connection):
@@ -139,18 +148,35 @@ class HttpConnection(Connection):
         server = self.server
         if server.stopping or self._served + 1 >= self.limits.max_requests:
             return False
-        once_a_turn = server.identity is None and len(server.open) < AT_ONCE
-        if not (server.ready.is_fresh(ready) if once_a_turn else ready.is_fresh()):
+        if ready.turn != server.ready.turn and not server.ready.is_fresh(ready, server):
             return False
         self._served += 1
         server.counts["requests"] += 1
         if server.access is not None:
             server.access.add(self.peer.host, ready.request, ready.status, ready.size)
-        self.transport.write(ready.wire(server.clock.date()))
-        if not ready.request.keep_alive:
+        if ready.file is None:
+            self.transport.write(ready.wire(server.clock.date()))
+        else:
+            self._send_kept(ready)
+        if not ready.keep_alive:
             self._eof = True
-            self.transport.close()
+            if self._pieces is None:
+                self.transport.close()
         return True
+
+    def _send_kept(self, ready: Ready) -> None:
+        """Send what the kernel takes of a kept file at once; the rest is a body like any other."""
+        file, stretch = ready.file, ready.stretch
+        assert file is not None  # noqa: S101 - for the type checker
+        wire = ready.wire(self.server.clock.date())
+        offer = getattr(self.transport, "offer_file", None)
+        if offer is not None:
+            stretch = stretch[offer(wire, file, stretch.start, len(stretch)) :]
+        else:
+            self.transport.write(wire)
+        if stretch:
+            self._begin(FilePieces(file, [stretch], ready.version))
+            self._work()
 
     def eof_received(self) -> bool:
         if self._lingering is not None:
@@ -197,6 +223,8 @@ class HttpConnection(Connection):
                 break
             try:
                 reply = self.site.answer(item, self)
+                if isinstance(reply, Reply):
+                    self._settle(reply)
             except Exception as error:  # noqa: BLE001 - a service can fail in any way, the server not
                 reply = self._failed(error)
             if isinstance(reply, Reply):
@@ -213,12 +241,24 @@ class HttpConnection(Connection):
     async def _await(self, request: Request, coming: Awaitable[Reply]) -> None:
         try:
             reply = await coming
+            self._settle(reply)
         except Exception as error:  # noqa: BLE001
             reply = self._failed(error)
         self._task = None
         self.busy = True
         self._send(request, reply)
         self._work()
+
+    def _settle(self, reply: Reply) -> None:
+        """Read a body now that the kernel cannot send by itself, unless it is too long for that."""
+        body = reply.body
+        if isinstance(body, FilePieces) and (reply.length or 0) <= WHOLE and not self._sends_files:
+            reply.body = body.whole()
+
+    @property
+    def _sends_files(self) -> bool:
+        """Whether the kernel can send a file here: nothing is encrypted, and it knows how to."""
+        return hasattr(self.transport, "sendfile")
 
     def _failed(self, error: Exception) -> Reply:
         if isinstance(error, OSError):
@@ -301,13 +341,13 @@ class HttpConnection(Connection):
 
     def _send_stretch(self, pieces: Pieces) -> bool:
         """Let the kernel send what comes next, where it can; return whether it does."""
-        send = getattr(self.transport, "sendfile", None)
-        if send is None or not isinstance(pieces, FilePieces):
+        if not (isinstance(pieces, FilePieces) and self._sends_files):
             return False
         stretch = pieces.stretch()
         if stretch is None:
             return False
-        waiting = send(pieces, stretch.start, len(stretch))
+        send = cast("SendsFiles", self.transport).sendfile
+        waiting = send(pieces.file, stretch.start, len(stretch))
         if waiting is not None:  # that it ended with the connection, connection_lost tells
             waiting.add_done_callback(lambda done: done.cancelled() or done.exception())
         return True

@@ -20,7 +20,7 @@ from stretta.http.ranges import Unsatisfiable, parse_ranges
 from stretta.http.reply import Depends, Reply, http_date
 from stretta.http.request import Request
 
-__all__ = ["FilePieces", "Files", "entity_tag"]
+__all__ = ["WHOLE", "FilePieces", "Files", "OpenFile", "entity_tag"]
 
 LEAST, MOST = 16 * 1024, 256 * 1024
 """Bytes read and written at a time: twice as many after each piece that the kernel took whole, half
@@ -34,7 +34,10 @@ END = 4096
 """Bytes at both ends of a large file that tell whether a longer one is the same with more to it."""
 
 WHOLE = 256 * 1024
-"""Bytes of a reply that are read at once, and can be kept ready."""
+"""Bytes of a reply that are read at once where they cannot be sent from the file."""
+
+COPIED = 32 * 1024
+"""Bytes of a reply that are always read: to copy them costs no more than to have them fetched."""
 
 WORTH_COMPRESSING = range(1024, 8 << 20)
 """Sizes in bytes: below, the headers weigh more; above, the time does, and a file made once by
@@ -56,26 +59,46 @@ class Changed(OSError):
     """A file changed while it was read."""
 
 
+class OpenFile:
+    """An open file, closed when nobody holds it any more: a kept reply, a transport, a body."""
+
+    __slots__ = ("_descriptor",)
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+
+    def fileno(self) -> int:
+        """Return its descriptor."""
+        return self._descriptor
+
+    def __del__(self) -> None:
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+
+
 class FilePieces:
-    """Stretches of an open file with bytes between them, piece by piece. Owns the descriptor.
+    """Stretches of an open file with bytes between them, piece by piece.
 
     A piece is valid until the next: one buffer serves them all, since making a new one each time
     costs more than the copy.
     """
 
-    __slots__ = ("_buffer", "_descriptor", "_ends", "_parts", "_size", "_version")
+    __slots__ = ("_buffer", "_descriptor", "_ends", "_parts", "_size", "file", "version")
 
-    def __init__(self, descriptor: int, parts: Sequence[bytes | range], version: Version) -> None:
-        self._descriptor, self._version = descriptor, version
+    def __init__(self, file: OpenFile, parts: Sequence[bytes | range], version: Version) -> None:
+        self.file: OpenFile | None = file
+        self.version = version
+        self._descriptor = file.fileno()
         self._parts = list(reversed(parts))
         self._size = LEAST
         self._buffer = memoryview(b"")
-        self._ends = self._read_ends()
+        self._ends: tuple[bytes, bytes] | None = None
 
     def __next__(self) -> bytes | memoryview:
         """Return the next piece; raises Changed where the file is no longer what it was."""
         if not self._parts:
             raise StopIteration
+        self._know_ends()
         part = self._parts.pop()
         if isinstance(part, bytes):
             return part
@@ -88,15 +111,29 @@ class FilePieces:
             self._parts.append(part[size:])
         return self._buffer[:size]
 
-    def fileno(self) -> int:
-        """Return the file's descriptor."""
-        return self._descriptor
+    @property
+    def only(self) -> range | None:
+        """The one stretch that it consists of, if it does, and nothing is taken of it yet."""
+        first = self._parts[0]
+        return first if len(self._parts) == 1 and isinstance(first, range) else None
+
+    def whole(self) -> bytes:
+        """Return all that it would give; raises Changed when it may be of another version."""
+        body = b"".join(
+            part if isinstance(part, bytes) else os.pread(self._descriptor, len(part), part.start)
+            for part in reversed(self._parts)
+        )
+        complete = len(body) == sum(len(part) for part in self._parts)
+        if not complete or Version.of(os.fstat(self._descriptor)) != self.version:
+            raise Changed("the file was changed while it was read")
+        return body
 
     def stretch(self) -> range | None:
         """Take bytes that the kernel can send by itself, a step of what comes next.
 
         None at the end of a stretch, where ``next`` looks whether the file is still what it was.
         """
+        self._know_ends()
         part = self._parts[-1] if self._parts else b""
         if isinstance(part, bytes) or len(part) <= LEAST:
             return None
@@ -116,9 +153,14 @@ class FilePieces:
         """Return whether nothing of the file comes after the piece that was taken."""
         return all(isinstance(part, bytes) for part in self._parts)
 
+    def _know_ends(self) -> None:
+        """Look at both ends of the file before the first of it goes out."""
+        if self._ends is None:
+            self._ends = self._read_ends()
+
     def _read_ends(self) -> tuple[bytes, bytes]:
         """Return how the version begins and ends, by which it is known again in a longer file."""
-        last = max(0, self._version.size - END)
+        last = max(0, self.version.size - END)
         return os.pread(self._descriptor, END, 0), os.pread(self._descriptor, END, last)
 
     def _was_overwritten(self) -> bool:
@@ -128,19 +170,17 @@ class FilePieces:
         """
         for _ in range(2):
             now = os.fstat(self._descriptor)
-            if now.st_mtime_ns == self._version.modified:
+            if now.st_mtime_ns == self.version.modified:
                 return False
-            if now.st_size > self._version.size:
+            if now.st_size > self.version.size and self._ends is not None:
                 begin, end = self._read_ends()
                 return (begin, end[: len(self._ends[1])]) != self._ends
             os.sched_yield()  # who appends sets the time a moment before the size
         return True
 
     def close(self) -> None:
-        """Close the file."""
-        if self._descriptor >= 0:
-            os.close(self._descriptor)
-            self._descriptor = -1
+        """Let go of the file."""
+        self.file = None
 
 
 class Variant(NamedTuple):
@@ -241,10 +281,8 @@ class Files:
             return self._finish(asked, coded._replace(made=made) if gained else plain)
         if judge(asked.request.headers, coded.etag, plain.opened.status.st_mtime) != 200:
             return self._finish(asked, coded)  # which needs no body
-        try:
-            body = _read(plain, range(plain.version.size))
-        finally:
-            os.close(plain.opened.descriptor)
+        size = plain.version.size
+        body = FilePieces(OpenFile(plain.opened.descriptor), [range(size)], plain.version).whole()
         read = Opened(-1, plain.opened.status)
 
         def settle(made: bytes) -> Reply:
@@ -276,7 +314,8 @@ class Files:
     # the reply to what was chosen
 
     def _finish(self, asked: Asked, chosen: Variant) -> Reply:
-        descriptor, version = chosen.opened.descriptor, chosen.version
+        version = chosen.version
+        file = OpenFile(chosen.opened.descriptor)  # closed with whatever comes to hold it last
         wishes = asked.request.headers
         # RFC 9110 section 8.8.2.1: never later than the Date header
         modified = min(max(chosen.opened.status.st_mtime, 0), time.time())
@@ -298,18 +337,13 @@ class Files:
                 reply = Reply.of(200, asked.media, chosen.made, *headers)
             else:
                 wanted = _wanted(asked.request, chosen, modified)
-                reply = _stretches(chosen, wanted, asked.media, headers)
+                reply = _stretches(chosen, file, wanted, asked.media, headers)
             reply.depends = asked.depends
-            if not isinstance(reply.body, bytes):
-                descriptor = -1  # the body has it now
             return reply
         except Unsatisfiable:
             total = ("Content-Range", f"bytes */{version.size}")
             why = f"The file has {version.size} bytes."
             return error_reply(416, why, total, accept=wishes.get("accept"))
-        finally:
-            if descriptor >= 0:
-                os.close(descriptor)
 
 
 def _wanted(request: Request, chosen: Variant, modified: float) -> list[range] | None:
@@ -324,6 +358,7 @@ def _wanted(request: Request, chosen: Variant, modified: float) -> list[range] |
 
 def _stretches(
     chosen: Variant,
+    file: OpenFile,
     wanted: list[range] | None,
     media: str,
     headers: list[tuple[str, str]],
@@ -335,7 +370,7 @@ def _stretches(
         headers.insert(0, ("Content-Type", media))
         if wanted is not None:
             headers.append(("Content-Range", _content_range(one, size)))
-        return _body_of(chosen, [one], 200 if wanted is None else 206, headers)
+        return _body_of(chosen, file, [one], 200 if wanted is None else 206, headers)
     boundary = secrets.token_hex(12)
     parts: list[bytes | range] = []
     for one in wanted:  # RFC 9110 section 14.6
@@ -346,7 +381,7 @@ def _stretches(
         parts.append(one)
     parts.append(f"\r\n--{boundary}--\r\n".encode())
     headers.insert(0, ("Content-Type", f"multipart/byteranges; boundary={boundary}"))
-    return _body_of(chosen, parts, 206, headers)
+    return _body_of(chosen, file, parts, 206, headers)
 
 
 def _content_range(one: range, size: int) -> str:
@@ -355,27 +390,15 @@ def _content_range(one: range, size: int) -> str:
 
 def _body_of(
     chosen: Variant,
+    file: OpenFile,
     parts: Sequence[bytes | range],
     status: int,
     headers: list[tuple[str, str]],
 ) -> Reply:
     length = sum(len(part) for part in parts)
-    if length > WHOLE:
-        pieces = FilePieces(chosen.opened.descriptor, parts, chosen.version)
-        return Reply(status, headers, pieces, length)
-    held = [part if isinstance(part, bytes) else _read(chosen, part) for part in parts]
-    return Reply(status, headers, b"".join(held), length)
-
-
-def _read(chosen: Variant, stretch: range) -> bytes:
-    """Return the bytes of a stretch; raises Changed when they may be of another version."""
-    if not stretch:
-        return b""
-    descriptor = chosen.opened.descriptor
-    body = os.pread(descriptor, len(stretch), stretch.start)
-    if len(body) != len(stretch) or Version.of(os.fstat(descriptor)) != chosen.version:
-        raise Changed("the file was changed while it was read")
-    return body
+    pieces = FilePieces(file, parts, chosen.version)
+    body = pieces if length > COPIED else pieces.whole()
+    return Reply(status, headers, body, length)
 
 
 def entity_tag(version: Version) -> str:

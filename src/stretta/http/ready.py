@@ -7,79 +7,92 @@ the files are still as they were is asked of the file system each time.
 from __future__ import annotations
 
 import asyncio
-import os
-import stat
 import time
+from typing import TYPE_CHECKING
+from weakref import WeakValueDictionary
 
-from stretta.http.folder import A_FOLDER
-from stretta.http.reply import Depends, Reply, head
+from stretta.http.files import FilePieces, OpenFile
+from stretta.http.folder import A_FOLDER, Version
+from stretta.http.reply import Reply, head
 from stretta.http.request import Request
+from stretta.http.validators import Validator
 
-__all__ = ["AT_ONCE", "Ready", "ReadyReplies"]
+if TYPE_CHECKING:
+    from stretta.http.server import HttpServer
+
+__all__ = ["Ready", "ReadyReplies"]
 
 LONGEST_KEY = 4096
 LARGEST_BODY = 256 * 1024
 MOST_BYTES = 64 << 20
-"""Bytes of all ready replies together; a body counts twice, as one second's reply is kept whole."""
+"""Bytes of all ready replies together."""
+
+MOST_FILES = 64
+"""Files that are kept open, so that their bytes need not be kept."""
 
 TOO_YOUNG = 0.1
 """Seconds for which a change is not trusted: the next may bear the same time of the file system."""
 
 AT_ONCE = 1000
-"""Open connections below which the event loop learns at once who is ready (libuv: 1024)."""
+"""Open connections below which an event loop learns at once who is ready (libuv: 1024)."""
 
-DATE = "\0"
+DATE = "Thu, 01 Jan 1970 00:00:00 GMT"
+"""As long as any other."""
+
+
+class Way:
+    """A folder on the way to files, looked at once a turn for all of them."""
+
+    __slots__ = ("__weakref__", "turn", "validator")
+
+    def __init__(self, path: bytes) -> None:
+        self.validator = Validator(path, A_FOLDER)
+        self.turn = -1
 
 
 class Ready:
-    """One reply."""
+    """One reply: its bytes, or its head and an open file.
+
+    ``turn`` is the turn of the event loop in which it was last found fresh.
+    """
 
     __slots__ = (
-        "_after", "_before", "_date", "_wire", "depends", "request", "size", "status", "turn",
+        "_date", "_date_at", "_wire", "file", "keep_alive", "request", "size", "status", "stretch",
+        "turn", "used", "validators", "version", "ways",
     )  # fmt: skip
 
-    def __init__(self, request: Request, reply: Reply, connection: str, body: bytes) -> None:
-        self.request, self.status = request, reply.status
-        self.depends: Depends = reply.depends or ()
-        self.size = len(body)
-        before, after = head(reply, DATE, connection).split(DATE.encode())
-        self._before, self._after = before, after + body
-        self._date = self._wire = b""
-        self.turn = -1  # of the event loop in which it was last found fresh
+    def __init__(self, request: Request, reply: Reply, connection: str) -> None:
+        self.request, self.status, self.keep_alive = request, reply.status, request.keep_alive
+        self._date = DATE
+        start = head(reply, DATE, connection)
+        self._date_at = start.index(DATE.encode())
+        self.file: OpenFile | None = None
+        self.stretch = range(0)
+        self.version: Version = A_FOLDER
+        self.size = 0
+        if request.method != "HEAD" and reply.has_body:
+            self.size = reply.length or 0
+            if isinstance(reply.body, bytes):
+                start += reply.body
+            elif isinstance(reply.body, FilePieces) and reply.body.only is not None:
+                self.file, self.version = reply.body.file, reply.body.version
+                self.stretch = reply.body.only
+        self._wire = bytearray(start)
+        self.ways: tuple[Way, ...] = ()
+        self.validators: tuple[Validator, ...] = ()
+        self.turn = -1
+        self.used = True
 
     @property
     def weight(self) -> int:
         """The bytes it takes."""
-        return 2 * (len(self._before) + len(self._after))
+        return len(self._wire)
 
-    def is_fresh(self) -> bool:
-        """Return whether every file it was made from is as it was."""
-        for path, version in self.depends:
-            try:
-                now = os.lstat(path)  # what was reached through a link is not kept
-            except OSError:
-                if version is not None:
-                    return False
-                continue
-            if version is A_FOLDER:
-                if not stat.S_ISDIR(now.st_mode):
-                    return False
-            elif (
-                version is None
-                or now.st_mtime_ns != version.modified
-                or now.st_ctime_ns != version.changed
-                or now.st_size != version.size
-                or now.st_ino != version.inode
-                or now.st_dev != version.device
-            ):
-                return False
-        return True
-
-    def wire(self, date: str) -> bytes:
-        """Return the reply as it goes out at this date; made once a second."""
-        stamp = date.encode()
-        if stamp != self._date:
-            self._date, self._wire = stamp, b"".join((self._before, stamp, self._after))
+    def wire(self, date: str) -> bytearray:
+        """Return what goes out at this date, but for a file's bytes; valid until the next call."""
+        if date is not self._date:
+            self._date = date
+            self._wire[self._date_at : self._date_at + len(DATE)] = date.encode()
         return self._wire
 
 
@@ -88,25 +101,35 @@ class ReadyReplies(dict[bytes, Ready]):
 
     def __init__(self) -> None:
         super().__init__()
-        self._bytes = 0
         self.turn = 0
+        self._bytes = 0
         self._turns = False
+        self._ways: WeakValueDictionary[bytes, Way] = WeakValueDictionary()
+        self._files: dict[bytes, Ready] = {}
 
-    def is_fresh(self, ready: Ready) -> bool:
+    def is_fresh(self, ready: Ready, server: HttpServer) -> bool:
         """Return whether a reply is still right; the files are asked once a turn of the event loop.
 
         That is enough: a request that is read in a turn began to arrive before the turn did, and so
         had every change that its sender can know of. Not so where more sockets are ready than the
-        event loop asks for at once (AT_ONCE), or where TLS has kept a request for later.
+        event loop asks for at once (AT_ONCE), or where TLS has kept a request for later: then each
+        request asks.
         """
-        if ready.turn == self.turn:
-            return True
-        if not ready.is_fresh():
-            return False
-        ready.turn = self.turn
-        if not self._turns:
-            self._turns = True
-            asyncio.get_running_loop().call_soon(self._next_turn)
+        by_turn = server.identity is None and len(server.open) < AT_ONCE
+        for way in ready.ways:
+            if way.turn != self.turn or not by_turn:
+                if not way.validator.holds():
+                    return False
+                way.turn = self.turn
+        for validator in ready.validators:
+            if not validator.holds():
+                return False
+        ready.used = True
+        if by_turn:
+            ready.turn = self.turn
+            if not self._turns:
+                self._turns = True
+                asyncio.get_running_loop().call_soon(self._next_turn)
         return True
 
     def _next_turn(self) -> None:
@@ -114,23 +137,50 @@ class ReadyReplies(dict[bytes, Ready]):
         self.turn += 1
 
     def keep(self, key: bytes, request: Request, reply: Reply, connection: str) -> None:
-        """Keep a reply, if it is small and its files have been at rest for a moment."""
+        """Keep a reply, if it is small or a file, and its files have been at rest for a moment."""
         body = reply.body
-        if not isinstance(body, bytes) or len(key) > LONGEST_KEY or len(body) > LARGEST_BODY:
-            return
-        youngest = (time.time() - TOO_YOUNG) * 1e9
-        for _, version in reply.depends or ():
-            if version is not None and max(version.modified, version.changed) > youngest:
+        if isinstance(body, bytes):
+            if len(body) > LARGEST_BODY:
                 return
+        elif not isinstance(body, FilePieces) or body.only is None:
+            return
+        depends = reply.depends or ()
+        youngest = (time.time() - TOO_YOUNG) * 1e9
+        if len(key) > LONGEST_KEY or any(
+            version is not None and max(version.modified, version.changed) > youngest
+            for _, version in depends
+        ):
+            return
         self.drop(key)
-        sent = body if request.method != "HEAD" and reply.has_body else b""
-        ready = self[key] = Ready(request, reply, connection, sent)
+        ready = self[key] = Ready(request, reply, connection)
+        ready.ways = tuple(self._way(path) for path, version in depends if version is A_FOLDER)
+        ready.validators = tuple(
+            Validator(path, version) for path, version in depends if version is not A_FOLDER
+        )
         self._bytes += ready.weight + len(key)
+        if ready.file is not None:
+            self._files[key] = ready
+            if len(self._files) > MOST_FILES:
+                self.drop(next(iter(self._files)))
         while self._bytes > MOST_BYTES:
             self.drop(next(iter(self)))
+
+    def _way(self, path: bytes) -> Way:
+        way = self._ways.get(path)
+        if way is None:
+            way = self._ways[path] = Way(path)
+        return way
+
+    def tick(self) -> None:
+        """Close the files that nobody has asked for since the last time: they may be deleted."""
+        for key, ready in list(self._files.items()):
+            if not ready.used:
+                self.drop(key)
+            ready.used = False
 
     def drop(self, key: bytes) -> None:
         """Forget a reply."""
         ready = self.pop(key, None)
+        self._files.pop(key, None)
         if ready is not None:
             self._bytes -= ready.weight + len(key)

@@ -111,11 +111,6 @@ class HttpServer(StreamServer):
         self._every = min(self._every, tick_length(limits, *more))
 
     @property
-    def stopping(self) -> bool:
-        """Whether connections are to be closed after the reply that is being made."""
-        return self._stopping
-
-    @property
     def urls(self) -> list[str]:
         """Every URL at which it can be reached, this machine's own first."""
         hosts = [host for endpoint in self.endpoints for host in reachable(endpoint.host)]
@@ -147,6 +142,10 @@ class HttpServer(StreamServer):
                 trust=self.identity.trust if self.identity is not None else None,
             )
         )
+
+    def _tick(self) -> None:
+        super()._tick()
+        self.ready.tick()
 
     def abort(self) -> None:
         super().abort()

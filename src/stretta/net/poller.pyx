@@ -43,7 +43,7 @@ cdef extern from "<sys/socket.h>" nogil:
     struct sockaddr:
         unsigned short sa_family
     enum:
-        AF_INET6, MSG_NOSIGNAL, SHUT_WR, SOCK_NONBLOCK, SOCK_CLOEXEC
+        AF_INET6, MSG_MORE, MSG_NOSIGNAL, SHUT_WR, SOCK_NONBLOCK, SOCK_CLOEXEC
     int accept4(int fd, sockaddr *address, socklen_t *length, int flags)
     int shutdown(int fd, int how)
     ssize_t recv(int fd, void *data, size_t length, int flags)
@@ -213,7 +213,7 @@ cdef class Transport:
     cdef Py_ssize_t pending  # its bytes
     cdef Py_ssize_t at  # those of its first item that have been sent
     cdef unsigned int high, low
-    cdef int fd
+    cdef int fd, more  # flag for send(2)
     cdef sockaddr_in6 peer
     cdef unsigned char state  # State
     cdef unsigned char unread  # something may be there to be received
@@ -399,7 +399,7 @@ cdef class Transport:
         cdef ssize_t sent
         if self.queue is not None or not length:
             return 0
-        sent = send(self.fd, data, length, MSG_NOSIGNAL)
+        sent = send(self.fd, data, length, MSG_NOSIGNAL | self.more)
         if sent < 0:
             if errno != EAGAIN and errno != EINTR:
                 self.lose(errno)
@@ -437,6 +437,23 @@ cdef class Transport:
             self.queue = deque((stretch,))
             self.push()
             self.look_at_room()
+
+    def offer_file(self, head, file, off_t offset, Py_ssize_t count):
+        """Send ``head``, then as many bytes of an open file as the kernel takes at once.
+
+        Returns how many those are; the others are not kept. ``head`` is, like all that is written.
+        """
+        cdef ssize_t sent = 0
+        self.more = MSG_MORE  # the first bytes of the file fill the head's segment
+        self.write(head)
+        self.more = 0
+        if self.state == OPEN and self.queue is None:
+            sent = sendfile(self.fd, file.fileno(), &offset, count)
+            if sent < 0:
+                sent = 0
+                if errno != EAGAIN and errno != EINTR:
+                    self.lose(errno)
+        return sent
 
     def write_eof(self):
         """Say that nothing more will come, after all that waits (RFC 9293 section 3.6)."""

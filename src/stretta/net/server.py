@@ -50,7 +50,7 @@ class Server(ABC):
         self._told: set[str] = set()
         self._on_hangup: Callable[[], None] | None = None  # else SIGHUP ends the process
         self._ended: asyncio.Event | None = None
-        self._stopping = False
+        self.stopping = False  # it takes nothing new, and what is at rest ends
 
     @property
     def takes_hangup(self) -> bool:
@@ -110,9 +110,9 @@ class Server(ABC):
         Conversations that are at rest end at once; calling ``abort()`` meanwhile ends them all.
         """
         ended = self._ended
-        if ended is None or self._stopping:
+        if ended is None or self.stopping:
             return
-        self._stopping = True
+        self.stopping = True
         self._close()
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self.drain_timeout
@@ -222,7 +222,7 @@ class Server(ABC):
 
     def _idle(self) -> None:
         """Be called when nothing is going on any more: a stop that waits for it ends."""
-        if self._stopping and self._ended is not None:
+        if self.stopping and self._ended is not None:
             self._ended.set()
 
     def dropped(self, client: Endpoint, name: str, why: str) -> None:

@@ -28,7 +28,7 @@ from stretta.reports import Reloaded, Watch
 __all__ = ["Connection", "StreamServer", "has_said_all", "is_gone", "tick_length"]
 
 MOST_CONNECTIONS = 8192
-SPARE_DESCRIPTORS = 128
+SPARE_DESCRIPTORS = 192
 MOST_PER_SOURCE = 256
 
 

@@ -16,7 +16,7 @@ class ConnectionLimits:
     max_connections: int | None = option(
         None,
         "connections at once; more are refused; the smaller of 8192 and the descriptors allowed"
-        " less 128 unless given",
+        " less 192 unless given",
         kind=int,
     )
     max_per_source: int | None = option(
