@@ -54,7 +54,7 @@ class HttpConnection(Connection):
 
     __slots__ = (
         "_blocked", "_eof", "_head", "_lingering", "_out", "_pieces", "_queue", "_reader",
-        "_served", "_sized", "_task", "_waited", "limits", "site",
+        "_ready", "_served", "_sized", "_task", "_waited", "limits", "site",
     )  # fmt: skip
 
     server: HttpServer
@@ -63,6 +63,7 @@ class HttpConnection(Connection):
         super().__init__(server)
         self.site = server.site
         self.limits: HttpLimits = server.http_limits
+        self._ready = server.ready
         self._reader: RequestReader | None = None  # while a request is coming in or answered
         self._queue = NONE
         self._out: list[bytes] = []  # written together when all that came is answered
@@ -102,8 +103,14 @@ class HttpConnection(Connection):
             return  # nothing more is answered
         reader = self._reader
         fresh = reader is None and not self._blocked
-        if fresh and (ready := self.server.ready.get(data)) is not None and self._repeat(ready):
-            return
+        if fresh and (ready := self._ready.get(data)) is not None:
+            if ready.turn == self._ready.turn and self._served < self._ready.most:
+                self._served += 1
+                self._ready.repeated += 1
+                self.transport.write(ready.out)
+                return
+            if self._repeat(ready):
+                return
         if reader is None:
             spare = self.server.readers
             reader = spare.pop() if spare else RequestReader(self.limits, self.site.admit)
@@ -148,7 +155,7 @@ class HttpConnection(Connection):
         server = self.server
         if server.stopping or self._served + 1 >= self.limits.max_requests:
             return False
-        if ready.turn != server.ready.turn and not server.ready.is_fresh(ready, server):
+        if not self._ready.is_fresh(ready, server):
             return False
         self._served += 1
         server.counts["requests"] += 1
@@ -284,7 +291,7 @@ class HttpConnection(Connection):
         connection = ("keep-alive" if old else "") if keep else "close"
         as_asked = keep == request.keep_alive
         if as_asked and self._head is not None and reply.depends is not None:
-            self.server.ready.keep(self._head, request, reply, connection)
+            self._ready.keep(self._head, request, reply, connection)
         self._out.append(head(reply, self.server.clock.date(), connection, chunked=chunked))
         if self.server.access is not None:
             sent = 0 if request.method == "HEAD" or not reply.has_body else reply.length

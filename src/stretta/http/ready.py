@@ -53,12 +53,12 @@ class Way:
 class Ready:
     """One reply: its bytes, or its head and an open file.
 
-    ``turn`` is the turn of the event loop in which it was last found fresh.
+    Where nothing but the bytes is to be sent, ``out`` are these in the event loop's ``turn``.
     """
 
     __slots__ = (
-        "_date", "_date_at", "_wire", "file", "keep_alive", "request", "size", "status", "stretch",
-        "turn", "used", "validators", "version", "ways",
+        "_date", "_date_at", "checked", "file", "keep_alive", "out", "request", "size", "status",
+        "stretch", "turn", "used", "validators", "version", "ways",
     )  # fmt: skip
 
     def __init__(self, request: Request, reply: Reply, connection: str) -> None:
@@ -77,31 +77,38 @@ class Ready:
             elif isinstance(reply.body, FilePieces) and reply.body.only is not None:
                 self.file, self.version = reply.body.file, reply.body.version
                 self.stretch = reply.body.only
-        self._wire = bytearray(start)
+        self.out = bytearray(start)
         self.ways: tuple[Way, ...] = ()
         self.validators: tuple[Validator, ...] = ()
-        self.turn = -1
+        self.turn = self.checked = -1
         self.used = True
 
     @property
     def weight(self) -> int:
         """The bytes it takes."""
-        return len(self._wire)
+        return len(self.out)
 
     def wire(self, date: str) -> bytearray:
         """Return what goes out at this date, but for a file's bytes; valid until the next call."""
         if date is not self._date:
             self._date = date
-            self._wire[self._date_at : self._date_at + len(DATE)] = date.encode()
-        return self._wire
+            self.out[self._date_at : self._date_at + len(DATE)] = date.encode()
+        return self.out
 
 
 class ReadyReplies(dict[bytes, Ready]):
-    """Replies by the request's bytes; the oldest go when there are too many."""
+    """Replies by the request's bytes; the oldest go when there are too many.
 
-    def __init__(self) -> None:
+    ``most`` requests of one connection can be answered without a further look at its limits;
+    ``repeated`` have been, and are counted at the end of the ``turn``.
+    """
+
+    __slots__ = ("_bytes", "_files", "_turns", "_ways", "most", "repeated", "turn")
+
+    def __init__(self, most: int) -> None:
         super().__init__()
-        self.turn = 0
+        self.turn = self.repeated = 0
+        self.most = most
         self._bytes = 0
         self._turns = False
         self._ways: WeakValueDictionary[bytes, Way] = WeakValueDictionary()
@@ -116,6 +123,8 @@ class ReadyReplies(dict[bytes, Ready]):
         request asks.
         """
         by_turn = server.identity is None and len(server.open) < AT_ONCE
+        if ready.checked == self.turn and by_turn:
+            return True
         for way in ready.ways:
             if way.turn != self.turn or not by_turn:
                 if not way.validator.holds():
@@ -126,15 +135,21 @@ class ReadyReplies(dict[bytes, Ready]):
                 return False
         ready.used = True
         if by_turn:
-            ready.turn = self.turn
+            ready.checked = self.turn
+            if ready.file is None and ready.keep_alive and server.access is None:
+                ready.wire(server.clock.date())
+                ready.turn = self.turn
             if not self._turns:
                 self._turns = True
-                asyncio.get_running_loop().call_soon(self._next_turn)
+                asyncio.get_running_loop().call_soon(self.next_turn, server)
         return True
 
-    def _next_turn(self) -> None:
+    def next_turn(self, server: HttpServer) -> None:
+        """Trust nothing any more that was seen so far."""
         self._turns = False
         self.turn += 1
+        server.counts["requests"] += self.repeated
+        self.repeated = 0
 
     def keep(self, key: bytes, request: Request, reply: Reply, connection: str) -> None:
         """Keep a reply, if it is small or a file, and its files have been at rest for a moment."""

@@ -105,7 +105,7 @@ class HttpServer(StreamServer):
             )
         self.site, self.http_limits, self.access = site, limits, access
         self.clock = Clock()
-        self.ready = ReadyReplies()
+        self.ready = ReadyReplies(limits.max_requests - 1)
         self.readers: list[RequestReader] = []  # that no connection uses at the moment
         more = (limits.header_timeout, limits.body_timeout)
         self._every = min(self._every, tick_length(limits, *more))
@@ -146,6 +146,10 @@ class HttpServer(StreamServer):
     def _tick(self) -> None:
         super()._tick()
         self.ready.tick()
+
+    def _close(self) -> None:
+        super()._close()
+        self.ready.next_turn(self)  # from now on each reply says that it is the last
 
     def abort(self) -> None:
         super().abort()
