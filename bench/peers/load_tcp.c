@@ -5,9 +5,9 @@
  * SCRIPT is a file of exchanges, asked in turn, each as three 32-bit integers (this machine's order)
  * and two strings: length of the request, status, length of the body; request; body. With status 0
  * the reply is the body and nothing else; otherwise it is an HTTP reply of that status, whose
- * Content-Length must be right too. Each byte is compared of what comes in up to WINDOW bytes at a
- * time; of more at a time, WINDOW bytes at a place that changes: to compare all would take longer
- * than to serve them.
+ * Content-Length must be right too. Each byte is compared of bodies of up to WINDOW bytes; of longer
+ * ones, WINDOW bytes at a place that changes, and the others are only counted (MSG_TRUNC in tcp(7)):
+ * to take and compare them all would take longer than to serve them.
  *
  * CONNECTIONS stay open; AT_ONCE of them, in turn, wait for a reply. RATE 0 asks again as soon as
  * a reply is whole; else so many requests a second fall due whatever the server does, and
@@ -45,7 +45,7 @@ struct connection {
     int file;
     SSL *tls;
     const struct exchange *exchange;
-    uint32_t sent, got;
+    uint32_t sent, got, window; /* where the bytes begin that are compared */
     uint32_t head_length; /* of a head that has not come whole */
     int head_done, wants_out;
     double due;
@@ -166,12 +166,18 @@ static ssize_t blocked(ssize_t result)
     return result < 0 && (errno == EAGAIN || errno == EINPROGRESS) ? -1 : 0;
 }
 
+/* Whether not all of a body is compared. TLS has to be decrypted anyway. */
+static int is_long(const struct connection *c)
+{
+    return c->exchange && !c->tls && c->exchange->body_length > WINDOW;
+}
+
 /* Receive or send: the number of bytes, -1 where it has to wait, 0 where the connection is over. */
 
 static ssize_t take(struct connection *c)
 {
     if (!c->tls)
-        return blocked(recv(c->file, chunk, CHUNK, 0));
+        return blocked(recv(c->file, chunk, is_long(c) && !c->head_done ? MOST_HEAD : CHUNK, 0));
     int got = SSL_read(c->tls, chunk, CHUNK);
     if (got > 0)
         return got;
@@ -244,6 +250,9 @@ static void ask(double due)
     c->sent = c->got = c->head_length = 0;
     c->head_done = c->exchange->status == 0;
     c->due = due;
+    static uint32_t place;
+    if (c->exchange->body_length > WINDOW)
+        c->window = (place += 7919) % (c->exchange->body_length - WINDOW + 1);
     if (closes)
         connect_one(c);
     push(c);
@@ -278,20 +287,30 @@ static ssize_t read_head(struct connection *c, ssize_t length)
 /* Whether these bytes are what should come next. */
 static int is_right(const struct connection *c, const char *data, uint32_t length)
 {
-    static uint32_t place;
-    if (length > c->exchange->body_length - c->got)
-        return 0;
-    const char *wanted = c->exchange->body + c->got;
-    if (length <= WINDOW)
-        return !memcmp(data, wanted, length);
-    place = (place + 7919) % (length - WINDOW + 1);
-    return !memcmp(data + place, wanted + place, WINDOW);
+    return length <= c->exchange->body_length - c->got &&
+           !memcmp(data, c->exchange->body + c->got, length);
+}
+
+/* Receive what comes next of a long body: the bytes of the window compared, the others counted. */
+static ssize_t take_long(struct connection *c, int *is_wrong)
+{
+    uint32_t left = c->exchange->body_length - c->got, end = c->window + WINDOW;
+    if (c->got >= c->window && c->got < end) {
+        ssize_t got = blocked(recv(c->file, chunk, end - c->got, 0));
+        *is_wrong = got > 0 && !is_right(c, chunk, (uint32_t)got);
+        return got;
+    }
+    size_t most = c->got < c->window ? c->window - c->got : left + 1;
+    ssize_t got = blocked(recv(c->file, NULL, most, MSG_TRUNC));
+    *is_wrong = got > (ssize_t)left;
+    return got;
 }
 
 static void pull(struct connection *c)
 {
     while (c->exchange) {
-        ssize_t got = take(c), at = 0;
+        int is_wrong = 0, is_rest = is_long(c) && c->head_done;
+        ssize_t got = is_rest ? take_long(c, &is_wrong) : take(c), at = 0;
         if (got <= 0) {
             if (got == 0)
                 lose(c, &failed);
@@ -307,7 +326,7 @@ static void pull(struct connection *c)
                 continue;
         }
         uint32_t length = (uint32_t)(got - at);
-        if (!is_right(c, chunk + at, length)) {
+        if (is_wrong || (!is_rest && !is_right(c, chunk + at, length))) {
             lose(c, &wrong);
             return;
         }
@@ -320,7 +339,7 @@ static void pull(struct connection *c)
             rest(c);
             return;
         }
-        if (!c->tls && got < CHUNK)
+        if (!c->tls && !is_long(c) && got < CHUNK)
             return;
     }
 }
@@ -332,7 +351,10 @@ static void turn(int patience)
     for (int i = 0; i < ready; i++) {
         struct connection *c = events[i].data.ptr;
         if (!c->exchange) { /* an idle connection speaks, or ends */
-            if (c->file >= 0 && take(c) == 0 && !closes) {
+            ssize_t got = c->file >= 0 ? take(c) : -1;
+            if (got > 0)
+                wrong++; /* more than was asked for */
+            if (got == 0 && !closes) {
                 failed++;
                 disconnect(c);
                 if (!held)

@@ -107,7 +107,10 @@ class HttpConnection(Connection):
             if ready.turn == self._ready.turn and self._served < self._ready.most:
                 self._served += 1
                 self._ready.repeated += 1
-                self.transport.write(ready.out)
+                if ready.file is None:
+                    self.transport.write(ready.out)
+                else:
+                    self._send_kept(ready)
                 return
             if self._repeat(ready):
                 return
@@ -161,8 +164,9 @@ class HttpConnection(Connection):
         server.counts["requests"] += 1
         if server.access is not None:
             server.access.add(self.peer.host, ready.request, ready.status, ready.size)
+        ready.renew(server.clock.date())
         if ready.file is None:
-            self.transport.write(ready.wire(server.clock.date()))
+            self.transport.write(ready.out)
         else:
             self._send_kept(ready)
         if not ready.keep_alive:
@@ -173,17 +177,18 @@ class HttpConnection(Connection):
 
     def _send_kept(self, ready: Ready) -> None:
         """Send what the kernel takes of a kept file at once; the rest is a body like any other."""
-        file, stretch = ready.file, ready.stretch
-        assert file is not None  # noqa: S101 - for the type checker
-        wire = ready.wire(self.server.clock.date())
+        sent = 0
         offer = getattr(self.transport, "offer_file", None)
-        if offer is not None:
-            stretch = stretch[offer(wire, file, stretch.start, len(stretch)) :]
+        if offer is None:
+            self.transport.write(ready.out)
         else:
-            self.transport.write(wire)
-        if stretch:
-            self._begin(FilePieces(file, [stretch], ready.version))
-            self._work()
+            sent = offer(ready.out, ready.descriptor, ready.start, ready.size)
+            if sent == ready.size:
+                return
+        assert ready.file is not None  # noqa: S101 - for the type checker
+        left = range(ready.start + sent, ready.start + ready.size)
+        self._begin(FilePieces(ready.file, [left], ready.version))
+        self._work()
 
     def eof_received(self) -> bool:
         if self._lingering is not None:

@@ -111,6 +111,10 @@ class FilePieces:
             self._parts.append(part[size:])
         return self._buffer[:size]
 
+    def fileno(self) -> int:
+        """Return the file's descriptor."""
+        return self._descriptor
+
     @property
     def only(self) -> range | None:
         """The one stretch that it consists of, if it does, and nothing is taken of it yet."""

@@ -51,33 +51,32 @@ class Way:
 
 
 class Ready:
-    """One reply: its bytes, or its head and an open file.
+    """One reply: ``out``, and behind it ``size`` bytes of a ``file`` from ``start``, if there is one.
 
-    Where nothing but the bytes is to be sent, ``out`` are these in the event loop's ``turn``.
+    It can be sent as it is in the event loop's ``turn``.
     """
 
     __slots__ = (
-        "_date", "_date_at", "checked", "file", "keep_alive", "out", "request", "size", "status",
-        "stretch", "turn", "used", "validators", "version", "ways",
+        "_date", "_date_at", "checked", "descriptor", "file", "keep_alive", "out", "request",
+        "size", "start", "status", "turn", "used", "validators", "version", "ways",
     )  # fmt: skip
 
     def __init__(self, request: Request, reply: Reply, connection: str) -> None:
         self.request, self.status, self.keep_alive = request, reply.status, request.keep_alive
         self._date = DATE
-        start = head(reply, DATE, connection)
-        self._date_at = start.index(DATE.encode())
+        self.out = bytearray(head(reply, DATE, connection))
+        self._date_at = self.out.index(DATE.encode())
         self.file: OpenFile | None = None
-        self.stretch = range(0)
+        self.descriptor, self.start = -1, 0
         self.version: Version = A_FOLDER
         self.size = 0
         if request.method != "HEAD" and reply.has_body:
             self.size = reply.length or 0
             if isinstance(reply.body, bytes):
-                start += reply.body
-            elif isinstance(reply.body, FilePieces) and reply.body.only is not None:
+                self.out += reply.body
+            elif isinstance(reply.body, FilePieces) and (only := reply.body.only) is not None:
                 self.file, self.version = reply.body.file, reply.body.version
-                self.stretch = reply.body.only
-        self.out = bytearray(start)
+                self.descriptor, self.start = reply.body.fileno(), only.start
         self.ways: tuple[Way, ...] = ()
         self.validators: tuple[Validator, ...] = ()
         self.turn = self.checked = -1
@@ -88,12 +87,11 @@ class Ready:
         """The bytes it takes."""
         return len(self.out)
 
-    def wire(self, date: str) -> bytearray:
-        """Return what goes out at this date, but for a file's bytes; valid until the next call."""
+    def renew(self, date: str) -> None:
+        """Let it say this date."""
         if date is not self._date:
             self._date = date
             self.out[self._date_at : self._date_at + len(DATE)] = date.encode()
-        return self.out
 
 
 class ReadyReplies(dict[bytes, Ready]):
@@ -136,8 +134,8 @@ class ReadyReplies(dict[bytes, Ready]):
         ready.used = True
         if by_turn:
             ready.checked = self.turn
-            if ready.file is None and ready.keep_alive and server.access is None:
-                ready.wire(server.clock.date())
+            if ready.keep_alive and server.access is None:
+                ready.renew(server.clock.date())
                 ready.turn = self.turn
             if not self._turns:
                 self._turns = True

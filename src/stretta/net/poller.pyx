@@ -11,6 +11,7 @@ pauses. So whoever leaves data unread must arm the socket again before the next 
 """
 
 from cpython.buffer cimport PyBUF_READ, PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
+from cpython.bytearray cimport PyByteArray_AS_STRING
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from cpython.memoryview cimport PyMemoryView_FromMemory
 from libc.errno cimport EAGAIN, ECONNABORTED, EINTR, errno
@@ -377,6 +378,9 @@ cdef class Transport:
         if type(data) is bytes:
             length = len(data)
             sent = self.offer(PyBytes_AS_STRING(data), length)
+        elif type(data) is bytearray:
+            length = len(data)
+            sent = self.offer(PyByteArray_AS_STRING(data), length)
         else:  # a buffer that the caller may use again
             PyObject_GetBuffer(data, &view, PyBUF_SIMPLE)
             length = view.len
@@ -438,7 +442,7 @@ cdef class Transport:
             self.push()
             self.look_at_room()
 
-    def offer_file(self, head, file, off_t offset, Py_ssize_t count):
+    def offer_file(self, head, int descriptor, off_t offset, Py_ssize_t count):
         """Send ``head``, then as many bytes of an open file as the kernel takes at once.
 
         Returns how many those are; the others are not kept. ``head`` is, like all that is written.
@@ -448,7 +452,7 @@ cdef class Transport:
         self.write(head)
         self.more = 0
         if self.state == OPEN and self.queue is None:
-            sent = sendfile(self.fd, file.fileno(), &offset, count)
+            sent = sendfile(self.fd, descriptor, &offset, count)
             if sent < 0:
                 sent = 0
                 if errno != EAGAIN and errno != EINTR:
