@@ -43,6 +43,9 @@ BEGIN = "<!-- results: written by bench/run.py --save -->\n"
 END = "<!-- end of results -->"
 OURS, PEER = "stretta", "peer"
 LATENCY_SHARE = 0.5
+LATENCY_ROUNDS = 3
+"""Times as many rounds for latencies: one pause of the whole machine spoils a round."""
+
 WARM_UP = 0.6
 
 MOST_NOISE = 0.15
@@ -140,7 +143,7 @@ class Bench:
             if work.kind == "p99":
                 port, _ = servers[PEER]
                 rate = LATENCY_SHARE * self._rate(self._load(work, port, self.seconds))
-            for turn in range(self.rounds):
+            for turn in range(self.rounds * (LATENCY_ROUNDS if work.kind == "p99" else 1)):
                 order = list(servers) if turn % 2 else list(reversed(servers))
                 for name in order:
                     self._measure(row, name, *servers[name], rate)
@@ -152,18 +155,21 @@ class Bench:
         return running(start, self.place, udp=work.datagram is not None, cores=cores, log=log)
 
     def _measure(self, row: Row, name: str, port: int, pid: int, rate: float) -> None:
-        before = cpu_seconds(pid)
-        result = self._load(row.work, port, self.seconds, rate)
-        used = cpu_seconds(pid) - before
+        result = self._load(row.work, port, self.seconds, rate, pid)
         figure = result["p99"] if row.work.kind == "p99" else self._rate(result)
         row.figures.setdefault(name, []).append(figure)
-        row.cpu.setdefault(name, []).append(used / result["right"])
+        row.cpu.setdefault(name, []).append(result["server_cpu"] / result["right"])
         row.busy.setdefault(name, []).append(result["load_cpu"])
 
-    def _load(self, work: Work, port: int, seconds: float, rate: float = 0) -> dict[str, float]:
+    def _load(
+        self, work: Work, port: int, seconds: float, rate: float = 0, pid: int | None = None
+    ) -> dict[str, float]:
         for _ in range(MOST_REPEATS):
             started, before = time.monotonic(), self._foreign_cpu()
+            used = cpu_seconds(pid) if pid else 0.0
             result = self._load_once(work, port, seconds, rate)
+            if pid:
+                result["server_cpu"] = cpu_seconds(pid) - used
             if self._foreign_cpu() - before < MOST_NOISE * (time.monotonic() - started):
                 break
             time.sleep(0.2)

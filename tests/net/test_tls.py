@@ -9,6 +9,7 @@ import stat
 import struct
 import threading
 import warnings
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from cryptography.hazmat.primitives import serialization
 
 from stretta import http, tcp
 from stretta.errors import NetworkError, TimedOut, UsageError
+from stretta.http.connection import HttpConnection
 from stretta.net.authority import own_certificate
 from stretta.net.identity import Identity
 from stretta.net.tls_stream import TlsStream
@@ -114,7 +116,7 @@ class Wire(asyncio.Transport):
     """A wire without a network: it keeps what is written."""
 
     def __init__(self):
-        super().__init__()
+        super().__init__({"peername": ("127.0.0.1", 1)})
         self.written = b""
 
     def write(self, data):
@@ -129,9 +131,12 @@ class Wire(asyncio.Transport):
     def resume_reading(self):
         pass
 
+    def abort(self):
+        pass
+
 
 class Heard(asyncio.Protocol):
-    """A connection that notes what it is given."""
+    """A connection that notes what it is given, and None where it was told "later"."""
 
     def __init__(self):
         self.data = []
@@ -139,15 +144,18 @@ class Heard(asyncio.Protocol):
     def data_received(self, data):
         self.data.append(bytes(data))
 
+    def later(self):
+        self.data.append(None)
+
 
 class InHand:
     """Both ends of TLS and no network between them: each byte arrives when the test says so."""
 
-    def __init__(self, context, inner, version=V.TLSv1_3):
+    def __init__(self, context, inner, version=V.TLSv1_3, **options):
         self.wire = Wire()
         self.stream = TlsStream(context, inner, set())
         self.stream.connection_made(self.wire)
-        self.tls, self.inbox, self.outbox = a_client(version, version)
+        self.tls, self.inbox, self.outbox = a_client(version, version, **options)
 
     def almost_shake_hands(self):
         """Do all of the handshake but bring the server the client's last bytes; return those."""
@@ -169,6 +177,15 @@ class InHand:
         self.tls.write(data)
         return self.outbox.read()
 
+    def replies(self):
+        self.inbox.write(self.wire.written)
+        self.wire.written = b""
+        data = b""
+        with suppress(ssl.SSLWantReadError):
+            while piece := self.tls.read(65536):
+                data += piece
+        return data
+
 
 @pytest.fixture(scope="module")
 def context(files):
@@ -184,7 +201,7 @@ def test_records_can_be_cut_anywhere(context, version, size):
     came = ends.almost_shake_hands() + b"".join(map(ends.record, messages))
     for start in range(0, len(came), size):
         ends.stream.data_received(came[start : start + size])
-    assert b"".join(heard.data) == b"".join(messages)
+    assert b"".join(filter(None, heard.data)) == b"".join(messages)
 
 
 @pytest.mark.parametrize("version", [V.TLSv1_2, V.TLSv1_3])
@@ -204,11 +221,70 @@ def test_what_came_during_a_pause_is_given_after_it(context):
         ends = InHand(context, heard)
         ends.shake_hands()
         ends.stream.pause_reading()
-        ends.stream.data_received(ends.record(b"one") + ends.record(b"two"))
+        large = b"x" * 16_384
+        ends.stream.data_received(ends.record(large) + ends.record(b"two"))
         assert not heard.data
         ends.stream.resume_reading()
         await asyncio.sleep(0)
-        assert heard.data == [b"one", b"two"]
+        assert heard.data == [None, large, None, b"two"]
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("version", [V.TLSv1_2, V.TLSv1_3])
+@pytest.mark.parametrize("ciphers", ["ECDHE+AESGCM", "ECDHE+CHACHA20"])
+def test_what_may_have_been_sent_since_the_turn_began_is_told_apart(context, version, ciphers):
+    heard = Heard()
+    ends = InHand(context, heard, version, ciphers=ciphers)
+
+    def given(*came):
+        """Return what the connection is given when these bytes come, a turn for each."""
+        heard.data.clear()
+        for data in came:
+            ends.stream.data_received(data)
+        return heard.data
+
+    ends.shake_hands()
+    assert given(ends.record(b"one"), ends.record(b"x" * 16_384)) == [b"one", b"x" * 16_384]
+    two = ends.record(b"one") + ends.record(b"two")
+    assert given(two) == [None, b"one", None, b"two"]
+    assert given(ends.record(b"two")) == [b"two"]
+    for cut in (9, -2):  # what ends now may have begun long ago, and what follows it not
+        record = ends.record(b"one")
+        came = given(record[:cut], record[cut:] + ends.record(b"two"))
+        assert came == [None, b"one", None, b"two"]
+    assert given(ends.record(b"three")) == [b"three"]
+
+
+def test_what_comes_with_the_end_of_the_handshake_may_have_been_sent_since(context):
+    heard = Heard()
+    ends = InHand(context, heard)
+    ends.stream.data_received(ends.almost_shake_hands() + ends.record(b"one"))
+    ends.stream.data_received(ends.record(b"two"))
+    assert heard.data == [None, b"one", b"two"]
+
+
+def test_a_file_that_changed_within_a_turn_is_served_as_it_was_when_asked_for(
+    ours, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("stretta.http.ready.TOO_YOUNG", -10.0)
+    path = tmp_path / "a"
+    path.write_bytes(b"old")
+
+    async def main():
+        async with http.serve(tmp_path, tls=ours) as server:
+            ends = InHand(server.identity.context, HttpConnection(server))
+            ends.shake_hands()
+            ask = b"GET /a HTTP/1.1\r\nHost: a\r\n\r\n"
+            for _ in range(3):
+                ends.stream.data_received(ends.record(ask))
+                assert ends.replies().endswith(b"\r\n\r\nold")
+            # no turn ends here: both come at once, so the second was asked for at any time
+            path.write_bytes(b"new one")
+            ends.stream.data_received(ends.record(ask) + ends.record(ask))
+            assert ends.replies().count(b"\r\n\r\nnew one") == 2
+            ends.stream.abort()
+            ends.stream.connection_lost(None)
 
     asyncio.run(main())
 

@@ -84,6 +84,9 @@ class HttpConnection(Connection):
         body = page.body if isinstance(page.body, bytes) else b""
         return head(page, self.server.clock.date(), "close") + body
 
+    def later(self) -> None:
+        self._ready.next_turn(self.server)  # what was seen before does not hold for it
+
     # what the site asks
 
     @property

@@ -51,7 +51,7 @@ class Way:
 
 
 class Ready:
-    """One reply: ``out``, and behind it ``size`` bytes of a ``file`` from ``start``, if there is one.
+    """One reply: ``out``, then ``size`` bytes of a ``file`` from ``start``, if there is one.
 
     It can be sent as it is in the event loop's ``turn``.
     """
@@ -117,10 +117,10 @@ class ReadyReplies(dict[bytes, Ready]):
 
         That is enough: a request that is read in a turn began to arrive before the turn did, and so
         had every change that its sender can know of. Not so where more sockets are ready than the
-        event loop asks for at once (AT_ONCE), or where TLS has kept a request for later: then each
-        request asks.
+        event loop asks for at once (AT_ONCE): then each request asks. What TLS gives on behind
+        other things of its connection may have been sent since: for it a turn of its own begins.
         """
-        by_turn = server.identity is None and len(server.open) < AT_ONCE
+        by_turn = len(server.open) < AT_ONCE
         if ready.checked == self.turn and by_turn:
             return True
         for way in ready.ways:

@@ -218,7 +218,6 @@ cdef class Transport:
     cdef sockaddr_in6 peer
     cdef unsigned char state  # State
     cdef unsigned char unread  # something may be there to be received
-    cdef unsigned char behind  # and something behind it, which brings no edge of its own
     cdef unsigned char takes_views, paused, blocked, heard_all, watches_room, ends_writing
 
     def __cinit__(self):
@@ -247,17 +246,23 @@ cdef class Transport:
             self.push()
         if events & ~EPOLLOUT:
             self.unread = True
-            self.behind = (events & (EPOLLPRI | EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0
-            self.pull()
+            self.pull(events)
         return 0
 
-    cdef int pull(self) except -1:
-        """Receive what is there, and give it to the protocol."""
+    cdef int pull(self, uint32_t events) except -1:
+        """Receive what is there, and give it to the protocol.
+
+        What came before the event, and no more: to receive less than the room there is means that
+        all is taken, but for an end behind it, and for urgent data, before which recv(2) stops.
+        """
         cdef ssize_t got
+        cdef bint ended = events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR) != 0
+        cdef bint more
         while self.unread and self.state == OPEN and not (self.paused or self.heard_all):
             got = recv(self.fd, self.poller.room, ROOM, 0)
             if got > 0:
-                self.unread = self.behind or got == ROOM
+                more = got == ROOM or events & EPOLLPRI != 0
+                self.unread = more or ended
                 try:
                     if got >= LARGE and self.takes_views:
                         data = PyMemoryView_FromMemory(self.poller.room, got, PyBUF_READ)
@@ -266,7 +271,7 @@ cdef class Transport:
                     self.protocol.data_received(data)
                 except Exception as error:
                     self.fail("data_received", error)
-                if got == ROOM and self.is_reading():
+                if more and self.is_reading():
                     return self.arm(EPOLL_CTL_MOD)  # others get their turn first
             elif got == 0:
                 self.heard_all = True

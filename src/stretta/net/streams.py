@@ -120,6 +120,9 @@ class Connection(asyncio.Protocol):
         """Count and report that TLS has failed."""
         self.server.dropped(self.peer, "insecure", why)
 
+    def later(self) -> None:
+        """Be told that what comes next may have been sent after this turn of the loop began."""
+
     def drop(self, name: str, why: str) -> None:
         """Reset the connection (RFC 9293 section 3.10.5), count it under ``name``, report why."""
         self.server.dropped(self.peer, name, why)

@@ -16,6 +16,9 @@ __all__ = ["TlsStream"]
 RECORD = 16 * 1024
 """Bytes of plain text that one record holds at most (RFC 8446 section 5.1)."""
 
+MOST_ADDED = 29
+"""Bytes that a record is longer than its plain text, at most (RFC 5288); two are 42 or more."""
+
 HANDSHAKE = 0x16
 """The first byte of every TLS conversation (RFC 8446 section 5.1)."""
 
@@ -28,6 +31,9 @@ class Securable(Protocol):
 
     def insecure(self, why: str) -> None:
         """Be told that no secure connection came about, or that it broke."""
+
+    def later(self) -> None:
+        """Be told that what comes next may have been sent after this turn of the loop began."""
 
     # and what asyncio.Protocol has
 
@@ -46,8 +52,8 @@ class TlsStream(asyncio.Protocol, asyncio.Transport):
     """
 
     __slots__ = (
-        "_begun", "_closing", "_deaf", "_handshaking", "_in", "_inner", "_out", "_paused", "_tls",
-        "_wire", "ready", "waited",
+        "_begun", "_closing", "_deaf", "_handshaking", "_in", "_inner", "_kept", "_out", "_paused",
+        "_tls", "_wire", "ready", "waited",
     )  # fmt: skip
 
     def __init__(
@@ -59,6 +65,7 @@ class TlsStream(asyncio.Protocol, asyncio.Transport):
         self._in, self._out = ssl.MemoryBIO(), ssl.MemoryBIO()
         self._tls = context.wrap_bio(self._in, self._out, server_side=True)
         self._begun = self._paused = self._closing = self._deaf = False
+        self._kept = False  # something that came is not given to the connection yet
         self.ready = False  # the handshake is done
         self.waited = 0.0  # seconds that the handshake has taken, to a tick's precision
 
@@ -100,6 +107,7 @@ class TlsStream(asyncio.Protocol, asyncio.Transport):
             self.ready = True
             self._handshaking.discard(self)
             if self._in.pending:
+                self._kept = True
                 self._read()
                 return
         self._flush()
@@ -114,12 +122,17 @@ class TlsStream(asyncio.Protocol, asyncio.Transport):
                 if not data:
                     self._no_more()
                     break
+                if self._kept or came - len(data) > MOST_ADDED:  # not the first that has come now
+                    self._inner.later()
                 self._inner.data_received(data)
-                if not self._in.pending and (len(data) < most or not self._tls.pending()):
+                self._kept = bool(self._in.pending or (len(data) == most and self._tls.pending()))
+                if not self._kept:
                     break  # asking in vain would cost an exception
                 most = RECORD
+            else:
+                self._kept = True
         except ssl.SSLWantReadError:
-            pass
+            self._kept = True
         except ssl.SSLZeroReturnError:
             self._no_more()
         except ssl.SSLError as error:
