@@ -1,16 +1,30 @@
 """Many datagrams a call: what comes out is what went in, whoever sent it, and back to them."""
 
 import errno
+import os
+import shutil
 import socket
+import struct
+import subprocess
+import sys
+import threading
+from contextlib import ExitStack
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from stretta import udp
+from stretta.net import batch as batches
 from stretta.net import datagrams
 from stretta.net.batch import SIZE, open_batch
-from support import PATIENCE, serving
+from support import PATIENCE, serving, until
 
 HOSTS = {socket.AF_INET: "127.0.0.1", socket.AF_INET6: "::1"}
+KINDS = {"compiled": batches.Batch, "in Python": batches.in_python}
+
+# as Linux numbers them; the socket module names none of them
+UDP_SEGMENT, UDP_GRO, UDP_NO_CHECK6_TX, UDP_NO_CHECK6_RX, SO_NO_CHECK = 103, 104, 101, 102, 11
 
 
 def bound(family, host=None):
@@ -20,8 +34,15 @@ def bound(family, host=None):
     return sock
 
 
+@pytest.fixture(params=KINDS)
+def kind(request, monkeypatch):
+    if request.param == "compiled" and batches.Batch is batches.in_python:
+        pytest.skip("stretta.net.mmsg is not compiled here")
+    monkeypatch.setattr(batches, "Batch", KINDS[request.param])
+
+
 @pytest.fixture(params=HOSTS, ids=["IPv4", "IPv6"])
-def server(request):
+def server(request, kind):
     with bound(request.param) as sock:
         batch = open_batch(sock)
         if batch is None:
@@ -84,7 +105,7 @@ def test_the_longest_datagram_comes_whole_and_one_that_cannot_go_is_told(server)
         assert client.recv(10) == b"Y"
 
 
-def test_what_comes_beside_is_shared_or_not():
+def test_what_comes_beside_is_shared_or_not(kind):
     with bound(socket.AF_INET) as sock, bound(socket.AF_INET) as client:
         datagrams._ask_for_ancillary(sock)
         batch = open_batch(sock)
@@ -106,7 +127,7 @@ def test_what_comes_beside_is_shared_or_not():
 
 
 @pytest.mark.parametrize("together", [True, False], ids=["many a call", "one a call"])
-def test_a_mixed_crowd_is_answered_alike_either_way(together, monkeypatch):
+def test_a_mixed_crowd_is_answered_alike_either_way(together, kind, monkeypatch):
     """Marked, empty, growing, unchanged, failing, and to two addresses of ours, all at once."""
 
     def service(data):
@@ -133,3 +154,217 @@ def test_a_mixed_crowd_is_answered_alike_either_way(together, monkeypatch):
         ]
         wanted = {"datagrams": 9, "replies": 6, "failed": 1, "loops": 1}
         assert dict(server.counts) == wanted
+
+
+# replies that leave as one message, which the kernel cuts
+
+
+def cuts(sock):
+    """Return whether the kernel cuts messages of this socket."""
+    try:
+        sock.getsockopt(socket.IPPROTO_UDP, UDP_SEGMENT)
+    except OSError:
+        return False
+    return True
+
+
+def refuse_cuts(sock, clients, *, refused=True):
+    """Have the kernel refuse with EINVAL, which it does where there is no checksum to fill in."""
+    if sock.family == socket.AF_INET:
+        sock.setsockopt(socket.SOL_SOCKET, SO_NO_CHECK, refused)
+        return
+    sock.setsockopt(socket.IPPROTO_UDP, UDP_NO_CHECK6_TX, refused)
+    for client in clients:
+        client.setsockopt(socket.IPPROTO_UDP, UDP_NO_CHECK6_RX, refused)
+
+
+def exchange(sock, batch, sends):
+    """Let clients ask, (client, reply) each, and answer all; return the numbers that failed."""
+    for client, _ in sends:
+        client.sendto(b"?", sock.getsockname())
+    assert batch.receive() == len(sends)
+    failed = []
+    batch.answer([reply for _, reply in sends], b"", lambda *failure: failed.append(failure[0]))
+    return failed
+
+
+def uncut(client):
+    """Return what came as the kernel keeps it: the bytes, and how long each datagram was."""
+    data, ancillary, _, _ = client.recvmsg(70_000, 100)
+    sizes = [struct.unpack("i", value)[0] for _, kind, value in ancillary if kind == UDP_GRO]
+    return data, *sizes
+
+
+@st.composite
+def conversations(draw):
+    """Draw who gets which replies, with runs of one size among them."""
+    runs = st.tuples(
+        st.integers(0, 2), st.sampled_from([1, 64, 700, 1400, 3000]), st.integers(1, 40)
+    )
+    sends, held = [], 0
+    for client, size, count in draw(st.lists(runs, min_size=1, max_size=6)):
+        for _ in range(count):
+            held += size + 1500
+            if len(sends) < SIZE and held < 180_000:  # what a socket keeps unread
+                sends.append((client, size))
+        if sends and draw(st.booleans()):  # the last one is shorter
+            sends[-1] = (sends[-1][0], draw(st.integers(1, sends[-1][1])))
+    return sends
+
+
+@pytest.mark.parametrize("refused", [False, True], ids=["", "refused"])
+@pytest.mark.parametrize("family", HOSTS, ids=["IPv4", "IPv6"])
+@pytest.mark.parametrize("name", KINDS)
+def test_whatever_is_sent_as_one_arrives_as_many(name, family, refused):
+    if name == "compiled" and batches.Batch is batches.in_python:
+        pytest.skip("stretta.net.mmsg is not compiled here")
+
+    @given(conversations())
+    @settings(max_examples=40, deadline=None)
+    def check(sends):
+        with ExitStack() as stack:
+            sock, *clients = [stack.enter_context(bound(family)) for _ in range(4)]
+            refuse_cuts(sock, clients, refused=refused)
+            replies = [b"%d." % n * size for n, (_, size) in enumerate(sends)]
+            replies = [reply[:size] for reply, (_, size) in zip(replies, sends, strict=True)]
+            to = [clients[client] for client, _ in sends]
+            batch = KINDS[name](sock)
+            assert exchange(sock, batch, list(zip(to, replies, strict=True))) == []
+            for at, reply in zip(to, replies, strict=True):
+                assert at.recv(9000) == reply
+            for client in clients:
+                client.setblocking(False)
+                with pytest.raises(BlockingIOError):
+                    client.recv(1)
+
+    check()
+
+
+@pytest.fixture(params=HOSTS, ids=["IPv4", "IPv6"])
+def cutting(request):
+    if batches.Batch is batches.in_python:
+        pytest.skip("stretta.net.mmsg is not compiled here")
+    with bound(request.param) as sock, bound(request.param) as client:
+        if not cuts(sock):
+            pytest.skip("this kernel cuts no messages")
+        client.setsockopt(socket.IPPROTO_UDP, UDP_GRO, 1)
+        yield sock, batches.Batch(sock), client
+
+
+def test_a_long_run_leaves_as_one_message_and_a_short_one_does_not(cutting):
+    sock, batch, client = cutting
+    assert exchange(sock, batch, [(client, b"x" * 100)] * 15) == []
+    assert [uncut(client) for _ in range(15)] == [(b"x" * 100,)] * 15
+    assert exchange(sock, batch, [(client, b"x" * 100)] * 20 + [(client, b"y")]) == []
+    assert uncut(client) == (b"x" * 2000 + b"y", 100)
+
+
+def test_a_message_holds_no_more_than_the_kernel_takes(cutting):
+    sock, batch, client = cutting
+    assert exchange(sock, batch, [(client, b"x" * 3000)] * 40) == []
+    assert uncut(client) == (b"x" * 63_000, 3000)
+    assert uncut(client) == (b"x" * 57_000, 3000)
+    assert exchange(sock, batch, [(client, b"x")] * SIZE) == []
+    assert uncut(client) == (b"x" * SIZE, 1)
+
+
+def test_one_that_cannot_go_takes_no_other_with_it(cutting):
+    sock, batch, client = cutting
+    run = [(client, b"x" * 100)] * 16
+    assert exchange(sock, batch, [*run, (client, b"y" * 65_535), *run]) == [16]
+    assert [uncut(client), uncut(client)] == [(b"x" * 1600, 100)] * 2
+
+
+def test_where_the_kernel_refuses_all_go_singly_for_a_while(cutting):
+    sock, batch, client = cutting
+    run = [(client, b"x" * 100)] * 16
+    refuse_cuts(sock, [client])
+    assert exchange(sock, batch, [(client, b"first"), *run]) == []
+    assert [uncut(client) for _ in range(17)] == [(b"first",), *[(b"x" * 100,)] * 16]
+    refuse_cuts(sock, [client], refused=False)
+    batches_on = 0
+    while True:
+        assert exchange(sock, batch, run) == []
+        came = uncut(client)
+        if len(came) == 2:
+            break
+        assert [came] + [uncut(client) for _ in range(15)] == [(b"x" * 100,)] * 16
+        batches_on += 1
+    assert (came, batches_on) == ((b"x" * 1600, 100), 1024)
+
+
+@pytest.mark.parametrize(
+    ("host", "asked", "seen"),
+    [
+        ("0.0.0.0", "127.0.0.2", "127.0.0.2"),
+        ("::", "127.0.0.2", "127.0.0.2"),
+        ("::1", "::1", "::1"),
+    ],
+)
+def test_each_part_has_the_mark_and_comes_from_the_address_asked(host, asked, seen):
+    """The service holds the server up, so that the rest comes together."""
+    gate = threading.Event()
+
+    def service(data):
+        gate.wait(PATIENCE)
+        return data.upper()
+
+    family = socket.AF_INET6 if ":" in asked else socket.AF_INET
+    mark = (socket.IPPROTO_IPV6, socket.IPV6_RECVTCLASS) if family == socket.AF_INET6 else (
+        socket.IPPROTO_IP, datagrams.IP_RECVTOS)  # fmt: skip
+    with serving(udp.serve(service, host=host)) as server, bound(family) as client:
+        client.setsockopt(*mark, 1)
+        client.setsockopt(socket.IPPROTO_UDP, UDP_GRO, 1)
+        client.sendto(b"first", (asked, server.port))
+        until(lambda: server.counts["datagrams"] == 1)
+        for number in range(48):
+            client.sendto(b"%02d and so on" % number, (asked, server.port))
+        gate.set()
+        parts, messages = [], 0
+        while len(parts) < 49:
+            data, ancillary, _, (source, *_) = client.recvmsg(70_000, 200)
+            sizes = [
+                struct.unpack("i", value)[0] for _, kind, value in ancillary if kind == UDP_GRO
+            ]
+            marks = [value[0] for _, kind, value in ancillary if kind != UDP_GRO]
+            assert (source, marks) == (seen, [datagrams.MARK])
+            size = sizes[0] if sizes else len(data)
+            parts += [data[at : at + size] for at in range(0, len(data), size)]
+            messages += 1
+        assert parts == [b"FIRST", *(b"%02d AND SO ON" % number for number in range(48))]
+        assert messages == (49 if batches.Batch is batches.in_python or not cuts(client) else 2)
+        assert server.counts == {"datagrams": 49, "replies": 49}
+
+
+NARROW = """
+import subprocess, sys
+subprocess.run(["ip", "link", "set", "lo", "up", "mtu", "1280"], check=True)
+sys.path[:0] = {paths!r}
+from test_batch import HOSTS, batches, bound, exchange
+for family in HOSTS:
+    with bound(family) as sock, bound(family) as client:
+        batch = batches.Batch(sock)
+        for size in (1300, 1300, 100):
+            assert exchange(sock, batch, [(client, b"x" * size)] * 20) == []
+            for _ in range(20):
+                assert client.recv(2000) == b"x" * size
+print("whole")
+"""
+
+
+@pytest.mark.skipif(not shutil.which("unshare"), reason="unshare (util-linux) is not installed")
+def test_datagrams_longer_than_the_path_takes_go_in_fragments():
+    """The kernel refuses to cut those, and fragments each that comes by itself."""
+    enter = ["unshare", "--user", "--map-root-user", "--net"]
+    if subprocess.run([*enter, "true"], capture_output=True, check=False).returncode:
+        pytest.skip("this machine forbids user namespaces")
+    here = os.path.dirname(__file__)
+    script = NARROW.format(paths=[here, os.path.dirname(here)])
+    done = subprocess.run(
+        [*enter, sys.executable, "-c", script],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=PATIENCE,
+    )
+    assert done.stdout == "whole\n", done.stderr

@@ -14,6 +14,7 @@ import socket
 import struct
 import sys
 from collections.abc import Callable, Hashable, Sequence
+from contextlib import suppress
 from itertools import accumulate, repeat
 from typing import Any
 
@@ -176,6 +177,12 @@ class Batch:
             else:
                 failed(at, _error())
                 at += 1
+
+
+in_python = Batch
+if not os.environ.get("STRETTA_PURE"):
+    with suppress(ImportError):  # it is not compiled here
+        from stretta.net.mmsg import Batch  # type: ignore[assignment]
 
 
 def _memory(size: int) -> tuple[int, memoryview]:

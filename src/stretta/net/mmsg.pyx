@@ -1,0 +1,266 @@
+# cython: language_level=3, boundscheck=False, wraparound=False
+"""Many datagrams with one system call, and many replies with one message: recvmmsg(2), udp(7).
+
+Compiled with Cython where a C compiler is; ``batch.py`` does without it otherwise.
+
+Replies of one size to one client can leave as one message that the kernel cuts (UDP_SEGMENT): it
+goes through the network stack once. Who captures on loopback sees that message uncut.
+"""
+
+from cpython.bytes cimport PyBytes_AS_STRING
+from libc.errno cimport EAGAIN, errno
+from libc.stdint cimport uint16_t, uint32_t, uint64_t
+from libc.stdlib cimport free, malloc
+from libc.string cimport memcmp, memcpy
+
+import os
+import socket
+
+__all__ = ["Batch"]
+
+cdef extern from "<sys/socket.h>" nogil:
+    ctypedef unsigned int socklen_t
+    struct iovec:
+        void *iov_base
+        size_t iov_len
+    struct msghdr:
+        void *msg_name
+        socklen_t msg_namelen
+        iovec *msg_iov
+        size_t msg_iovlen
+        void *msg_control
+        size_t msg_controllen
+    struct mmsghdr:
+        msghdr msg_hdr
+        unsigned int msg_len
+    struct cmsghdr:
+        size_t cmsg_len
+        int cmsg_level
+        int cmsg_type
+    enum:
+        AF_INET, AF_INET6, MSG_DONTWAIT
+    size_t CMSG_SPACE(size_t length)
+    size_t CMSG_LEN(size_t length)
+    unsigned char *CMSG_DATA(cmsghdr *message)
+    int getsockopt(int fd, int level, int option, void *value, socklen_t *length)
+    int recvmmsg(int fd, mmsghdr *messages, unsigned int count, int flags, void *timeout)
+    int sendmmsg(int fd, mmsghdr *messages, unsigned int count, int flags)
+
+cdef extern from "<netinet/in.h>" nogil:
+    enum:
+        IPPROTO_UDP
+    struct in6_addr:
+        pass
+    struct sockaddr_in:
+        uint32_t sin_addr
+    struct sockaddr_in6:
+        uint16_t sin6_port
+        uint32_t sin6_flowinfo
+        in6_addr sin6_addr
+        uint32_t sin6_scope_id
+    uint16_t ntohs(uint16_t number)
+    uint32_t ntohl(uint32_t number)
+
+cdef enum:
+    SIZE = 64  # datagrams that one call takes, and the most that the kernel cuts from a message
+    LONGEST = 65535
+    ROOM = 65600  # from one place to the next: were it 65,536, all would share one cache line
+    CONTROL = 12  # words for what comes beside a datagram: its mark and its local address
+    UDP_SEGMENT = 103  # not in every C library
+    SHORTEST_RUN = 16  # below that little is won, and a capture shows the datagrams one by one
+    MOST_CUTS = 4  # SIZE / SHORTEST_RUN
+    MOST_BYTES = 65000  # of one message, before it is cut
+    PAUSE = 1024  # batches without messages to cut, after one was refused
+
+
+cdef class Batch:
+    """The datagrams that one call took, and the call that answers them."""
+
+    cdef int fd, family, count
+    cdef bint can_cut
+    cdef int pause  # batches left that nothing is cut in
+    cdef char *room
+    cdef mmsghdr incoming[SIZE]
+    cdef mmsghdr outgoing[SIZE]
+    cdef iovec places[SIZE]
+    cdef iovec replies[SIZE]
+    cdef sockaddr_in6 names[SIZE]  # a sockaddr_in has room there too
+    cdef uint64_t controls[SIZE][CONTROL]
+    cdef uint64_t cut_controls[MOST_CUTS][CONTROL]
+
+    def __cinit__(self, sock):
+        cdef msghdr *header
+        cdef int size, i
+        cdef socklen_t length = sizeof(size)
+        self.room = <char *>malloc(SIZE * ROOM)  # pages that are never used are never there
+        if not self.room:
+            raise MemoryError
+        self.fd, self.family = sock.fileno(), sock.family
+        self.can_cut = not getsockopt(self.fd, IPPROTO_UDP, UDP_SEGMENT, &size, &length)
+        for i in range(SIZE):
+            self.places[i].iov_base = self.room + i * ROOM
+            self.places[i].iov_len = LONGEST
+            header = &self.incoming[i].msg_hdr
+            header.msg_name = &self.names[i]
+            header.msg_namelen = self.name_length()
+            header.msg_iov = &self.places[i]
+            header.msg_iovlen = 1
+            header.msg_control = self.controls[i]
+
+    def __dealloc__(self):
+        free(self.room)
+
+    # receiving
+
+    def receive(self):
+        """Take what has come, and return how many datagrams, at most SIZE. Raises OSError."""
+        cdef int i
+        for i in range(SIZE):
+            self.incoming[i].msg_hdr.msg_controllen = sizeof(self.controls[i])
+        self.count = recvmmsg(self.fd, self.incoming, SIZE, MSG_DONTWAIT, NULL)
+        if self.count < 0:
+            self.count = 0
+            if errno != EAGAIN:
+                raise OSError(errno, os.strerror(errno))
+        return self.count
+
+    def sources(self):
+        """Return what tells the senders apart, a key for each datagram."""
+        cdef int i
+        if self.family == AF_INET:  # family, port and address; the rest is padding
+            return [(<uint64_t *>&self.names[i])[0] for i in range(self.count)]
+        return [(<char *>&self.names[i])[:sizeof(sockaddr_in6)] for i in range(self.count)]
+
+    def requests(self):
+        """Return the datagrams' data."""
+        cdef char *data
+        cdef int i
+        requests = []
+        for i in range(self.count):
+            data = <char *>self.places[i].iov_base
+            requests.append(data[: self.incoming[i].msg_len])
+        return requests
+
+    def shared_control(self):
+        """Return what came beside every datagram, if that is the same for all; else None."""
+        cdef size_t length = self.incoming[0].msg_hdr.msg_controllen
+        cdef int i
+        for i in range(1, self.count):
+            if (
+                self.incoming[i].msg_hdr.msg_controllen != length
+                or memcmp(self.controls[i], self.controls[0], length)
+            ):
+                return None
+        return self.control(0)
+
+    def control(self, int number):
+        """Return what came beside one datagram, as cmsg(3) lays it out."""
+        cdef char *control = <char *>self.controls[number]
+        return control[: self.incoming[number].msg_hdr.msg_controllen]
+
+    def address(self, int number):
+        """Return the address that one datagram came from, as the socket module writes it."""
+        cdef sockaddr_in6 *name = &self.names[number]
+        cdef char *host
+        port = ntohs(name.sin6_port)  # in the same place in both
+        if self.family == AF_INET:
+            host = <char *>&(<sockaddr_in *>name).sin_addr
+            return socket.inet_ntop(socket.AF_INET, host[:4]), port
+        host = <char *>&name.sin6_addr
+        return (
+            socket.inet_ntop(socket.AF_INET6, host[:16]), port,
+            ntohl(name.sin6_flowinfo), name.sin6_scope_id,
+        )
+
+    # sending
+
+    def answer(self, list replies not None, bytes control not None, failed):
+        """Send each datagram's reply to where it came from.
+
+        None may be longer than LONGEST. ``control`` goes beside each. ``failed`` is called with the
+        number and the error of each that could not be sent.
+        """
+        cdef bytes reply
+        cdef int at, i, done, number
+        cdef bint cutting = self.can_cut and not self.pause
+        if len(replies) != self.count or len(control) + CMSG_SPACE(sizeof(uint16_t)) > 8 * CONTROL:
+            raise ValueError("not a reply to each, or too much beside them")
+        for at in range(self.count):
+            reply = replies[at]
+            self.replies[at].iov_base = PyBytes_AS_STRING(reply)
+            self.replies[at].iov_len = len(reply)
+        if self.pause:
+            self.pause -= 1
+        at = 0
+        while at < self.count:
+            done = sendmmsg(
+                self.fd, self.outgoing, self.lay_out(at, control, cutting), MSG_DONTWAIT
+            )
+            if done > 0:
+                for i in range(done):
+                    at += self.outgoing[i].msg_hdr.msg_iovlen
+                continue
+            number = errno
+            if self.outgoing[0].msg_hdr.msg_iovlen == 1:
+                failed(at, OSError(number, os.strerror(number)))
+                at += 1
+                continue
+            # nothing of it was sent. Each datagram may still go by itself, in fragments or another
+            # way; a path, a tunnel, a device may refuse it, and most do so for a while, not for ever
+            cutting = False
+            if number != EAGAIN:
+                self.pause = PAUSE
+
+    cdef int lay_out(self, int at, bytes control, bint cutting) noexcept:
+        """Make messages of the replies from one on, and return how many."""
+        cdef msghdr *message
+        cdef int messages = 0, cuts = 0, length
+        while at < self.count:
+            message = &self.outgoing[messages].msg_hdr
+            message.msg_name = &self.names[at]
+            message.msg_namelen = self.name_length()
+            message.msg_iov = &self.replies[at]
+            length = self.run(at) if cutting else 1
+            if length >= SHORTEST_RUN:
+                message.msg_iovlen = length
+                message.msg_control = self.cut_controls[cuts]
+                message.msg_controllen = beside(
+                    <char *>self.cut_controls[cuts], control, <uint16_t>self.replies[at].iov_len
+                )
+                cuts += 1
+            else:
+                message.msg_iovlen = length = 1
+                message.msg_control = PyBytes_AS_STRING(control)
+                message.msg_controllen = len(control)
+            messages += 1
+            at += length
+        return messages
+
+    cdef int run(self, int first) noexcept nogil:
+        """Return how many replies from one on are of one size (the last may be shorter), to one."""
+        cdef size_t size = self.replies[first].iov_len, total = 0, length
+        cdef int at = first
+        while at < self.count and not memcmp(
+            &self.names[at], &self.names[first], self.name_length()
+        ):
+            length = self.replies[at].iov_len
+            total += length
+            if length > size or not length or total > MOST_BYTES:
+                break
+            at += 1
+            if length < size:
+                break
+        return at - first
+
+    cdef socklen_t name_length(self) noexcept nogil:
+        return sizeof(sockaddr_in) if self.family == AF_INET else sizeof(sockaddr_in6)
+
+
+cdef size_t beside(char *control, bytes shared, uint16_t size) noexcept:
+    """Write what goes beside a message that is cut into datagrams of this size."""
+    cdef cmsghdr *cut = <cmsghdr *>(control + len(shared))
+    memcpy(control, PyBytes_AS_STRING(shared), len(shared))
+    cut.cmsg_level, cut.cmsg_type = IPPROTO_UDP, UDP_SEGMENT
+    cut.cmsg_len = CMSG_LEN(sizeof(size))
+    memcpy(CMSG_DATA(cut), &size, sizeof(size))
+    return len(shared) + CMSG_SPACE(sizeof(size))
