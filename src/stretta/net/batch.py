@@ -152,8 +152,8 @@ class Batch:
     ) -> None:
         """Send each datagram's reply to where it came from.
 
-        None may be longer than LONGEST. ``control`` goes beside each. ``failed`` is called with the
-        number and the error of each that could not be sent.
+        ``control`` goes beside each. ``failed`` is called with the number and the error of each
+        that could not be sent.
         """
         count = len(replies)
         joined = b"".join(replies)

@@ -147,7 +147,7 @@ class DatagramServer(Server):
             aside = self._meaning(control)
             sources = None if aside.marked else self._welcome(batch, keys)
             if sources is not None:
-                self._answer_together(sock, batch, requests, [sources[key] for key in keys], aside)
+                self._answer_together(sock, batch, requests, sources, aside)
                 return True
         for number, (data, key) in enumerate(zip(requests, keys, strict=True)):
             aside = self._meaning(batch.control(number))
@@ -156,18 +156,23 @@ class DatagramServer(Server):
 
     # datagrams that came together, and are judged together
 
-    def _welcome(self, batch: Batch, keys: Sequence[Hashable]) -> dict[Hashable, Source] | None:
-        """Count and return who has sent these, by key; None if one of them is to be refused."""
+    def _welcome(self, batch: Batch, keys: Sequence[Hashable]) -> list[Source] | None:
+        """Count and return who sent each of these; None if one of them is to be refused."""
         sources: dict[Hashable, Source] = {}
-        crowd = Counter(keys)
-        for key, count in crowd.items():
+        bounded = False
+        for key in set(keys):
             source = self._sources.get(key) or self._meet(key, batch.address(keys.index(key)))
-            if source.refusal is not None or not self._has_room(source, count):
+            if source.refusal is not None:
                 return None
+            bounded = bounded or source.most is not None
             sources[key] = source
-        for key, count in crowd.items():
-            self._count(sources[key], count)
-        return sources
+        if bounded:
+            crowd = Counter(keys)
+            if not all(self._has_room(sources[key], count) for key, count in crowd.items()):
+                return None
+            for key, count in crowd.items():
+                self._count(sources[key], count)
+        return [sources[key] for key in keys]
 
     def _answer_together(
         self,
@@ -189,7 +194,7 @@ class DatagramServer(Server):
 
         self.counts["datagrams"] += len(requests)
         replies = self.answer_all(requests, failed)
-        local = {_local(aside, source) for source in set(sources)}
+        local = {_local(aside, source) for source in set(sources)} if aside.local else {b""}
         if len(local) == 1 and _are_plain(requests, replies):
             self.counts["replies"] += len(replies)
             batch.answer(cast("list[bytes]", replies), _packed(local.pop()), unsent)
@@ -321,12 +326,8 @@ def _local(aside: Aside, source: Source) -> bytes:
 
 
 def _are_plain(requests: list[bytes], replies: list[bytes | None]) -> bool:
-    """Return whether each has a reply, not empty, of a possible length, and not the same."""
-    return (
-        all(replies)
-        and not any(map(eq, requests, replies))
-        and max(map(len, cast("list[bytes]", replies))) <= LONGEST
-    )
+    """Return whether each has a reply, not empty and not the same."""
+    return all(replies) and not any(map(eq, requests, replies))
 
 
 def _aside(messages: Iterable[tuple[int, int, bytes]]) -> Aside:

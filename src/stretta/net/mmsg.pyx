@@ -177,8 +177,8 @@ cdef class Batch:
     def answer(self, list replies not None, bytes control not None, failed):
         """Send each datagram's reply to where it came from.
 
-        None may be longer than LONGEST. ``control`` goes beside each. ``failed`` is called with the
-        number and the error of each that could not be sent.
+        ``control`` goes beside each. ``failed`` is called with the number and the error of each
+        that could not be sent.
         """
         cdef bytes reply
         cdef int at, i, done, number
