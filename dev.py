@@ -24,6 +24,8 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 VENV = HERE / ".venv"
 BIN = VENV / "bin"
+MAKER = VENV / ".made-with"
+PYTHON = f"{sys.version} {sys.base_prefix}"
 PIP = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--python", str(BIN / "python")]
 
 
@@ -61,7 +63,8 @@ def set_up(stage: str) -> int:
     print(once if stage in stale else "Building what has changed...", flush=True)
     started = time.monotonic()
     # without pip of its own, so that Debian's python3 needs no python3-venv
-    venv.EnvBuilder(clear=not BIN.exists(), symlinks=True).create(VENV)
+    venv.EnvBuilder(clear=not is_ours(), symlinks=True).create(VENV)
+    MAKER.write_text(PYTHON)
     done = [*stale, "run"] if "dev" in stale else stale  # dev holds all that run does
     states = {part: state(part) for part in done}  # now: files may change while it installs them
     if any(install(part) for part in stale):
@@ -73,6 +76,11 @@ def set_up(stage: str) -> int:
         ready(part).write_text(held)
     print(f"Ready after {time.monotonic() - started:.0f} s.", flush=True)
     return 0
+
+
+def is_ours() -> bool:
+    """Return whether .venv was made with this Python: one of two would be neither."""
+    return BIN.exists() and MAKER.exists() and MAKER.read_text() == PYTHON
 
 
 def install(part: str) -> int:

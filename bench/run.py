@@ -20,6 +20,7 @@ import tempfile
 import time
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -259,6 +260,20 @@ def machine() -> dict[str, str]:
     }
 
 
+def use_own_python() -> None:
+    """Go on with the checkout's own Python, set up first, where this one has no Stretta."""
+    if find_spec("stretta") and find_spec("trustme"):
+        return
+    sys.path.insert(0, str(HERE.parent))
+    import dev  # noqa: PLC0415 - it stands at the top of the checkout
+
+    python = str(dev.BIN / "python")
+    there = dev.run(python, "-c", "import stretta, trustme", quiet=True) == 0
+    if not there and dev.set_up("dev"):
+        sys.exit(1)
+    os.execv(python, [python, __file__, *sys.argv[1:]])
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("works", nargs="*", metavar="WORK", help="beginning of a row's name")
@@ -267,6 +282,11 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="print one JSON object a row")
     parser.add_argument("--save", action="store_true", help="keep the results, draw docs/speed.svg")
     options = parser.parse_args()
+    use_own_python()
+    if options.save and not find_spec("matplotlib"):
+        parser.error(
+            "drawing needs matplotlib: python3 -m pip --python .venv/bin/python install matplotlib"
+        )
     chosen = [w for w in WORKS if not options.works or w.name.startswith(tuple(options.works))]
     if not chosen:
         parser.error("no such work; there are: " + ", ".join(w.name for w in WORKS))
