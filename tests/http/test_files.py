@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from stretta import http as stretta_http
 from stretta.http.files import WHOLE, Changed, FilePieces, OpenFile
 from stretta.http.folder import Version
-from stretta.http.ready import TOO_YOUNG
+from stretta.http.validators import TOO_YOUNG
 from stretta.options import SiteOptions
 from support import serving, until
 
@@ -188,7 +188,7 @@ class TestFreshness:
     """What was cached is never served once it is no longer so, however small the difference."""
 
     def test_each_change_is_seen_on_the_next_request(self, folder, server, client, monkeypatch):
-        monkeypatch.setattr("stretta.http.ready.TOO_YOUNG", -10.0)
+        monkeypatch.setattr("stretta.http.validators.TOO_YOUNG", -10.0)
         path = folder / "fresh.txt"
         path.write_bytes(b"one")
         for ask in (("/fresh.txt",), ("/fresh.txt", "Accept-Encoding: gzip")):
@@ -214,7 +214,7 @@ class TestFreshness:
     def test_an_index_or_a_compressed_file_that_comes_to_be_is_seen(
         self, folder, client, monkeypatch
     ):
-        monkeypatch.setattr("stretta.http.ready.TOO_YOUNG", -10.0)
+        monkeypatch.setattr("stretta.http.validators.TOO_YOUNG", -10.0)
         (folder / "sub").mkdir()
         (folder / "sub" / "index.htm").write_bytes(b"second choice")
         (folder / "page.css").write_bytes(TEXT)
@@ -262,7 +262,7 @@ class TestFreshness:
 
 
 def test_a_client_never_gets_the_answer_to_another_s_headers(client, monkeypatch):
-    monkeypatch.setattr("stretta.http.ready.TOO_YOUNG", -10.0)
+    monkeypatch.setattr("stretta.http.validators.TOO_YOUNG", -10.0)
     for _ in range(2):
         assert client.get("/canto.txt").body == TEXT
         assert client.get("/canto.txt", method="HEAD").body == b""
@@ -271,7 +271,7 @@ def test_a_client_never_gets_the_answer_to_another_s_headers(client, monkeypatch
 
 
 def test_what_is_ready_ends_the_connection_where_that_was_asked_for(server, monkeypatch):
-    monkeypatch.setattr("stretta.http.ready.TOO_YOUNG", -10.0)
+    monkeypatch.setattr("stretta.http.validators.TOO_YOUNG", -10.0)
     asked = b"GET /canto.txt HTTP/1.1\r\nHost: closing\r\nConnection: close\r\n\r\n"
     for _ in range(3):
         with Raw(server.port) as raw:
@@ -340,6 +340,7 @@ def test_a_file_that_is_overwritten_while_it_is_sent_is_noticed(tmp_path, way, p
     wanted = b"".join(LARGE[s.start : s.stop] if isinstance(s, range) else s for s in stretches)
     descriptor = os.open(path, os.O_RDONLY)
     pieces = FilePieces(OpenFile(descriptor), stretches, Version.of(os.fstat(descriptor)))
+    pieces.know_ends()
     try:
         got = [bytes(next(pieces))]
         path.write_bytes(WAYS[way](LARGE))

@@ -11,9 +11,12 @@ from typing import Literal
 
 from stretta.http.request import NOTHING, Request
 
-__all__ = ["AccessLog", "LogFormat"]
+__all__ = ["LOGGED", "AccessLog", "LogFormat"]
 
 LogFormat = Literal["common", "combined", "json"]
+
+LOGGED = ("referer", "user-agent")
+"""Headers that a line can tell."""
 
 UNSEEN = re.compile(r'[^\x21-\x7e]|["\\\[]')
 """What a user's name outside of quotation marks cannot hold."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol, cast
 
 from stretta.http.files import WHOLE, FilePieces, OpenFile
 from stretta.http.pages import error_reply
-from stretta.http.ready import Ready
+from stretta.http.ready import KeptFile, Ready
 from stretta.http.reply import Pieces, Reply, head
 from stretta.http.request import NOTHING, Refused, Request, RequestReader, State
 from stretta.net.streams import Connection, has_said_all, is_gone
@@ -107,13 +107,14 @@ class HttpConnection(Connection):
         reader = self._reader
         fresh = reader is None and not self._blocked
         if fresh and (ready := self._ready.get(data)) is not None:
-            if ready.turn == self._ready.turn and self._served < self._ready.most:
+            kept, body = self._ready, ready.body
+            if ready.turn == kept.turn and self._served < kept.most:
                 self._served += 1
-                self._ready.repeated += 1
-                if ready.file is None:
+                kept.repeated += 1
+                if body is None:
                     self.transport.write(ready.out)
                 else:
-                    self._send_kept(ready)
+                    self._send_kept(ready.out, body)
                 return
             if self._repeat(ready):
                 return
@@ -167,30 +168,27 @@ class HttpConnection(Connection):
         server.counts["requests"] += 1
         if server.access is not None:
             server.access.add(self.peer.host, ready.request, ready.status, ready.size)
-        ready.renew(server.clock.date())
-        if ready.file is None:
+        if ready.body is None:
             self.transport.write(ready.out)
         else:
-            self._send_kept(ready)
+            self._send_kept(ready.out, ready.body)
         if not ready.keep_alive:
             self._eof = True
             if self._pieces is None:
                 self.transport.close()
         return True
 
-    def _send_kept(self, ready: Ready) -> None:
+    def _send_kept(self, out: bytes, body: KeptFile) -> None:
         """Send what the kernel takes of a kept file at once; the rest is a body like any other."""
         sent = 0
         offer = getattr(self.transport, "offer_file", None)
         if offer is None:
-            self.transport.write(ready.out)
+            self.transport.write(out)
         else:
-            sent = offer(ready.out, ready.descriptor, ready.start, ready.size)
-            if sent == ready.size:
+            sent = offer(out, body.descriptor, body.start, body.size)
+            if sent == body.size:
                 return
-        assert ready.file is not None  # noqa: S101 - for the type checker
-        left = range(ready.start + sent, ready.start + ready.size)
-        self._begin(FilePieces(ready.file, [left], ready.version))
+        self._begin(body.after(sent))
         self._work()
 
     def eof_received(self) -> bool:

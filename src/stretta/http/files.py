@@ -19,6 +19,7 @@ from stretta.http.pages import error_reply
 from stretta.http.ranges import Unsatisfiable, parse_ranges
 from stretta.http.reply import Depends, Reply, http_date
 from stretta.http.request import Request
+from stretta.http.validators import is_young
 
 __all__ = ["WHOLE", "FilePieces", "Files", "OpenFile", "entity_tag"]
 
@@ -26,6 +27,9 @@ LEAST, MOST = 16 * 1024, 256 * 1024
 """Bytes read and written at a time: twice as many after each piece that the kernel took whole, half
 as many after one that it did not, so that of a slow reader's file little is held. Where nothing is
 encrypted sendfile(2) does the most of it: twice the time, when the bytes are copied instead."""
+
+HELD = LEAST
+"""Bytes at the end that go out only when it has been seen that all before is of one version."""
 
 STEP = 1024 * 1024
 """Bytes that sendfile(2) is given at a time, before others get their turn."""
@@ -76,29 +80,37 @@ class OpenFile:
             os.close(self._descriptor)
 
 
+Ends = tuple[bytes, bytes]
+
+
 class FilePieces:
     """Stretches of an open file with bytes between them, piece by piece.
 
     A piece is valid until the next: one buffer serves them all, since making a new one each time
-    costs more than the copy.
+    costs more than the copy. ``ends`` are those of the version, where they are known.
     """
 
     __slots__ = ("_buffer", "_descriptor", "_ends", "_parts", "_size", "file", "version")
 
-    def __init__(self, file: OpenFile, parts: Sequence[bytes | range], version: Version) -> None:
+    def __init__(
+        self,
+        file: OpenFile,
+        parts: Sequence[bytes | range],
+        version: Version,
+        ends: Ends | None = None,
+    ) -> None:
         self.file: OpenFile | None = file
         self.version = version
+        self._ends = ends
         self._descriptor = file.fileno()
         self._parts = list(reversed(parts))
         self._size = LEAST
         self._buffer = memoryview(b"")
-        self._ends: tuple[bytes, bytes] | None = None
 
     def __next__(self) -> bytes | memoryview:
         """Return the next piece; raises Changed where the file is no longer what it was."""
         if not self._parts:
             raise StopIteration
-        self._know_ends()
         part = self._parts.pop()
         if isinstance(part, bytes):
             return part
@@ -127,21 +139,36 @@ class FilePieces:
             part if isinstance(part, bytes) else os.pread(self._descriptor, len(part), part.start)
             for part in reversed(self._parts)
         )
-        complete = len(body) == sum(len(part) for part in self._parts)
-        if not complete or Version.of(os.fstat(self._descriptor)) != self.version:
+        if len(body) != sum(len(part) for part in self._parts):
             raise Changed("the file was changed while it was read")
+        self._check()
         return body
+
+    def know_ends(self) -> Ends:
+        """Return how its version begins and ends, by which it is known again in a longer file.
+
+        Be called before the first of it goes out; raises Changed when it is too late already.
+        """
+        if self._ends is None:
+            ends = self._read_ends()
+            self._check()
+            self._ends = ends
+        return self._ends
+
+    def _check(self) -> None:
+        """Raise Changed when what was read so far may be of another version."""
+        if Version.of(os.fstat(self._descriptor)) != self.version:
+            raise Changed("the file was changed while it was read")
 
     def stretch(self) -> range | None:
         """Take bytes that the kernel can send by itself, a step of what comes next.
 
         None at the end of a stretch, where ``next`` looks whether the file is still what it was.
         """
-        self._know_ends()
         part = self._parts[-1] if self._parts else b""
-        if isinstance(part, bytes) or len(part) <= LEAST:
+        if isinstance(part, bytes) or len(part) <= HELD:
             return None
-        step = part[: min(len(part) - LEAST, STEP)]
+        step = part[: min(len(part) - HELD, STEP)]
         self._parts[-1] = part[len(step) :]
         return step
 
@@ -157,13 +184,7 @@ class FilePieces:
         """Return whether nothing of the file comes after the piece that was taken."""
         return all(isinstance(part, bytes) for part in self._parts)
 
-    def _know_ends(self) -> None:
-        """Look at both ends of the file before the first of it goes out."""
-        if self._ends is None:
-            self._ends = self._read_ends()
-
-    def _read_ends(self) -> tuple[bytes, bytes]:
-        """Return how the version begins and ends, by which it is known again in a longer file."""
+    def _read_ends(self) -> Ends:
         last = max(0, self.version.size - END)
         return os.pread(self._descriptor, END, 0), os.pread(self._descriptor, END, last)
 
@@ -188,13 +209,23 @@ class FilePieces:
 
 
 class Variant(NamedTuple):
-    """One representation of a file: as it is, or in a content coding."""
+    """One representation of a file: as it is, or in a content coding; read already, or open."""
 
-    opened: Opened
+    file: OpenFile | None
     version: Version
     etag: str
     coding: str = ""
     made: bytes | None = None
+
+    @property
+    def modified(self) -> float:
+        """When it was last written to, in seconds since 1970."""
+        return self.version.modified / 1e9
+
+    def pieces(self, parts: Sequence[bytes | range]) -> FilePieces:
+        """Return parts of it, and bytes between them; it must be open."""
+        assert self.file is not None  # noqa: S101 - for the type checker
+        return FilePieces(self.file, parts, self.version)
 
 
 class Asked(NamedTuple):
@@ -235,6 +266,7 @@ class Files:
 
         ``depends`` is what the choice of this file hung on, ``more`` are further headers.
         """
+        file = OpenFile(opened.descriptor)  # closed with whatever comes to hold it last
         media = media_type_of(names[-1].decode("utf-8", "replace"))
         version = Version.of(opened.status)
         varies = bool(self._codings) and (is_compressible(media) or media == UNKNOWN)
@@ -242,7 +274,7 @@ class Files:
         way: Depends = tuple((path, A_FOLDER) for path in self.folder.parents_of(names))
         asked = Asked(request, media, varies, way + depends, more)
         asked = asked.on(self.folder.path_of(names), version, linked=opened.linked)
-        plain = Variant(opened, version, entity_tag(version))
+        plain = Variant(file, version, entity_tag(version))
         # a range is always one of the file as it is
         if not varies or "range" in request.headers:
             return self._finish(asked, plain)
@@ -253,11 +285,10 @@ class Files:
             if ready is None:
                 asked = asked.on(self.folder.path_of(beside), None)
                 continue
-            os.close(opened.descriptor)
-            version = Version.of(ready.status)
+            file, version = OpenFile(ready.descriptor), Version.of(ready.status)
             asked = asked.on(self.folder.path_of(beside), version, linked=ready.linked)
             etag = f"{entity_tag(version)}-{coding.name}"
-            return self._finish(asked, Variant(ready, version, etag, coding.name))
+            return self._finish(asked, Variant(file, version, etag, coding.name))
         makers = [coding for coding in liked if coding.compress is not None]
         if makers and is_compressible(media) and version.size in WORTH_COMPRESSING:
             return self._compressed(asked, plain, makers[0])
@@ -283,16 +314,17 @@ class Files:
         if made is not None:
             gained = len(made) < plain.version.size
             return self._finish(asked, coded._replace(made=made) if gained else plain)
-        if judge(asked.request.headers, coded.etag, plain.opened.status.st_mtime) != 200:
+        if judge(asked.request.headers, coded.etag, plain.modified) != 200:
             return self._finish(asked, coded)  # which needs no body
-        size = plain.version.size
-        body = FilePieces(OpenFile(plain.opened.descriptor), [range(size)], plain.version).whole()
-        read = Opened(-1, plain.opened.status)
+        body = plain.pieces([range(plain.version.size)]).whole()
+        as_it_is, coded = plain._replace(file=None, made=body), coded._replace(file=None)
 
         def settle(made: bytes) -> Reply:
-            self._keep(key, made)
-            variant, best = (coded, made) if len(made) < len(body) else (plain, body)
-            return self._finish(asked, variant._replace(opened=read, made=best))
+            if not is_young(key[0], time.time()):
+                self._keep(key, made)
+            return self._finish(
+                asked, coded._replace(made=made) if len(made) < len(body) else as_it_is
+            )
 
         compress = coding.compress
         assert compress is not None  # noqa: S101 - for the type checker
@@ -303,7 +335,7 @@ class Files:
             try:
                 return settle(await self._work.run(lambda: compress(body), key, pure=True))
             except Busy:  # then it goes out as it is
-                return self._finish(asked, plain._replace(opened=read, made=body))
+                return self._finish(asked, as_it_is)
 
         return beside()
 
@@ -318,11 +350,9 @@ class Files:
     # the reply to what was chosen
 
     def _finish(self, asked: Asked, chosen: Variant) -> Reply:
-        version = chosen.version
-        file = OpenFile(chosen.opened.descriptor)  # closed with whatever comes to hold it last
         wishes = asked.request.headers
         # RFC 9110 section 8.8.2.1: never later than the Date header
-        modified = min(max(chosen.opened.status.st_mtime, 0), time.time())
+        modified = min(max(chosen.modified, 0), time.time())
         headers = [("ETag", f'"{chosen.etag}"'), ("Last-Modified", http_date(modified))]
         headers += asked.more
         if asked.varies:
@@ -341,12 +371,12 @@ class Files:
                 reply = Reply.of(200, asked.media, chosen.made, *headers)
             else:
                 wanted = _wanted(asked.request, chosen, modified)
-                reply = _stretches(chosen, file, wanted, asked.media, headers)
+                reply = _stretches(chosen, wanted, asked.media, headers)
             reply.depends = asked.depends
             return reply
         except Unsatisfiable:
-            total = ("Content-Range", f"bytes */{version.size}")
-            why = f"The file has {version.size} bytes."
+            total = ("Content-Range", f"bytes */{chosen.version.size}")
+            why = f"The file has {chosen.version.size} bytes."
             return error_reply(416, why, total, accept=wishes.get("accept"))
 
 
@@ -362,7 +392,6 @@ def _wanted(request: Request, chosen: Variant, modified: float) -> list[range] |
 
 def _stretches(
     chosen: Variant,
-    file: OpenFile,
     wanted: list[range] | None,
     media: str,
     headers: list[tuple[str, str]],
@@ -374,7 +403,7 @@ def _stretches(
         headers.insert(0, ("Content-Type", media))
         if wanted is not None:
             headers.append(("Content-Range", _content_range(one, size)))
-        return _body_of(chosen, file, [one], 200 if wanted is None else 206, headers)
+        return _body_of(chosen, [one], 200 if wanted is None else 206, headers)
     boundary = secrets.token_hex(12)
     parts: list[bytes | range] = []
     for one in wanted:  # RFC 9110 section 14.6
@@ -385,7 +414,7 @@ def _stretches(
         parts.append(one)
     parts.append(f"\r\n--{boundary}--\r\n".encode())
     headers.insert(0, ("Content-Type", f"multipart/byteranges; boundary={boundary}"))
-    return _body_of(chosen, file, parts, 206, headers)
+    return _body_of(chosen, parts, 206, headers)
 
 
 def _content_range(one: range, size: int) -> str:
@@ -394,15 +423,16 @@ def _content_range(one: range, size: int) -> str:
 
 def _body_of(
     chosen: Variant,
-    file: OpenFile,
     parts: Sequence[bytes | range],
     status: int,
     headers: list[tuple[str, str]],
 ) -> Reply:
     length = sum(len(part) for part in parts)
-    pieces = FilePieces(file, parts, chosen.version)
-    body = pieces if length > COPIED else pieces.whole()
-    return Reply(status, headers, body, length)
+    pieces = chosen.pieces(parts)
+    if length <= COPIED:
+        return Reply(status, headers, pieces.whole(), length)
+    pieces.know_ends()  # while another version can still be chosen
+    return Reply(status, headers, pieces, length)
 
 
 def entity_tag(version: Version) -> str:

@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import asyncio
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING
 from weakref import WeakValueDictionary
 
-from stretta.http.files import FilePieces, OpenFile
-from stretta.http.folder import A_FOLDER, Version
+from stretta.http.access import LOGGED
+from stretta.http.files import FilePieces
+from stretta.http.folder import A_FOLDER
 from stretta.http.reply import Reply, head
 from stretta.http.request import Request
-from stretta.http.validators import Validator
+from stretta.http.validators import Validator, is_young
 
 if TYPE_CHECKING:
     from stretta.http.server import HttpServer
@@ -27,11 +29,11 @@ LARGEST_BODY = 256 * 1024
 MOST_BYTES = 64 << 20
 """Bytes of all ready replies together."""
 
+EACH = 1536
+"""Bytes that each takes beside its reply and twice its key, parts of which the log repeats."""
+
 MOST_FILES = 64
 """Files that are kept open, so that their bytes need not be kept."""
-
-TOO_YOUNG = 0.1
-"""Seconds for which a change is not trusted: the next may bear the same time of the file system."""
 
 AT_ONCE = 1000
 """Open connections below which an event loop learns at once who is ready (libuv: 1024)."""
@@ -50,33 +52,53 @@ class Way:
         self.turn = -1
 
 
+class KeptFile:
+    """A stretch of a file that is kept open, so that its bytes need not be kept."""
+
+    __slots__ = ("_ends", "_file", "_stretch", "_version", "descriptor", "size", "start")
+
+    def __init__(self, pieces: FilePieces, stretch: range) -> None:
+        assert pieces.file is not None  # noqa: S101 - for the type checker
+        self._file, self._version, self._ends = pieces.file, pieces.version, pieces.know_ends()
+        self._stretch = stretch
+        self.descriptor, self.start, self.size = pieces.fileno(), stretch.start, len(stretch)
+
+    @property
+    def weight(self) -> int:
+        """The bytes it takes."""
+        return sum(map(len, self._ends))
+
+    def after(self, sent: int) -> FilePieces:
+        """Return what is left when so many bytes have been sent."""
+        return FilePieces(self._file, [self._stretch[sent:]], self._version, self._ends)
+
+
 class Ready:
-    """One reply: ``out``, then ``size`` bytes of a ``file`` from ``start``, if there is one.
+    """One reply: ``out``, then ``size`` bytes from ``start`` on of a file, if it is the ``body``.
 
     It can be sent as it is in the event loop's ``turn``.
     """
 
     __slots__ = (
-        "_date", "_date_at", "checked", "descriptor", "file", "keep_alive", "out", "request",
-        "size", "start", "status", "turn", "used", "validators", "version", "ways",
+        "_date", "_date_at", "body", "checked", "keep_alive", "out", "request", "size", "status",
+        "turn", "used", "validators", "ways",
     )  # fmt: skip
 
     def __init__(self, request: Request, reply: Reply, connection: str) -> None:
-        self.request, self.status, self.keep_alive = request, reply.status, request.keep_alive
+        self.status, self.keep_alive = reply.status, request.keep_alive
+        headers = {name: value for name, value in request.headers.items() if name in LOGGED}
+        self.request = replace(request, headers=headers, body=b"")
         self._date = DATE
-        self.out = bytearray(head(reply, DATE, connection))
+        self.out = head(reply, DATE, connection)
         self._date_at = self.out.index(DATE.encode())
-        self.file: OpenFile | None = None
-        self.descriptor, self.start = -1, 0
-        self.version: Version = A_FOLDER
+        self.body: KeptFile | None = None
         self.size = 0
         if request.method != "HEAD" and reply.has_body:
             self.size = reply.length or 0
             if isinstance(reply.body, bytes):
                 self.out += reply.body
             elif isinstance(reply.body, FilePieces) and (only := reply.body.only) is not None:
-                self.file, self.version = reply.body.file, reply.body.version
-                self.descriptor, self.start = reply.body.fileno(), only.start
+                self.body = KeptFile(reply.body, only)
         self.ways: tuple[Way, ...] = ()
         self.validators: tuple[Validator, ...] = ()
         self.turn = self.checked = -1
@@ -84,29 +106,32 @@ class Ready:
 
     @property
     def weight(self) -> int:
-        """The bytes it takes."""
-        return len(self.out)
+        """The bytes it takes, about."""
+        return EACH + len(self.out) + (0 if self.body is None else self.body.weight)
 
     def renew(self, date: str) -> None:
         """Let it say this date."""
-        if date is not self._date:
+        if date is not self._date:  # what waits to be sent goes on saying its own
             self._date = date
-            self.out[self._date_at : self._date_at + len(DATE)] = date.encode()
+            at, after = self._date_at, self._date_at + len(DATE)
+            self.out = b"".join((self.out[:at], date.encode(), self.out[after:]))
 
 
 class ReadyReplies(dict[bytes, Ready]):
     """Replies by the request's bytes; the oldest go when there are too many.
 
     ``most`` requests of one connection can be answered without a further look at its limits;
-    ``repeated`` have been, and are counted at the end of the ``turn``.
+    ``repeated`` have been, and are counted at the end of the ``turn``. ``one_socket`` says that all
+    connections come from one listening socket.
     """
 
-    __slots__ = ("_bytes", "_files", "_turns", "_ways", "most", "repeated", "turn")
+    __slots__ = ("_bytes", "_files", "_turns", "_ways", "most", "one_socket", "repeated", "turn")
 
     def __init__(self, most: int) -> None:
         super().__init__()
         self.turn = self.repeated = 0
         self.most = most
+        self.one_socket = True
         self._bytes = 0
         self._turns = False
         self._ways: WeakValueDictionary[bytes, Way] = WeakValueDictionary()
@@ -117,25 +142,27 @@ class ReadyReplies(dict[bytes, Ready]):
 
         That is enough: a request that is read in a turn began to arrive before the turn did, and so
         had every change that its sender can know of. Not so where more sockets are ready than the
-        event loop asks for at once (AT_ONCE): then each request asks. What TLS gives on behind
-        other things of its connection may have been sent since: for it a turn of its own begins.
+        event loop asks for at once (AT_ONCE), nor of several listening sockets, each of which asks
+        for its own in its time: then each request asks. What TLS gives on behind other things of
+        its connection may have been sent since: for it a turn of its own begins.
         """
-        by_turn = len(server.open) < AT_ONCE
+        by_turn = self.one_socket and len(server.open) < AT_ONCE
         if ready.checked == self.turn and by_turn:
             return True
         for way in ready.ways:
             if way.turn != self.turn or not by_turn:
                 if not way.validator.holds():
                     return False
-                way.turn = self.turn
+                if by_turn:
+                    way.turn = self.turn
         for validator in ready.validators:
             if not validator.holds():
                 return False
         ready.used = True
+        ready.renew(server.clock.date())
         if by_turn:
             ready.checked = self.turn
             if ready.keep_alive and server.access is None:
-                ready.renew(server.clock.date())
                 ready.turn = self.turn
             if not self._turns:
                 self._turns = True
@@ -157,11 +184,9 @@ class ReadyReplies(dict[bytes, Ready]):
                 return
         elif not isinstance(body, FilePieces) or body.only is None:
             return
-        depends = reply.depends or ()
-        youngest = (time.time() - TOO_YOUNG) * 1e9
+        depends, now = reply.depends or (), time.time()
         if len(key) > LONGEST_KEY or any(
-            version is not None and max(version.modified, version.changed) > youngest
-            for _, version in depends
+            version is not None and is_young(version, now) for _, version in depends
         ):
             return
         self.drop(key)
@@ -170,8 +195,8 @@ class ReadyReplies(dict[bytes, Ready]):
         ready.validators = tuple(
             Validator(path, version) for path, version in depends if version is not A_FOLDER
         )
-        self._bytes += ready.weight + len(key)
-        if ready.file is not None:
+        self._bytes += ready.weight + 2 * len(key)
+        if ready.body is not None:
             self._files[key] = ready
             if len(self._files) > MOST_FILES:
                 self.drop(next(iter(self._files)))
@@ -196,4 +221,10 @@ class ReadyReplies(dict[bytes, Ready]):
         ready = self.pop(key, None)
         self._files.pop(key, None)
         if ready is not None:
-            self._bytes -= ready.weight + len(key)
+            self._bytes -= ready.weight + 2 * len(key)
+
+    def drop_all(self) -> None:
+        """Forget every reply, and close what is open."""
+        self.clear()
+        self._files.clear()
+        self._bytes = 0

@@ -122,6 +122,7 @@ class HttpServer(StreamServer):
         ]
 
     async def _open(self, sockets: list[socket.socket]) -> None:
+        self.ready.one_socket = len(sockets) == 1
         for sock in sockets:  # connections inherit it
             if hasattr(socket, "TCP_NOTSENT_LOWAT"):
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT)
@@ -153,5 +154,6 @@ class HttpServer(StreamServer):
 
     def abort(self) -> None:
         super().abort()
+        self.ready.drop_all()
         if self.access is not None:
             self.access.flush()

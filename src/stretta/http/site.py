@@ -235,17 +235,16 @@ class Site:
                 os.close(opened.descriptor)
                 return self._missing(request, target)
             return self._files.reply(request, target.names, opened)
+        os.close(opened.descriptor)
         if not asked.is_folder:
-            os.close(opened.descriptor)
             query = f"?{asked.query}" if asked.query else ""
             return redirect_reply(301, f"{asked.path}/{query}")
         index = self._find_index(target.names)
         if index is not None:
-            os.close(opened.descriptor)
             names, found, depends = index
             where = ("Content-Location", asked.child(names[-1]))
             return self._files.reply(request, names, found, depends, where)
-        return self._show(request, client, target, opened)
+        return self._show(request, client, target)
 
     def _find_index(
         self, names: tuple[bytes, ...]
@@ -275,10 +274,7 @@ class Site:
 
     # folders
 
-    def _show(
-        self, request: Request, client: Client, target: Target, opened: Opened
-    ) -> Reply | Awaitable[Reply]:
-        os.close(opened.descriptor)
+    def _show(self, request: Request, client: Client, target: Target) -> Reply | Awaitable[Reply]:
         wanted = target.format
         if not self.options.listing:
             return self._missing(request, target)

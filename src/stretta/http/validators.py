@@ -8,7 +8,20 @@ from contextlib import suppress
 
 from stretta.http.folder import A_FOLDER, Version
 
-__all__ = ["Validator"]
+__all__ = ["TOO_YOUNG", "Validator", "is_young"]
+
+TOO_YOUNG, COARSE = 0.1, 2.1
+"""Seconds for which a change is not trusted: the next may bear the same time of the file system.
+Some file systems know but seconds, FAT every second one of them."""
+
+
+def is_young(version: Version, now: float) -> bool:
+    """Return whether a file has changed so lately that the next change may leave its version.
+
+    ``now`` is in seconds since 1970.
+    """
+    rest = TOO_YOUNG if version.changed % 10**9 else COARSE
+    return max(version.modified, version.changed) > (now - rest) * 1e9
 
 
 class Validator:
