@@ -10,7 +10,7 @@ import asyncio
 import errno
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -25,46 +25,55 @@ BATCH = 64
 PAUSE = 1.0
 """Seconds until accepting is tried again after the machine ran out of something."""
 
-EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
+ITS_OWN = {
+    errno.ECONNABORTED, errno.EHOSTDOWN, errno.EHOSTUNREACH, errno.ENETDOWN, errno.ENETUNREACH,
+    errno.ENOPROTOOPT, errno.EOPNOTSUPP, errno.EPERM, errno.EPROTO, errno.ETIMEDOUT,
+}  # fmt: skip
+"""The trouble of one connection, after which the next can be fine (accept(2), Error handling)."""
 
 
 class Acceptor:
-    """Gives each connection of a listening socket a protocol of its own.
+    """Gives each connection of the listening ``sockets`` a protocol of its own.
 
     ``factory`` makes it; ``exhausted`` is called with the error when there is no descriptor or no
-    memory for the next one; accepting then pauses, and the rest waits in the listen queue.
+    memory for the next one; accepting then pauses, and the rest waits in the listen queues.
     """
 
     def __init__(
         self,
-        sock: socket.socket,
+        sockets: Sequence[socket.socket],
         factory: Callable[[], asyncio.BaseProtocol],
         *,
         backlog: int,
         exhausted: Callable[[OSError], None],
     ) -> None:
-        self._sock, self._factory, self._exhausted = sock, factory, exhausted
+        self._sockets, self._factory, self._exhausted = sockets, factory, exhausted
+        self._backlog = min(backlog, 2**31 - 1)
         self._loop = asyncio.get_running_loop()
+        for sock in sockets:
+            sock.listen(self._backlog)
+        # one for all of them: what all connections have for us is asked for at one moment
         self._poller = _poller(self._loop)
         self._transport = None if self._poller else _transport()
         self._starting: set[asyncio.Future[Any]] = set()
         self._waiting = 0  # transports that have not called connection_made yet
         self._pause: asyncio.TimerHandle | None = None
-        sock.listen(min(backlog, 2**31 - 1))
         self._resume()
 
     def close(self) -> None:
         """Accept who waits already, and nobody after that."""
         if self._pause is not None:
             self._pause.cancel()
-        if self._sock.fileno() >= 0:
-            self._loop.remove_reader(self._sock)
+        sockets, self._sockets = self._sockets, ()
+        for sock in sockets:
+            self._loop.remove_reader(sock)
             with suppress(OSError):  # no room: they are lost
-                while self._accept():  # else the kernel would reset them all
-                    pass
-            self._sock.close()
-            if self._poller is not None:
-                self._poller.retire()
+                for _ in range(0, self._backlog + 1, BATCH):
+                    if not self._accept(sock):  # who still waits, the kernel resets
+                        break
+            sock.close()
+        if self._poller is not None and sockets:
+            self._poller.retire()
 
     @property
     def starting(self) -> int:
@@ -73,38 +82,32 @@ class Acceptor:
 
     def _resume(self) -> None:
         self._pause = None
-        self._loop.add_reader(self._sock, self._ready)
+        for sock in self._sockets:
+            self._loop.add_reader(sock, self._ready, sock)
 
-    def _ready(self) -> None:
+    def _ready(self, sock: socket.socket) -> None:
         try:
-            self._accept()
+            self._accept(sock)
         except OSError as error:
-            self._loop.remove_reader(self._sock)
+            for each in self._sockets:
+                self._loop.remove_reader(each)
             self._pause = self._loop.call_later(PAUSE, self._resume)
             self._exhausted(error)
 
-    def _accept(self) -> bool:
+    def _accept(self, sock: socket.socket) -> bool:
         """Take a batch; return whether more may wait. Raises OSError when there is no room."""
-        if self._poller is not None:
-            try:
-                return self._poller.accept(self._sock.fileno(), self._factory, BATCH)
-            except OSError as error:
-                if error.errno in EXHAUSTED:
-                    raise
-                return True  # that connection's own trouble (accept(2), Error handling)
-        for _ in range(BATCH):
-            try:
-                connection, _address = self._sock.accept()
-            except (BlockingIOError, InterruptedError):
-                return False
-            except ConnectionAbortedError:  # reset while it waited
-                continue
-            except OSError as error:
-                if error.errno in EXHAUSTED:
-                    raise
-                continue  # that connection's own trouble (accept(2), Error handling)
-            connection.setblocking(False)
-            self._start(connection)
+        try:
+            if self._poller is not None:
+                return self._poller.accept(sock.fileno(), self._factory, BATCH)
+            for _ in range(BATCH):
+                connection, _address = sock.accept()
+                connection.setblocking(False)
+                self._start(connection)
+        except (BlockingIOError, InterruptedError):
+            return False
+        except OSError as error:
+            if error.errno not in ITS_OWN:
+                raise
         return True
 
     def _start(self, connection: socket.socket) -> None:

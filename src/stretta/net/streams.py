@@ -160,7 +160,7 @@ class StreamServer(Server):
         self._factory = factory
         self._per_source: Counter[str] = Counter()
         self._max_connections = 0
-        self._acceptors: list[Acceptor] = []
+        self._acceptor: Acceptor | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._every = tick_length(limits, *([tls.tls_handshake_timeout] if tls else []))
 
@@ -168,14 +168,12 @@ class StreamServer(Server):
         self._max_connections = self.limits.max_connections or min(
             MOST_CONNECTIONS, max(1, descriptors() - SPARE_DESCRIPTORS)
         )
-        for sock in sockets:
-            acceptor = Acceptor(
-                sock,
-                self._new_protocol,
-                backlog=self.limits.backlog,
-                exhausted=self._out_of_descriptors,
-            )
-            self._acceptors.append(acceptor)
+        self._acceptor = Acceptor(
+            sockets,
+            self._new_protocol,
+            backlog=self.limits.backlog,
+            exhausted=self._out_of_descriptors,
+        )
         self._timer = asyncio.get_running_loop().call_later(self._every, self._tick)
 
     def _new_protocol(self) -> asyncio.BaseProtocol:
@@ -185,13 +183,13 @@ class StreamServer(Server):
         return TlsStream(self.identity.context, connection, self._handshaking)
 
     def _close(self) -> None:
-        for acceptor in self._acceptors:
-            acceptor.close()
+        if self._acceptor is not None:
+            self._acceptor.close()
 
     def _wind_up(self) -> int:
         for connection in list(self.open):
             connection.wind_up()
-        return len(self.open) + sum(acceptor.starting for acceptor in self._acceptors)
+        return len(self.open) + (self._acceptor.starting if self._acceptor is not None else 0)
 
     def abort(self) -> None:
         for connection in list(self.open):
