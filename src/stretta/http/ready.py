@@ -121,17 +121,15 @@ class ReadyReplies(dict[bytes, Ready]):
     """Replies by the request's bytes; the oldest go when there are too many.
 
     ``most`` requests of one connection can be answered without a further look at its limits;
-    ``repeated`` have been, and are counted at the end of the ``turn``. ``one_socket`` says that all
-    connections come from one listening socket.
+    ``repeated`` have been, and are counted at the end of the ``turn``.
     """
 
-    __slots__ = ("_bytes", "_files", "_turns", "_ways", "most", "one_socket", "repeated", "turn")
+    __slots__ = ("_bytes", "_files", "_turns", "_ways", "most", "repeated", "turn")
 
     def __init__(self, most: int) -> None:
         super().__init__()
         self.turn = self.repeated = 0
         self.most = most
-        self.one_socket = True
         self._bytes = 0
         self._turns = False
         self._ways: WeakValueDictionary[bytes, Way] = WeakValueDictionary()
@@ -142,11 +140,10 @@ class ReadyReplies(dict[bytes, Ready]):
 
         That is enough: a request that is read in a turn began to arrive before the turn did, and so
         had every change that its sender can know of. Not so where more sockets are ready than the
-        event loop asks for at once (AT_ONCE), nor of several listening sockets, each of which asks
-        for its own in its time: then each request asks. What TLS gives on behind other things of
-        its connection may have been sent since: for it a turn of its own begins.
+        event loop asks for at once (AT_ONCE): then each request asks. What TLS gives on behind
+        other things of its connection may have been sent since: for it a turn of its own begins.
         """
-        by_turn = self.one_socket and len(server.open) < AT_ONCE
+        by_turn = len(server.open) < AT_ONCE
         if ready.checked == self.turn and by_turn:
             return True
         for way in ready.ways:

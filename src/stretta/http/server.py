@@ -122,7 +122,6 @@ class HttpServer(StreamServer):
         ]
 
     async def _open(self, sockets: list[socket.socket]) -> None:
-        self.ready.one_socket = len(sockets) == 1
         for sock in sockets:  # connections inherit it
             if hasattr(socket, "TCP_NOTSENT_LOWAT"):
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT)
