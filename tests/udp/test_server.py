@@ -234,3 +234,27 @@ def test_a_service_that_answers_no_bytes_fails_and_counts_no_reply():
             sock.send(b"x")
         until(lambda: server.counts["failed"] == 3)
         assert server.counts["replies"] == 0
+
+
+class Silence:
+    """A socket on which nothing comes, unless told so."""
+
+    looks = 0
+    comes_at = None
+
+    def receive(self):
+        self.looks += 1
+        return self.looks == self.comes_at
+
+
+def test_looking_for_what_follows_rests_where_it_was_in_vain():
+    server, nothing = udp.serve(), Silence()
+    for _ in range(254 + 2 * 256):
+        assert not server._more_follows(nothing)
+    assert nothing.looks == 9 * datagrams.LOOKS  # after rests of 1, 3, 7 ... 127, 255, 255 turns
+    nothing.comes_at = nothing.looks + 3
+    assert server._more_follows(nothing)
+    assert nothing.looks == nothing.comes_at
+    for _ in range(2):  # it was worth it: the next time too, and then one turn's rest
+        server._more_follows(nothing)
+    assert nothing.looks == nothing.comes_at + datagrams.LOOKS

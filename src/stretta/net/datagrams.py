@@ -40,6 +40,16 @@ MOST_SOURCES = 65_536
 BATCHES = 8
 """Batches taken before other sockets and timers get their turn."""
 
+LOOKS = 20
+"""Looks at an empty socket, some 10 µs, before we sleep: being put to sleep and woken takes longer.
+
+Within that time a client that waits for each reply has sent its next datagram, if it has a
+processor of its own. Where it has none, and where datagrams are rare, looking rests.
+"""
+
+MOST_REST = 255
+"""Turns without such looks after they were in vain: one, then twice as many each time, to this."""
+
 MOST_CONTROLS = 1024
 """Different ancillary data whose meaning is kept; there is one for each of our addresses."""
 
@@ -72,6 +82,7 @@ class DatagramServer(Server):
         self._rates: Counter[str] = Counter()
         self._asides: dict[bytes, Aside] = {}
         self._timer: asyncio.TimerHandle | None = None
+        self._rest = self._resting = 0
 
     @abstractmethod
     def answer(self, data: bytes, reply_to: ReplyTo) -> None:
@@ -126,7 +137,9 @@ class DatagramServer(Server):
             try:
                 if batch is None:
                     self._take_one(sock)
-                elif not self._take_many(sock, batch):
+                elif batch.receive() or self._more_follows(batch):
+                    self._take_many(sock, batch)
+                else:
                     return
             except BlockingIOError:
                 return
@@ -137,10 +150,19 @@ class DatagramServer(Server):
         data, ancillary, _, address = sock.recvmsg(LONGEST, ANCILLARY)
         self._consider(data, address, address, _aside(ancillary), sock)
 
-    def _take_many(self, sock: socket.socket, batch: Batch) -> bool:
-        """Answer all that has come; return whether more may have come meanwhile."""
-        if not batch.receive():
+    def _more_follows(self, batch: Batch) -> bool:
+        """Wait a moment for more, if that was worth it lately; return whether it has come."""
+        if self._resting:
+            self._resting -= 1
             return False
+        if any(batch.receive() for _ in range(LOOKS)):
+            self._rest = 0
+            return True
+        self._rest = self._resting = min(2 * self._rest + 1, MOST_REST)
+        return False
+
+    def _take_many(self, sock: socket.socket, batch: Batch) -> None:
+        """Answer all that a batch has received."""
         requests, keys = batch.requests(), batch.sources()
         control = batch.shared_control()
         if not (control is None or self.watched or self.answers_singly):
@@ -148,11 +170,10 @@ class DatagramServer(Server):
             sources = None if aside.marked else self._welcome(batch, keys)
             if sources is not None:
                 self._answer_together(sock, batch, requests, sources, aside)
-                return True
+                return
         for number, (data, key) in enumerate(zip(requests, keys, strict=True)):
             aside = self._meaning(batch.control(number))
             self._consider(data, key, batch.address(number), aside, sock)
-        return True
 
     # datagrams that came together, and are judged together
 
