@@ -99,6 +99,15 @@ def test_a_service_that_fails_costs_one_datagram():
         assert server.counts["failed"] == 1
 
 
+def test_a_service_may_answer_with_bytes_of_its_own_kind():
+    class Word(bytes):
+        pass
+
+    with serving(udp.serve(lambda data: Word(data + b"!"))) as server, client(server) as sock:
+        sock.send(b"x")
+        assert sock.recv(10) == b"x!"
+
+
 def test_an_async_service_answers_and_is_bounded():
     release = []
 

@@ -7,7 +7,7 @@ Replies of one size to one client can leave as one message that the kernel cuts 
 goes through the network stack once. Who captures on loopback sees that message uncut.
 """
 
-from cpython.bytes cimport PyBytes_AS_STRING
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_AsStringAndSize
 from libc.errno cimport EAGAIN, errno
 from libc.stdint cimport uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
@@ -180,15 +180,16 @@ cdef class Batch:
         ``control`` goes beside each. ``failed`` is called with the number and the error of each
         that could not be sent.
         """
-        cdef bytes reply
+        cdef char *reply
+        cdef Py_ssize_t length
         cdef int at, i, done, number
         cdef bint cutting = self.can_cut and not self.pause
         if len(replies) != self.count or len(control) + CMSG_SPACE(sizeof(uint16_t)) > 8 * CONTROL:
             raise ValueError("not a reply to each, or too much beside them")
         for at in range(self.count):
-            reply = replies[at]
-            self.replies[at].iov_base = PyBytes_AS_STRING(reply)
-            self.replies[at].iov_len = len(reply)
+            PyBytes_AsStringAndSize(replies[at], &reply, &length)  # of a subclass, too
+            self.replies[at].iov_base = reply
+            self.replies[at].iov_len = length
         if self.pause:
             self.pause -= 1
         at = 0
