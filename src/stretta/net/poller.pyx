@@ -219,10 +219,10 @@ cdef class Poller:
                 self.open -= 1
                 transport.finish(error)
         finally:
-            if self.ending:
+            if self.ending:  # an interrupt
                 self.sweep_soon()
-        if self.retired:
-            self.leave()
+            elif self.retired:
+                self.leave()
 
     cdef int leave(self) except -1:
         if not self.open and self.epoll >= 0:
@@ -304,7 +304,7 @@ cdef class Transport:
         return epoll_ctl(self.poller.epoll, operation, self.fd, &event)
 
     cdef int arm(self) except -1:
-        """Have an edge for all that can be done, also for what there has been one for."""
+        """Ask for one more edge, for all that can be done already."""
         if self.watch(EPOLL_CTL_MOD):
             self.lose(errno)
         return 0
@@ -335,71 +335,58 @@ cdef class Transport:
             if got > 0:
                 more = got == ROOM or events & EPOLLPRI != 0
                 self.unread = more or ended
-                try:
-                    if got >= LARGE and self.takes_views:
-                        room.held = got
-                        data = PyMemoryView_FromObject(room)
-                    else:
-                        data = PyBytes_FromStringAndSize(room.start, got)
-                    self.protocol.data_received(data)
-                except BaseException as error:
-                    self.fail("data_received", error)
-                data = None  # before it can count as kept
+                self.give(room, got)
                 if more and self.state == OPEN and not self.paused:
                     return self.arm()  # others get their turn first
             elif got == 0:
                 self.heard_all, self.unread = True, False
-                try:
-                    if not self.protocol.eof_received():
-                        self.close()
-                except BaseException as error:
-                    self.fail("eof_received", error)
+                self.give_end()
             elif errno == EAGAIN:
                 self.unread = False
             elif errno != EINTR:
                 self.lose(errno)
         return 0
 
+    cdef int give(self, Room room, Py_ssize_t got) except -1:
+        """Give the protocol what was received."""
+        try:
+            if got >= LARGE and self.takes_views:
+                room.held = got
+                data = PyMemoryView_FromObject(room)
+            else:
+                data = PyBytes_FromStringAndSize(room.start, got)
+            self.protocol.data_received(data)
+        except BaseException as error:
+            self.fail("data_received", error)
+        return 0
+
+    cdef int give_end(self) except -1:
+        """Tell the protocol that the peer has said all it has to say."""
+        try:
+            if not self.protocol.eof_received():
+                self.close()
+        except BaseException as error:
+            self.fail("eof_received", error)
+        return 0
+
     cdef int push(self) except -1:
         """Send what waits, as far as the kernel takes it and others need not wait for it."""
         cdef ssize_t sent
         cdef Py_ssize_t most = MOST_SENT
-        cdef Stretch stretch
         while self.queue:
             if most <= 0:
                 self.watches_room = True
                 self.arm()
                 return self.look_at_room()
-            item = self.queue[0]
-            if type(item) is bytes:
-                sent = send(
-                    self.fd, PyBytes_AS_STRING(item) + self.at, len(item) - self.at, MSG_NOSIGNAL
-                )
-            else:
-                stretch = <Stretch>item
-                sent = sendfile(
-                    self.fd, stretch.fd, &stretch.offset, min(stretch.count, most)
-                )
-            if sent < 0:
-                if errno == EINTR:
-                    continue
-                if errno != EAGAIN:
-                    return self.lose(errno)
+            sent = self.send_first(most)
+            if sent >= 0:
+                most -= sent
+                self.advance(sent)
+            elif errno == EAGAIN:
                 self.want_room()
                 return self.look_at_room()
-            self.pending -= sent
-            most -= sent
-            if type(item) is bytes:
-                self.at += sent
-                if self.at < len(item):
-                    continue
-                self.at = 0
-            else:
-                stretch.count -= sent
-                if sent and stretch.count:
-                    continue
-                self.pending -= stretch.count  # of a file that has become shorter
-            self.queue.popleft()
+            elif errno != EINTR:
+                return self.lose(errno)
         self.queue = None
         self.look_at_room()
         if self.queue is None:
@@ -407,6 +394,38 @@ cdef class Transport:
                 shutdown(self.fd, SHUT_WR)
             if self.state == FLUSHING:
                 self.end_with(None)
+        return 0
+
+    cdef ssize_t send_first(self, Py_ssize_t most) except -2:
+        """Return how much the kernel takes of what is first in the queue; -1 as send(2)."""
+        cdef Stretch stretch
+        first = self.queue[0]
+        if type(first) is bytes:
+            return send(
+                self.fd, PyBytes_AS_STRING(first) + self.at, len(first) - self.at, MSG_NOSIGNAL
+            )
+        stretch = <Stretch>first
+        return sendfile(self.fd, stretch.fd, &stretch.offset, min(stretch.count, most))
+
+    cdef int advance(self, ssize_t sent) except -1:
+        """Note that so much of the first is sent; what is sent as a whole leaves the queue."""
+        cdef Stretch stretch
+        cdef Py_ssize_t left
+        first = self.queue[0]
+        self.pending -= sent
+        if type(first) is bytes:
+            self.at += sent
+            left = len(first) - self.at
+        else:
+            stretch = <Stretch>first
+            stretch.count -= sent
+            left = stretch.count
+            if not sent:  # the file has become shorter
+                self.pending -= left
+                left = 0
+        if not left:
+            self.at = 0
+            self.queue.popleft()
         return 0
 
     cdef int look_at_room(self) except -1:
