@@ -80,7 +80,7 @@ class Ready:
     """
 
     __slots__ = (
-        "_date", "_date_at", "body", "checked", "keep_alive", "out", "request", "size", "status",
+        "_date_at", "body", "checked", "date", "keep_alive", "out", "request", "size", "status",
         "turn", "used", "validators", "ways",
     )  # fmt: skip
 
@@ -88,7 +88,7 @@ class Ready:
         self.status, self.keep_alive = reply.status, request.keep_alive
         headers = {name: value for name, value in request.headers.items() if name in LOGGED}
         self.request = replace(request, headers=headers, body=b"")
-        self._date = DATE
+        self.date = DATE
         self.out = head(reply, DATE, connection)
         self._date_at = self.out.index(DATE.encode())
         self.body: KeptFile | None = None
@@ -111,10 +111,9 @@ class Ready:
 
     def renew(self, date: str) -> None:
         """Let it say this date."""
-        if date is not self._date:  # what waits to be sent goes on saying its own
-            self._date = date
-            at, after = self._date_at, self._date_at + len(DATE)
-            self.out = b"".join((self.out[:at], date.encode(), self.out[after:]))
+        self.date = date
+        out, at = self.out, self._date_at  # what waits to be sent goes on saying its own
+        self.out = b"".join((out[:at], date.encode(), out[at + len(DATE) :]))
 
 
 class ReadyReplies(dict[bytes, Ready]):
@@ -124,14 +123,14 @@ class ReadyReplies(dict[bytes, Ready]):
     ``repeated`` have been, and are counted at the end of the ``turn``.
     """
 
-    __slots__ = ("_bytes", "_files", "_turns", "_ways", "most", "repeated", "turn")
+    __slots__ = ("_bytes", "_date", "_files", "_turns", "_ways", "most", "repeated", "turn")
 
     def __init__(self, most: int) -> None:
         super().__init__()
         self.turn = self.repeated = 0
         self.most = most
         self._bytes = 0
-        self._turns = False
+        self._turns, self._date = False, DATE
         self._ways: WeakValueDictionary[bytes, Way] = WeakValueDictionary()
         self._files: dict[bytes, Ready] = {}
 
@@ -156,14 +155,15 @@ class ReadyReplies(dict[bytes, Ready]):
             if not validator.holds():
                 return False
         ready.used = True
-        ready.renew(server.clock.date())
+        if not self._turns:
+            self._turns, self._date = True, server.clock.date()
+            asyncio.get_running_loop().call_soon(self.next_turn, server)
+        if ready.date is not self._date:
+            ready.renew(self._date)
         if by_turn:
             ready.checked = self.turn
             if ready.keep_alive and server.access is None:
                 ready.turn = self.turn
-            if not self._turns:
-                self._turns = True
-                asyncio.get_running_loop().call_soon(self.next_turn, server)
         return True
 
     def next_turn(self, server: HttpServer) -> None:
