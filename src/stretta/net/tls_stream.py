@@ -197,7 +197,12 @@ class TlsStream(asyncio.Protocol, asyncio.Transport):
             self._paused = False
             self._wire.resume_reading()
             if self._in.pending or self._tls.pending():
-                asyncio.get_running_loop().call_soon(self._read)
+                asyncio.get_running_loop().call_soon(self._go_on)
+
+    def _go_on(self) -> None:
+        """Give on what was kept during a pause, perhaps before this turn of the loop has begun."""
+        self._read()
+        self._inner.later()
 
     def write_eof(self) -> None:
         """Say that no more will follow (close_notify). What still comes is thrown away."""
