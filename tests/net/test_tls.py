@@ -226,7 +226,7 @@ def test_what_came_during_a_pause_is_given_after_it(context):
         assert not heard.data
         ends.stream.resume_reading()
         await asyncio.sleep(0)
-        assert heard.data == [None, large, None, b"two"]
+        assert heard.data == [None, large, None, b"two", None]
 
     asyncio.run(main())
 
