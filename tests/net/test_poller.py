@@ -318,6 +318,66 @@ def test_who_returns_true_at_the_end_can_still_answer(wire):
     assert protocol.calls.count("eof_received") == 1
 
 
+def test_a_function_answers_and_what_it_does_not_know_goes_to_the_protocol(wire):
+    client, protocol = wire.connect()
+    transport = protocol.transport
+    transport.answer_with(lambda data: bytes(data).upper() if data != b"what?" else None)
+    assert not transport.has_answered()
+    for asked, answer in ((b"ciao", b"CIAO"), (b"x" * 8192, b"X" * 8192)):
+        client.send(asked)
+        wire.until(lambda: select.select([client], [], [], 0)[0])
+        assert client.recv(1 << 20) == answer
+        assert (transport.has_answered(), transport.has_answered()) == (True, False)
+    client.send(b"what?")
+    wire.until(lambda: protocol.data == b"what?")
+    assert not transport.has_answered()
+    transport.answer_with(None)
+    client.send(b"ciao")
+    wire.until(lambda: protocol.data == b"what?ciao")
+    transport.answer_with(len)
+    transport.set_protocol(protocol)  # a new one is asked everything
+    client.send(b"!")
+    wire.until(lambda: protocol.data == b"what?ciao!")
+
+
+def test_a_function_that_fails_or_answers_with_no_bytes_ends_its_connection_only(wire):
+    for quick in (lambda _: 1 / 0, len):
+        client, protocol = wire.connect()
+        protocol.transport.answer_with(quick)
+        client.send(b"ciao")
+        wire.until(lambda: protocol.lost)  # noqa: B023 - in this very turn
+        assert isinstance(protocol.error, (ZeroDivisionError, TypeError)) and wire.troubles.pop()
+
+
+def test_who_is_answered_by_a_function_and_does_not_read_is_not_read_from(wire):
+    def hold(protocol):
+        protocol.transport.pause_reading()
+
+    def go_on(protocol):
+        protocol.transport.resume_reading()
+
+    client, protocol = wire.connect(small=True, pause_writing=hold, resume_writing=go_on)
+    asked = []
+
+    def echo(data):
+        asked.append(bytes(data))
+        return data
+
+    protocol.transport.answer_with(echo)
+    sent, got = 0, b""
+    client.setblocking(False)
+    while "pause_writing" not in protocol.calls:
+        with suppress(BlockingIOError):
+            sent += client.send(bytes([sent % 251]) * 10_000)
+        wire.turn()
+    client.shutdown(socket.SHUT_WR)
+    while len(got) < sent:
+        wire.turn()
+        with suppress(BlockingIOError):
+            got += client.recv(1 << 16)
+    assert got == b"".join(asked)
+
+
 class Keeper(Recorder):
     """Keeps what it is shown."""
 

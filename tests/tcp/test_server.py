@@ -354,6 +354,27 @@ def test_a_slow_client_costs_no_other_anything(tcp_upper_server):
     assert b"".join(replies) == b"ONE BYTE AT A TIME"
 
 
+def test_who_is_answered_at_once_is_not_taken_for_silent():
+    """What is quick may be answered without the connection's own doing."""
+
+    async def main():
+        async with tcp.serve() as server:
+            server._timer.cancel()  # the test's own ticks are all there are
+            reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+            quiet = []
+            for text in (b"the first goes the careful way", b"the second does not", b"", b"again"):
+                writer.write(text)
+                assert await reader.readexactly(len(text)) == text.upper()
+                (connection,) = server.open
+                connection.tick(1.0)
+                quiet.append(connection.quiet)
+            writer.close()
+            await writer.wait_closed()
+            return quiet
+
+    assert asyncio.run(main()) == [0.0, 0.0, 1.0, 0.0]
+
+
 def test_out_of_descriptors_accepting_pauses_without_spinning_and_recovers():
     """The server's process may have so few files open that most clients have to wait."""
     few = lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (24, 24))  # noqa: E731

@@ -11,7 +11,6 @@ pauses. So whoever leaves data unread, or unsent while there is room, must arm t
 """
 
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_FillInfo, PyBuffer_Release, PyObject_GetBuffer
-from cpython.bytearray cimport PyByteArray_AS_STRING
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from cpython.memoryview cimport PyMemoryView_FromObject
 from cython cimport final
@@ -272,6 +271,7 @@ cdef class Transport:
 
     cdef Poller poller
     cdef object protocol
+    cdef object quick  # what may answer in its stead
     cdef object sock  # made when somebody asks for it
     cdef object queue  # what is still to be sent: bytes, or a Stretch of a file
     cdef Py_ssize_t pending  # its bytes
@@ -282,6 +282,7 @@ cdef class Transport:
     cdef unsigned char state  # State
     cdef unsigned char unread  # something may be there to be received
     cdef unsigned char lent  # the descriptor, to ``sock``
+    cdef unsigned char answered  # by ``quick``, since that was last asked
     cdef unsigned char takes_views, paused, blocked, heard_all, watches_room, ends_writing
 
     def __cinit__(self):
@@ -355,6 +356,12 @@ cdef class Transport:
                 data = PyMemoryView_FromObject(room)
             else:
                 data = PyBytes_FromStringAndSize(room.start, got)
+            if self.quick is not None:
+                reply = self.quick(data)
+                if reply is not None:
+                    self.answered = True
+                    self.write(reply)
+                    return 0
             self.protocol.data_received(data)
         except BaseException as error:
             self.fail("data_received", error)
@@ -473,7 +480,7 @@ cdef class Transport:
         except BaseException as trouble:
             self.poller.trouble("connection_lost failed", trouble, self, self.protocol)
         finally:
-            self.protocol = None
+            self.protocol = self.quick = None
             if self.lent:
                 self.lent = False
                 self.sock.detach()
@@ -484,7 +491,20 @@ cdef class Transport:
 
     # what the protocol asks for (asyncio.Transport)
 
-    def write(self, data):
+    def answer_with(self, quick):
+        """Let a function answer what comes, without a word to the protocol.
+
+        ``quick(data)`` returns the bytes to send, or None for what the protocol is to be given after
+        all. Without a function (None) it is given everything, as in the beginning.
+        """
+        self.quick = quick
+
+    def has_answered(self):
+        """Return whether the function of ``answer_with`` has, since this was last asked."""
+        answered, self.answered = self.answered, False
+        return bool(answered)
+
+    cpdef write(self, data):
         """Send bytes; what the kernel does not take now is kept until it does.
 
         ``data`` is any object with a contiguous buffer, whose bytes are copied where they have to
@@ -500,11 +520,6 @@ cdef class Transport:
             sent = self.offer(PyBytes_AS_STRING(data), length)
             if sent < length:
                 self.keep(data, sent)
-        elif type(data) is bytearray:
-            length = len(data)
-            sent = self.offer(PyByteArray_AS_STRING(data), length)
-            if sent < length:
-                rest = PyBytes_FromStringAndSize(PyByteArray_AS_STRING(data) + sent, length - sent)
         else:
             PyObject_GetBuffer(data, &view, PyBUF_SIMPLE)
             try:
@@ -665,7 +680,7 @@ cdef class Transport:
         One with a true ``takes_views`` gets much data as a memoryview. It may keep it, at the price
         of all the memory that there is to receive.
         """
-        self.protocol = protocol
+        self.protocol, self.quick = protocol, None
         self.takes_views = bool(getattr(protocol, "takes_views", False))
 
     def get_extra_info(self, name, default=None):

@@ -80,18 +80,19 @@ class Connection(asyncio.Protocol):
         One look at all connections costs less than a timer each, and one flag less than a time
         for every segment.
         """
+        busy = self._was_busy()
         pending = self.transport.get_write_buffer_size()
         if pending:
             pending += unsent(self.transport)
-        if pending and pending >= self._pending and not self.busy:
+        if pending and pending >= self._pending and not busy:
             self._stalled += elapsed
             if self._stalled >= self.server.limits.stall_timeout:
                 self.drop("stalled", "it did not read its reply")
         else:
             self._stalled = 0.0
         self._pending = pending
-        if self.busy:
-            self.busy, self.quiet = False, 0.0
+        if busy:
+            self.quiet = 0.0
             return
         just_fell_quiet = not self.quiet
         self.quiet += elapsed
@@ -99,6 +100,12 @@ class Connection(asyncio.Protocol):
             self.transport.abort()
         elif not (pending or self.server.is_handshaking(self.transport)):
             self.rested()
+
+    def _was_busy(self) -> bool:
+        """Return whether something came since this was last asked, also to the transport alone."""
+        busy, self.busy = self.busy, False
+        answered = getattr(self.transport, "has_answered", None)
+        return bool(answered and answered()) or busy
 
     def rested(self) -> None:
         """Be called at each tick in which nothing moves: close what is silent for too long."""
@@ -108,9 +115,8 @@ class Connection(asyncio.Protocol):
 
     def wind_up(self) -> None:
         """Be called again and again while the server drains: close if all is answered."""
-        if not self.busy and self.transport.get_write_buffer_size() == 0:
+        if not self._was_busy() and self.transport.get_write_buffer_size() == 0:
             self.transport.close()
-        self.busy = False
 
     def not_tls(self) -> bytes:
         """Return what a client hears that speaks no TLS where TLS is spoken."""

@@ -129,7 +129,15 @@ class Answering(Connection):
             self._failed(error)
             return
         at_rest = isinstance(framing, StreamFraming) and not framing.holds
-        self._quick = QUICK.get(self._service, nothing_is_quick) if at_rest else nothing_is_quick
+        self._answer_with(QUICK.get(self._service) if at_rest else None)
+
+    def _answer_with(self, quick: Quick | None) -> None:
+        """Let what is quick answer from now on; our own transport asks it without us."""
+        direct = getattr(self.transport, "answer_with", None)
+        if direct is not None:
+            direct(quick)
+        else:
+            self._quick = quick or nothing_is_quick
 
     def eof_received(self) -> bool:
         # the client has said all it has to say (RFC 9293 3.6): answer the rest, then close
@@ -174,7 +182,7 @@ class Answering(Connection):
 
     def _end(self) -> None:
         self._received = False
-        self._quick = nothing_is_quick  # what comes next is to be reported
+        self._answer_with(None)  # what comes next is to be reported
         if self.server.watched:
             self.server.watch(Sent(self.peer))
 
