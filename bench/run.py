@@ -44,8 +44,8 @@ BEGIN = "<!-- results: written by bench/run.py --save -->\n"
 END = "<!-- end of results -->"
 OURS, PEER = "stretta", "peer"
 LATENCY_SHARE = 0.5
-LATENCY_ROUNDS = 3
-"""Times as many rounds for latencies: one pause of the whole machine spoils a round."""
+PIECES = 5
+"""Rounds into which one is cut for latencies: a pause of the whole machine then spoils but one."""
 
 WARM_UP = 0.6
 
@@ -144,7 +144,7 @@ class Bench:
             if work.kind == "p99":
                 port, _ = servers[PEER]
                 rate = LATENCY_SHARE * self._rate(self._load(work, port, self.seconds))
-            for turn in range(self.rounds * (LATENCY_ROUNDS if work.kind == "p99" else 1)):
+            for turn in range(self.rounds * (PIECES if work.kind == "p99" else 1)):
                 order = list(servers) if turn % 2 else list(reversed(servers))
                 for name in order:
                     self._measure(row, name, *servers[name], rate)
@@ -156,7 +156,8 @@ class Bench:
         return running(start, self.place, udp=work.datagram is not None, cores=cores, log=log)
 
     def _measure(self, row: Row, name: str, port: int, pid: int, rate: float) -> None:
-        result = self._load(row.work, port, self.seconds, rate, pid)
+        seconds = self.seconds / (PIECES if row.work.kind == "p99" else 1)
+        result = self._load(row.work, port, seconds, rate, pid)
         figure = result["p99"] if row.work.kind == "p99" else self._rate(result)
         row.figures.setdefault(name, []).append(figure)
         row.cpu.setdefault(name, []).append(result["server_cpu"] / result["right"])

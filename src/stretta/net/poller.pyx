@@ -78,9 +78,26 @@ cdef enum:
     ROOM = 256 * 1024  # bytes received at a time, in one buffer for all
     MOST_EVENTS = 256  # connections that get their turn before the event loop looks elsewhere
     MOST_SENT = 1024 * 1024  # bytes to one peer before others get their turn
+    AHEAD = 4  # connections between the one whose turn it is and the one that is fetched
     LARGE = 4096  # of this, a protocol that ``takes_views`` gets no copy
     HIGH = 64 * 1024  # as asyncio's own
     LOW = 16 * 1024
+
+cdef extern from *:
+    """
+    /* Have the processor bring an object while we do something else: of thousands of connections,
+       each is out of its caches when its turn comes. */
+    static void fetch(const void *object)
+    {
+        const char *start = (const char *)object - 16; /* what the collector keeps before it */
+        for (int line = 0; line < 3; line++)
+            __builtin_prefetch(start + 64 * line, 1);
+    }
+    """
+    void fetch(const void *object)
+
+cdef extern from "Python.h":
+    void *PyList_GET_ITEM(list items, Py_ssize_t at)  # without a reference of ours
 
 cdef enum State:
     ENDING  # it ends when the protocols have had their turn, or has, or never began
@@ -179,6 +196,8 @@ cdef class Poller:
         self.within = True
         try:
             for at in range(count):
+                if at + AHEAD < count:
+                    fetch(PyList_GET_ITEM(self.table, events[at + AHEAD].data.fd))
                 item = self.table[events[at].data.fd]
                 if item is not None:  # else a process that was forked keeps open what has ended
                     (<Transport>item).wake(events[at].events)
