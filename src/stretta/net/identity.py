@@ -11,7 +11,7 @@ from pathlib import Path
 from stretta.errors import UsageError
 from stretta.net.authority import own_certificate
 from stretta.net.interfaces import reachable
-from stretta.net.tls import SUITES, bad_file
+from stretta.net.tls import SUITES, bad_file, notice_cuts
 from stretta.options import ServerTls
 
 __all__ = ["Identity"]
@@ -77,6 +77,7 @@ class Identity:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         context.set_ciphers(SUITES)
+        notice_cuts(context)
         context.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_CIPHER_SERVER_PREFERENCE
         # each takes as long as a twentieth of the handshake, and whoever uses it gets the next
         context.num_tickets = 1

@@ -14,7 +14,7 @@ from functools import cache
 
 from stretta.errors import NetworkError, StrettaError, UsageError
 
-__all__ = ["SUITES", "bad_file", "client_context", "tls_error"]
+__all__ = ["SUITES", "bad_file", "client_context", "notice_cuts", "tls_error"]
 
 SUITES = "ECDHE+AESGCM:ECDHE+CHACHA20"
 """What TLS 1.2 may use; the suites of TLS 1.3 are all authenticated."""
@@ -34,6 +34,7 @@ def client_context(
     context = ssl.create_default_context()
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_ciphers(SUITES)
+    notice_cuts(context)
     if alpn:
         context.set_alpn_protocols(list(alpn))
     if insecure:
@@ -47,6 +48,14 @@ def client_context(
         except OSError as error:
             raise bad_file("certificates to trust", ca, error) from error
     return context
+
+
+def notice_cuts(context: ssl.SSLContext) -> None:
+    """Tell an end without close_notify from one with it (RFC 8446 section 6.1).
+
+    Python 3.10, and early releases of 3.11, have OpenSSL overlook the difference unless told not to.
+    """
+    context.options &= ~getattr(ssl, "OP_IGNORE_UNEXPECTED_EOF", 0)
 
 
 def bad_file(what: str, path: str, error: OSError) -> UsageError:
