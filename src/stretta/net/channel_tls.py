@@ -131,10 +131,10 @@ class TlsChannel:
                 await self._fill(timer)
             except ssl.SSLZeroReturnError:
                 return b""
-            except ssl.SSLEOFError:
-                self.truncated = True
-                return b""
             except ssl.SSLError as error:
+                if was_cut(error):
+                    self.truncated = True
+                    return b""
                 raise tls_error(error, self._host, self.peer.port) from None
 
     def is_quiet(self) -> bool:

@@ -14,7 +14,7 @@ from functools import cache
 
 from stretta.errors import NetworkError, StrettaError, UsageError
 
-__all__ = ["SUITES", "bad_file", "client_context", "notice_cuts", "tls_error"]
+__all__ = ["SUITES", "bad_file", "client_context", "notice_cuts", "tls_error", "was_cut"]
 
 SUITES = "ECDHE+AESGCM:ECDHE+CHACHA20"
 """What TLS 1.2 may use; the suites of TLS 1.3 are all authenticated."""
@@ -53,9 +53,14 @@ def client_context(
 def notice_cuts(context: ssl.SSLContext) -> None:
     """Tell an end without close_notify from one with it (RFC 8446 section 6.1).
 
-    Python 3.10, and early releases of 3.11, have OpenSSL overlook the difference unless told not to.
+    Early releases of Python 3.11 have OpenSSL overlook the difference unless told not to.
     """
     context.options &= ~getattr(ssl, "OP_IGNORE_UNEXPECTED_EOF", 0)
+
+
+def was_cut(error: ssl.SSLError) -> bool:
+    """Return whether that is what went wrong; those releases have no class of its own for it."""
+    return isinstance(error, ssl.SSLEOFError) or error.reason == "UNEXPECTED_EOF_WHILE_READING"
 
 
 def bad_file(what: str, path: str, error: OSError) -> UsageError:
@@ -114,7 +119,7 @@ def tls_error(error: ssl.SSLError, host: str, port: int) -> StrettaError:
             "the server does not speak TLS there",
             "Try it without TLS; in a URL that is http://",
         )
-    if isinstance(error, ssl.SSLEOFError):
+    if was_cut(error):
         return NetworkError(
             what, "the server hung up during the handshake", "Does it speak TLS on this port?"
         )
