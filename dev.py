@@ -27,7 +27,7 @@ BIN = VENV / "bin"
 MAKER = VENV / ".made-with"
 PYTHON = f"{sys.version} {sys.base_prefix}"
 SERVERS = [
-    "tests/tcp", "tests/http", "tests/net", "tests/test_casing.py",
+    "tests/tcp", "tests/udp", "tests/http", "tests/net", "tests/test_casing.py",
     # one drives a browser, one the compiled module itself
     "--ignore=tests/http/test_listing_browser.py", "--ignore=tests/net/test_poller.py",
 ]  # fmt: skip

@@ -16,6 +16,7 @@ SOURCE = Path(stretta.__file__).parent
 PURE = {
     "stretta.errors", "stretta.address", "stretta.options", "stretta.reports", "stretta.escape",
     "stretta.services", "stretta.lazy", "stretta.casing", "stretta.ascii",
+    "stretta.compiled",
 }  # fmt: skip
 PROTOCOLS = ["stretta.tcp", "stretta.udp", "stretta.http"]
 

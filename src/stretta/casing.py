@@ -6,9 +6,10 @@ extra ``fast``) does so with long data; ``bytes.upper`` takes them one by one, 1
 
 from __future__ import annotations
 
-import os
 import sys
 from contextlib import suppress
+
+from stretta.compiled import uses_compiled
 
 __all__ = ["simple_upper", "upper", "upper_ascii"]
 
@@ -51,7 +52,7 @@ def upper_ascii(data: bytes | memoryview) -> bytes:
 
 
 in_python = simple_upper, upper_ascii
-if not os.environ.get("STRETTA_PURE"):
+if uses_compiled():
     with suppress(ImportError):  # it is not compiled here
         from stretta.ascii import simple_upper, upper_ascii
 

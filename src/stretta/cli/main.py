@@ -140,8 +140,10 @@ def _tell_version(ctx: click.Context, _option: click.Parameter, wanted: object) 
     if wanted and not ctx.resilient_parsing:
         from importlib.util import find_spec  # noqa: PLC0415 - only this answer needs it
 
-        compiled = find_spec("stretta.net.poller") and not os.environ.get("STRETTA_PURE")
-        click.echo(f"stretta {__version__} ({'' if compiled else 'no '}compiled transport)")
+        from stretta.compiled import uses_compiled  # noqa: PLC0415
+
+        used = find_spec("stretta.net.poller") and uses_compiled()
+        click.echo(f"stretta {__version__} ({'' if used else 'no '}compiled transport)")
         ctx.exit()
 
 

@@ -6,6 +6,7 @@ import os
 import stat
 from contextlib import suppress
 
+from stretta.compiled import uses_compiled
 from stretta.http.folder import A_FOLDER, Version
 
 __all__ = ["TOO_YOUNG", "Validator", "is_young"]
@@ -44,6 +45,6 @@ class Validator:
 
 
 in_python = Validator
-if not os.environ.get("STRETTA_PURE"):
+if uses_compiled():
     with suppress(ImportError):  # it is not compiled here
         from stretta.http.lstat import Validator  # type: ignore[assignment]

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import os
 import socket
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
+
+from stretta.compiled import uses_compiled
 
 if TYPE_CHECKING:
     from stretta.net.poller import Poller
@@ -137,7 +138,7 @@ class Acceptor:
 
 def _poller(loop: asyncio.AbstractEventLoop) -> Poller | None:
     """Return the compiled poller; None where it is not, or is not wanted."""
-    if os.environ.get("STRETTA_PURE"):
+    if not uses_compiled():
         return None
     try:
         from stretta.net.poller import Poller  # noqa: PLC0415 - it may not be there

@@ -18,6 +18,8 @@ from contextlib import suppress
 from itertools import accumulate, repeat
 from typing import Any
 
+from stretta.compiled import uses_compiled
+
 __all__ = ["Batch", "open_batch"]
 
 SIZE = 64
@@ -180,7 +182,7 @@ class Batch:
 
 
 in_python = Batch
-if not os.environ.get("STRETTA_PURE"):
+if uses_compiled():
     with suppress(ImportError):  # it is not compiled here
         from stretta.net.mmsg import Batch  # type: ignore[assignment]
 
