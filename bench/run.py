@@ -38,6 +38,7 @@ from servers import (
 from works import WORKS, Start, Work, make_files
 
 RESULTS = HERE / "results.json"
+LAST = HERE / "last.json"
 PICTURE = HERE.parent / "docs" / "speed.svg"
 PAGE = HERE.parent / "docs" / "speed.md"
 BEGIN = "<!-- results: written by bench/run.py --save -->\n"
@@ -281,7 +282,9 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--seconds", type=float, default=1.0, help="of each measurement")
     parser.add_argument("--json", action="store_true", help="print one JSON object a row")
-    parser.add_argument("--save", action="store_true", help="keep the results, draw docs/speed.svg")
+    parser.add_argument(
+        "--save", action="store_true", help="publish the results: bench/results.json, docs/speed.*"
+    )
     options = parser.parse_args()
     use_own_python()
     if options.save and not find_spec("matplotlib"):
@@ -294,6 +297,7 @@ def main() -> None:
     if (os.cpu_count() or 1) < 2:
         parser.error("server and load need a core each, and this machine has one")
     failed = False
+    measured: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory(prefix="stretta-bench-") as path:
         place = Place(Path(path))
         try:
@@ -309,8 +313,10 @@ def main() -> None:
                 failed = True
                 print(f"{work.name:34} FAILED: {error}", file=sys.stderr, flush=True)
                 continue
+            measured.append(row)
+            keep(measured, LAST)
             if options.save:
-                save([row])
+                publish([row])
             if options.json:
                 print(json.dumps(row), flush=True)
             else:
@@ -318,14 +324,19 @@ def main() -> None:
     sys.exit(1 if failed else 0)
 
 
-def save(rows: list[dict[str, Any]]) -> None:
-    """Replace the rows just measured in the file of results, and draw it anew."""
+def keep(rows: list[dict[str, Any]], path: Path) -> None:
+    """Write rows to a file, and what they were measured on."""
+    path.write_text(json.dumps({"machine": machine(), "rows": rows}, indent=1) + "\n")
+
+
+def publish(rows: list[dict[str, Any]]) -> None:
+    """Replace the rows just measured among those that the documentation shows."""
     from plot import draw  # noqa: PLC0415 - needs matplotlib
 
     kept = json.loads(RESULTS.read_text())["rows"] if RESULTS.exists() else []
     new = {row["work"]: row for row in [*kept, *rows]}
     ordered = [new[work.name] for work in WORKS if work.name in new]
-    RESULTS.write_text(json.dumps({"machine": machine(), "rows": ordered}, indent=1) + "\n")
+    keep(ordered, RESULTS)
     draw(ordered, PICTURE)
     before, _, rest = PAGE.read_text().partition(BEGIN)
     PAGE.write_text(before + BEGIN + table(ordered) + END + rest.partition(END)[2])
