@@ -27,9 +27,10 @@ BIN = VENV / "bin"
 MAKER = VENV / ".made-with"
 PYTHON = f"{sys.version} {sys.base_prefix}"
 SERVERS = [
-    "tests/tcp", "tests/udp", "tests/http", "tests/net", "tests/test_casing.py",
+    "tests/tcp", "tests/udp", "tests/http", "tests/net", "tests/test_upper.py",
     # one drives a browser, one the compiled module itself
-    "--ignore=tests/http/test_listing_browser.py", "--ignore=tests/net/test_poller.py",
+    "--ignore=tests/http/server/files/test_listing_browser.py",
+    "--ignore=tests/net/server/test_poller.py",
 ]  # fmt: skip
 PIP = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--python", str(BIN / "python")]
 

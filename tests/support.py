@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import TypeVar
 
-from stretta.net.server import Server
+from stretta.net.server.server import Server
 
 PATIENCE = 20.0
 """Seconds after which a condition that never comes fails the test."""

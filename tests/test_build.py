@@ -15,7 +15,7 @@ from zipfile import ZipFile
 import pytest
 
 ROOT = Path(__file__).parents[1]
-MODULE = Path("stretta/net/poller").with_suffix(sysconfig.get_config_var("EXT_SUFFIX"))
+MODULE = Path("stretta/net/server/_poller").with_suffix(sysconfig.get_config_var("EXT_SUFFIX"))
 
 compiler = shutil.which((os.environ.get("CC") or sysconfig.get_config_var("CC")).split()[0])
 needs_compiler = pytest.mark.skipif(
@@ -48,7 +48,7 @@ def test_without_a_working_compiler_the_package_is_pure(source, tmp_path):
     wheel, said = build(source, "wheel", tmp_path / "wheel", CC="false")
     assert wheel.name.endswith("-py3-none-any.whl")
     names = ZipFile(wheel).namelist()
-    assert "stretta/py.typed" in names and "stretta/net/accept.py" in names
+    assert "stretta/py.typed" in names and "stretta/net/server/accept.py" in names
     assert not [name for name in names if name.endswith((".so", ".c"))]
     assert re.search("The compiled modules are left out: CompileError: .*false", said)
 
@@ -70,7 +70,7 @@ def test_with_a_compiler_the_wheel_is_for_this_python_and_machine(source, tmp_pa
     with ZipFile(wheel) as opened:
         opened.extractall(tmp_path / "site")
     loaded = subprocess.run(
-        [sys.executable, "-c", "import stretta.net.poller as module; print(module.__file__)"],
+        [sys.executable, "-c", "from stretta.net.server import _poller; print(_poller.__file__)"],
         env={**os.environ, "PYTHONPATH": str(tmp_path / "site")},
         capture_output=True, text=True, check=True,
     ).stdout  # fmt: skip
@@ -80,7 +80,9 @@ def test_with_a_compiler_the_wheel_is_for_this_python_and_machine(source, tmp_pa
 
 @needs_compiler
 def test_these_tests_run_with_the_compiled_module():
-    assert find_spec("stretta.net.poller"), "pip install -v --no-build-isolation -e . says why"
+    assert find_spec("stretta.net.server._poller"), (
+        "pip install -v --no-build-isolation -e . says why"
+    )
 
 
 @pytest.mark.parametrize(("system", "python"), [("darwin", "CPython"), ("linux", "PyPy")])
@@ -89,5 +91,5 @@ def test_where_the_module_cannot_work_nothing_is_tried(system, python, monkeypat
     monkeypatch.setattr(sys, "platform", system)
     monkeypatch.setattr(platform, "python_implementation", lambda: python)
     with pytest.raises(OSError, match="need Linux"):
-        compiled([Path("stretta/net/poller.pyx")], tmp_path)
+        compiled([Path("stretta/net/server/_poller.pyx")], tmp_path)
     assert not list(tmp_path.iterdir())

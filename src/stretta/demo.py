@@ -13,7 +13,7 @@ from pathlib import Path
 from urllib.parse import unquote
 
 from stretta import http, tcp, udp
-from stretta.http.reports import Requesting
+from stretta.http.client.reports import Requesting
 from stretta.reports import Report, Watch
 from stretta.services import Service, upper
 

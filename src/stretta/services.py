@@ -13,8 +13,8 @@ import sys
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from stretta.casing import simple_upper, upper, upper_ascii
 from stretta.errors import UsageError
+from stretta.upper import simple_upper, upper, upper_ascii
 
 __all__ = ["SERVICES", "Service", "discard", "echo", "load", "upper", "upper_ascii"]
 

@@ -80,7 +80,7 @@ def test_help_is_on_stdout(end):
 
 
 def test_the_version():
-    compiled = find_spec("stretta.net.poller") is not None
+    compiled = find_spec("stretta.net.server._poller") is not None
     for pure, kind in ("", "compiled" if compiled else "no compiled"), ("1", "no compiled"):
         done = stretta("--version", env={**os.environ, "STRETTA_PURE": pure})
         assert done.stdout.decode() == f"stretta {__version__} ({kind} transport)\n"

@@ -13,7 +13,7 @@ import pytest
 
 from stretta.errors import StrettaError, TimedOut
 from stretta.lab import SCENARIOS
-from stretta.lab.hosts import Capture, _trouble
+from stretta.lab.controller import Capture, _trouble
 from stretta.options import LabOptions, WireOptions
 from stretta.see.events import Call, Fault, Frame, State
 from support import PATIENCE, until

@@ -12,7 +12,7 @@ from pathlib import Path
 from stretta.lab.recording import record
 from stretta.lab.scenarios import HERE as OWN
 from stretta.options import LabOptions, WireOptions
-from stretta.see.document import to_document
+from stretta.see.json_document import to_document
 
 FOLDER = Path(__file__).parent / "recordings"
 

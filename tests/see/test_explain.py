@@ -3,8 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from stretta.see.document import from_document
 from stretta.see.explain import RULES
+from stretta.see.json_document import from_document
 
 RECORDINGS = Path(__file__).parent / "recordings"
 

@@ -12,8 +12,8 @@ import pytest
 from conversation import FLOW, HANDSHAKE, call, segment
 from segments import tcp
 from stretta.errors import UsageError
-from stretta.see.document import VERSION, from_document, to_document
 from stretta.see.events import Arrival, Flow, Frame
+from stretta.see.json_document import VERSION, from_document, to_document
 from stretta.see.packets import ACK, SYN, decode
 from stretta.see.pcapng import to_pcapng
 from stretta.see.render.mermaid import to_mermaid

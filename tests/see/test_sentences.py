@@ -6,10 +6,10 @@ from dataclasses import replace
 import pytest
 
 from conversation import FLOW, call, segment
-from stretta.see.calls import read_calls
 from stretta.see.events import Arrival, Call, Fault, Flow, Frame, Process
 from stretta.see.explain import explain
 from stretta.see.packets import ACK, FIN, RST, SYN, Packet
+from stretta.see.strace_events import read_calls
 from stretta.see.timeline import build
 
 MS = 1_000_000

@@ -7,9 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from conversation import HANDSHAKE, call, segment
+from stretta.see.byte_ranges import Cover, Pieces
 from stretta.see.events import Call, Frame
 from stretta.see.packets import ACK, FIN
-from stretta.see.stream import Cover, Pieces
 from stretta.see.timeline import build
 
 MSS = 1000

@@ -11,7 +11,7 @@ import textwrap
 import pytest
 
 from stretta import udp
-from stretta.net import datagrams
+from stretta.net.server import datagram_server as datagrams
 from stretta.options import DatagramLimits
 from stretta.reports import Dropped, Received, Sent
 from stretta.services import discard, echo

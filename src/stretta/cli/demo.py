@@ -8,7 +8,7 @@ import click
 
 from stretta.cli.flags import talk_flags
 from stretta.cli.main import Command
-from stretta.cli.talk import Talk, write_out
+from stretta.cli.ui.talk import Talk, write_out
 from stretta.demo import demonstrate, text_folder
 
 __all__ = ["command"]

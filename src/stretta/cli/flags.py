@@ -145,7 +145,7 @@ class Workers(click.ParamType[int]):
     def convert(self, value: Any, param: Any, ctx: Any) -> int:
         """Return the number."""
         if value == "auto":
-            from stretta.net.workers import processors  # noqa: PLC0415 - only here
+            from stretta.net.server.workers import processors  # noqa: PLC0415 - only here
 
             return processors()
         number = click.IntRange(1, 1024).convert(value, param, ctx)

@@ -14,7 +14,7 @@ import click
 
 from stretta import __version__
 from stretta.address import PortError
-from stretta.cli.terminal import paint
+from stretta.cli.ui.terminal import paint
 from stretta.errors import StrettaError, UsageError
 from stretta.escape import escape
 
@@ -94,7 +94,7 @@ class Group(click.Group):
 def protocol(name: str, words: str, client: str, server: str, **more: str) -> Group:
     """Return the group ``stretta NAME`` with its two roles, and ``more`` commands and words."""
     commands = {"client": client, "server": server, **more}
-    return Group(name, words, {role: (f"{name}_{role}", does) for role, does in commands.items()})
+    return Group(name, words, {role: (f"{name}.{role}", does) for role, does in commands.items()})
 
 
 class Root(Group):
@@ -124,9 +124,9 @@ class Root(Group):
             "lab",
             "Two hosts and a wire of our own: every call and every segment on one timeline.",
             {
-                "run": ("lab_run", "Run two programs, or a scenario, and draw what happened."),
-                "list": ("lab_list", "Name the scenarios."),
-                "draw": ("lab_draw", "Draw a recorded timeline again."),
+                "run": ("lab.run", "Run two programs, or a scenario, and draw what happened."),
+                "list": ("lab.list", "Name the scenarios."),
+                "draw": ("lab.draw", "Draw a recorded timeline again."),
             },
         ),
     }
@@ -140,9 +140,9 @@ def _tell_version(ctx: click.Context, _option: click.Parameter, wanted: object) 
     if wanted and not ctx.resilient_parsing:
         from importlib.util import find_spec  # noqa: PLC0415 - only this answer needs it
 
-        from stretta.compiled import uses_compiled  # noqa: PLC0415
+        from stretta.native import uses_compiled  # noqa: PLC0415
 
-        used = find_spec("stretta.net.poller") and uses_compiled()
+        used = find_spec("stretta.net.server._poller") and uses_compiled()
         click.echo(f"stretta {__version__} ({'' if used else 'no '}compiled transport)")
         ctx.exit()
 
@@ -156,7 +156,7 @@ ROOT = Root(
         "http": ("", "Web: client, and server of this folder."),
         "demo": ("demo", "Start the three servers and talk to each, on a real text."),
         "lab": ("", "See calls and segments of any two programs: run, list, draw."),
-        "trace": ("trace", "See the calls and segments of a program on this machine."),
+        "trace": ("lab.trace", "See the calls and segments of a program on this machine."),
     },
 )
 click.option("--debug", is_flag=True, expose_value=False, help="Show the traceback of an error.")(

@@ -6,7 +6,7 @@ import re
 import shlex
 import sys
 
-from stretta.net.server import Server
+from stretta.net.server.server import Server
 
 __all__ = ["run_server", "typed_command"]
 

@@ -5,11 +5,11 @@ from typing import TYPE_CHECKING
 from stretta.lazy import lazy_names
 
 if TYPE_CHECKING:
-    from stretta.http.async_client import AsyncClient, AsyncResponseStream, get_async
-    from stretta.http.client import Client, ResponseStream, get
-    from stretta.http.headers import Headers
-    from stretta.http.response import Response
-    from stretta.http.server import HttpServer, serve
+    from stretta.http.client.asynchronous import AsyncClient, AsyncResponseStream, get_async
+    from stretta.http.client.blocking import Client, ResponseStream, get
+    from stretta.http.client.response import Response
+    from stretta.http.message.headers import Headers
+    from stretta.http.server.server import HttpServer, serve
 
 __all__ = [
     "AsyncClient",
@@ -27,15 +27,15 @@ __all__ = [
 __getattr__ = lazy_names(
     __name__,
     {
-        "AsyncClient": "async_client",
-        "AsyncResponseStream": "async_client",
-        "Client": "client",
-        "Headers": "headers",
-        "Response": "response",
-        "ResponseStream": "client",
-        "get": "client",
-        "get_async": "async_client",
-        "HttpServer": "server",
-        "serve": "server",
+        "AsyncClient": "client.asynchronous",
+        "AsyncResponseStream": "client.asynchronous",
+        "Client": "client.blocking",
+        "Headers": "message.headers",
+        "Response": "client.response",
+        "ResponseStream": "client.blocking",
+        "get": "client.blocking",
+        "get_async": "client.asynchronous",
+        "HttpServer": "server.server",
+        "serve": "server.server",
     },
 )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from stretta.lazy import lazy_names
 
 if TYPE_CHECKING:
-    from stretta.lab.hosts import LabUnavailable
+    from stretta.lab.controller import LabUnavailable
     from stretta.lab.recording import Recording, record
     from stretta.lab.scenarios import SCENARIOS, Scenario
 
@@ -17,7 +17,7 @@ __all__ = ["SCENARIOS", "LabUnavailable", "Recording", "Scenario", "record"]
 __getattr__ = lazy_names(
     __name__,
     {
-        "LabUnavailable": "hosts",
+        "LabUnavailable": "controller",
         "Recording": "recording",
         "record": "recording",
         "SCENARIOS": "scenarios",

@@ -13,8 +13,7 @@ from hashlib import blake2b
 from itertools import count
 
 from stretta.errors import UsageError
-from stretta.lab.forge import forge_resets, with_one_bit_wrong
-from stretta.lab.language import (
+from stretta.lab.fault_syntax import (
     Frames,
     parse_frames,
     parse_rate,
@@ -23,6 +22,7 @@ from stretta.lab.language import (
     parse_time,
     split_direction,
 )
+from stretta.lab.forge import forge_resets, with_one_bit_wrong
 from stretta.options import WireOptions
 from stretta.see.packets import ACK, FIN, RST, SYN, Packet, decode
 

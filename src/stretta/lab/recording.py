@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
-from stretta.lab.hosts import Capture, Output, capture
+from stretta.lab.controller import Capture, Output, capture
 from stretta.lab.network import HOSTS
 from stretta.lab.wire import ARRIVED, FORGED, LEFT, MARKED, RECORD
 from stretta.options import LabOptions, WireOptions
-from stretta.see.calls import read_calls
 from stretta.see.events import Arrival, Event, Fault, Frame, Print, Process
 from stretta.see.explain import explain
 from stretta.see.packets import decode
 from stretta.see.pcapng import to_pcapng
+from stretta.see.strace_events import read_calls
 from stretta.see.timeline import Timeline, build
 
 __all__ = ["Recording", "Wired", "read_wire", "record", "timeline_of"]
@@ -76,7 +76,7 @@ def record(
 ) -> Recording:
     """Run two programs in a lab and return everything that was seen, explained.
 
-    Takes and raises what ``stretta.lab.hosts.capture`` does.
+    Takes and raises what ``stretta.lab.controller.capture`` does.
     """
     options = wire or WireOptions()
     seen = capture(server, client, wire=options, lab=lab, seed=seed, calls=calls, show=show)

@@ -18,12 +18,12 @@ import time
 from dataclasses import replace
 
 from stretta.errors import StrettaError
-from stretta.lab.hosts import HIGH
+from stretta.lab.controller import HIGH
 from stretta.lab.strace import command_of
-from stretta.see.calls import read_calls
 from stretta.see.events import Arrival, Call, Event, Frame
 from stretta.see.explain import explain
 from stretta.see.packets import Packet, decode
+from stretta.see.strace_events import read_calls
 from stretta.see.timeline import Timeline, build
 
 __all__ = ["trace"]

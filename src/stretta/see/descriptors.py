@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 
-from stretta.see.lines import Line, plain_address
+from stretta.see.strace_parser import Line, plain_address
 
 __all__ = ["Address", "Descriptors", "Socket"]
 

@@ -6,11 +6,11 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
-from stretta.see import tcp, udp
+from stretta.see.correlate import tcp, udp
+from stretta.see.correlate.tcp import TcpStory
+from stretta.see.correlate.udp import UdpStory
 from stretta.see.events import Call, Event, Fault, Flow, Frame, Link, Note, Process, State
-from stretta.see.states import infer_states
-from stretta.see.tcp import TcpStory
-from stretta.see.udp import UdpStory
+from stretta.see.tcp_states import infer_states
 
 __all__ = ["Timeline", "build"]
 

@@ -15,12 +15,12 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from stretta.errors import NetworkError, ReplyEndedEarly, StrettaError, TimedOut
-from stretta.net.dial import dial, dial_async, peer_of
+from stretta.net.client.connect import dial, dial_async, peer_of
 from stretta.options import ClientTls, StreamPatience
 from stretta.reports import Closed, Connected, Watch
 
 if TYPE_CHECKING:
-    from stretta.net.tls_socket import TlsSocket
+    from stretta.net.client.tls_socket import TlsSocket
 
 __all__ = ["Conversation", "ask", "ask_async", "connect"]
 
@@ -145,7 +145,7 @@ def connect(
     sock = dial(host, port, timeout=patience.connect_timeout, server=SERVER)
     if not wants_tls(tls):
         return Conversation(sock, patience, watch)
-    from stretta.net.tls_socket import TlsSocket  # noqa: PLC0415 - a plain client starts without
+    from stretta.net.client.tls_socket import TlsSocket  # noqa: PLC0415 - a plain client starts without
 
     assert tls is not None  # noqa: S101 - for the type checker
     secured = TlsSocket.secure(sock, host, port, tls, patience.connect_timeout)

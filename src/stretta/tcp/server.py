@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from typing import Literal, cast
 
 from stretta.errors import UsageError
-from stretta.net.streams import Connection, StreamServer
+from stretta.net.server.stream_server import Connection, StreamServer
 from stretta.options import ServerTls, StreamLimits
 from stretta.reports import Received, Sent, Watch
 from stretta.services import CUTS, QUICK, Quick, Service, is_async, nothing_is_quick, upper

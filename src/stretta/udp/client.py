@@ -13,7 +13,7 @@ import time
 
 from stretta.address import Endpoint
 from stretta.errors import InvalidReply, NetworkError, StrettaError, TimedOut, TooLong
-from stretta.net.dial import cannot_reach, interleave, peer_of, start_hint
+from stretta.net.client.connect import cannot_reach, interleave, peer_of, start_hint
 from stretta.net.resolve import Target, resolve
 from stretta.options import DatagramPatience
 from stretta.reports import Asked, Resending, Watch

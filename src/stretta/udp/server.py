@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import cast
 
-from stretta.net.datagrams import DatagramServer, Fail, ReplyTo
+from stretta.net.server.datagram_server import DatagramServer, Fail, ReplyTo
 from stretta.options import DatagramLimits
 from stretta.reports import Watch
 from stretta.services import QUICK, Service, is_async, nothing_is_quick, upper

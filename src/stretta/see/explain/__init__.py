@@ -8,13 +8,13 @@ from __future__ import annotations
 import re
 
 from stretta.see.events import Note
-from stretta.see.explain import datagrams, ending, loss, opening, requests, stream
-from stretta.see.explain.rules import Found
+from stretta.see.explain import application, connection, datagrams, loss, termination, transfer
+from stretta.see.explain.phrases import Found
 from stretta.see.timeline import Timeline
 
 __all__ = ["RULES", "explain"]
 
-TCP_RULES = opening.RULES | stream.RULES | loss.RULES | ending.RULES | requests.RULES
+TCP_RULES = connection.RULES | transfer.RULES | loss.RULES | termination.RULES | application.RULES
 UDP_RULES = datagrams.RULES
 RULES = (*TCP_RULES, *UDP_RULES)
 """The names of all rules."""
@@ -36,7 +36,7 @@ def explain(timeline: Timeline) -> list[Note]:
     def add(rule: str, found: list[Found]) -> None:
         for said, events in found:
             text = said
-            if timeline.about.get("trace") and rule not in requests.RULES:
+            if timeline.about.get("trace") and rule not in application.RULES:
                 text = HOSTS.sub(_end_of, said)
             at = timeline.events[events[0]].at
             notes.append(Note(rule, text, tuple(events), at))

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from stretta.see.explain.rules import Found, UdpRule, bytes_, duration, fate, kernel, times
-from stretta.see.tcp import other
-from stretta.see.udp import Datagram, UdpStory
+from stretta.see.correlate.tcp import other
+from stretta.see.correlate.udp import Datagram, UdpStory
+from stretta.see.explain.phrases import Found, UdpRule, bytes_, duration, fate, kernel, times
 
 __all__ = ["RULES"]
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from stretta.see.correlate.tcp import Repeat, Side, TcpStory, other
 from stretta.see.events import Frame
-from stretta.see.explain.rules import Found, TcpRule, bytes_, duration, fate, kernel, times
+from stretta.see.explain.phrases import Found, TcpRule, bytes_, duration, fate, kernel, times
 from stretta.see.packets import FIN, RST
-from stretta.see.tcp import Repeat, Side, TcpStory, other
 
 __all__ = ["RULES"]
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from stretta.escape import escape
 from stretta.see.events import Call, Frame, Process
-from stretta.see.explain.rules import duration
-from stretta.see.render.moments import label, outcome, scene
+from stretta.see.explain.phrases import duration
+from stretta.see.render.scene import label, outcome, scene
 from stretta.see.timeline import Timeline
 
 __all__ = ["to_mermaid"]

@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 
 from stretta.escape import escape
 from stretta.see.events import Call, Fault, Frame, Process
-from stretta.see.explain.rules import duration
+from stretta.see.explain.phrases import duration
 from stretta.see.render.canvas import ASCII, HARD, Row
-from stretta.see.render.moments import Moment, Scene, label, outcome, scene
+from stretta.see.render.scene import Moment, Scene, label, outcome, scene
 from stretta.see.timeline import Timeline
 
 __all__ = ["draw"]

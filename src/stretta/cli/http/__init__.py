@@ -1,0 +1,1 @@
+"""The commands http client, http server and http password."""

@@ -1,0 +1,260 @@
+"""``stretta http client``."""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
+
+import click
+
+from stretta.cli.flags import flags_of, take, talk_flags
+from stretta.cli.http.fetch import Fetcher, Interrupted, Wanted, check_har, save_har
+from stretta.cli.http.show import Show
+from stretta.cli.main import Command
+from stretta.cli.ui.talk import Talk, write_out
+from stretta.cli.ui.terminal import is_terminal
+from stretta.errors import UsageError
+from stretta.escape import escape
+from stretta.http.client.blocking import Client, make_request
+from stretta.http.client.request import HttpVersion, basic
+from stretta.net.client.channel.blocking import Channel
+from stretta.options.http_client import HttpClientLimits, HttpPatience, HttpRoute
+
+__all__ = ["command"]
+
+PROMPT = "Type the object's URL: "
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def request_flags(function: F) -> F:
+    """Give a command the flags that say what is asked."""
+    for add in reversed(
+        [
+            click.option("-X", "--method", metavar="WORD", help="Method: GET, or POST with -d."),
+            click.option(
+                "-H", "--header", multiple=True, metavar="'NAME: VALUE'",
+                help="Header to send too, or instead of the usual one; without value, not to send.",
+            ),
+            click.option(
+                "-d", "--data", metavar="TEXT|@FILE|-",
+                help="Body to send: a text, a file's bytes, or standard input.",
+            ),
+            click.option(
+                "--auth", metavar="USER:PASSWORD",
+                help="Name and password to show the server; asked for if there is no colon.",
+            ),
+            click.option(
+                "--http", "version", type=click.Choice(["1.0", "1.1"]), default="1.1",
+                show_default=True, help="Version of HTTP to speak; 1.0 asks as the lecture does.",
+            ),
+            click.option(
+                "--compressed/--no-compressed", default=None,
+                help="Whether to ask for a compressed body; yes, unless it is saved.",
+            ),
+            click.option(
+                "--follow/--no-follow", default=False, show_default=True,
+                help="Whether to go where a redirect points.",
+            ),
+        ]
+    ):  # fmt: skip
+        add(function)
+    return function
+
+
+def output_flags(function: F) -> F:
+    """Give a command the flags that say what becomes of the response."""
+    for add in reversed(
+        [
+            click.option(
+                "-o", "--output", metavar="FILE",
+                help="File to save the body in, once it is whole; - is standard output.",
+            ),
+            click.option(
+                "-O", "--remote-name", is_flag=True,
+                help="Save under the name that the server or the URL gives; never over a file.",
+            ),
+            click.option(
+                "-c", "--continue", "resume", is_flag=True,
+                help="Go on where an earlier -o or -O was cut off.",
+            ),
+            click.option(
+                "-v", "--verbose", count=True,
+                help="Each line with its time; -vv each read and write too.",
+            ),
+            click.option("--har", metavar="FILE", help="Write the exchanges to a HAR file."),
+            click.option(
+                "--curl", "as_curl", is_flag=True,
+                help="Print the curl command that asks the same, and ask nothing.",
+            ),
+        ]
+    ):  # fmt: skip
+        add(function)
+    return function
+
+
+@click.command(cls=Command, name="client")
+@click.argument("url", nargs=-1)
+@request_flags
+@output_flags
+@click.option("-4", "only_ipv4", is_flag=True, help="Use IPv4 addresses only.")
+@click.option("-6", "only_ipv6", is_flag=True, help="Use IPv6 addresses only.")
+@flags_of(HttpPatience)
+@flags_of(HttpClientLimits)
+@flags_of(HttpRoute)
+@talk_flags
+def command(
+    url: tuple[str, ...],
+    *,
+    version: HttpVersion,
+    compressed: bool | None,
+    follow: bool,
+    verbose: int,
+    har: str | None,
+    as_curl: bool,
+    only_ipv4: bool,
+    only_ipv6: bool,
+    quiet: bool,
+    as_json: bool,
+    **options: Any,
+) -> int:
+    """Fetch the object at each URL and show the exchange.
+
+    Without URL, asks for one again and again; * is http://127.0.0.1:8080/ and an empty line ends.
+    In a pipe, standard output holds the body's bytes and nothing else.
+
+    \b
+    Examples:
+      stretta http client
+      stretta http client :8080/divina.txt > divina.txt
+      stretta http client --http 1.0 http://localhost:8080/
+      stretta http client -O -c https://example.com/large.iso
+      stretta http client -d name=Beatrice :8080/form
+    """
+    patience, limits = take(HttpPatience, options), take(HttpClientLimits, options)
+    route = take(HttpRoute, options)
+    wanted = _wanted(url, options, records=as_json or har is not None)
+    saves = wanted.remote_name or wanted.output not in {None, "-"}
+    compressed = not saves if compressed is None else compressed
+    family = "-4" if only_ipv4 and not only_ipv6 else "-6" if only_ipv6 and not only_ipv4 else ""
+    if as_curl:
+        from stretta.http.client.curl import curl_command  # noqa: PLC0415
+
+        if not url:
+            raise UsageError("--curl needs a URL", hint="As in: --curl :8080/file.txt")
+        for one in url:
+            fields = [*wanted.headers, *wanted.content_type()]
+            request = make_request(wanted.method, one, fields, b"", version, compressed=compressed)
+            line = curl_command(
+                request, data=wanted.data, follow=follow, output=wanted.output,
+                remote_name=wanted.remote_name, resume=wanted.resume, family=family,
+                patience=patience, limits=limits, route=route,
+            )  # fmt: skip
+            write_out(f"{line}\n".encode(errors="surrogateescape"))
+        return 0
+    show = Show(Talk(quiet=quiet, as_json=as_json), verbose=verbose)
+    fetcher = Fetcher(wanted, show)
+    with Client(
+        version=version, compressed=compressed, follow=follow, patience=patience, limits=limits,
+        route=route, family=_FAMILIES[family], watch=fetcher.watch,
+        wrap=_wrapper(fetcher) if verbose > 1 else None,
+    ) as fetcher.client:  # fmt: skip
+        return _run(fetcher, url, har)
+
+
+_FAMILIES = {"": socket.AF_UNSPEC, "-4": socket.AF_INET, "-6": socket.AF_INET6}
+
+
+def _wanted(urls: tuple[str, ...], options: dict[str, Any], *, records: bool) -> Wanted:
+    """Return what the flags ask for. Raises UsageError when they contradict each other."""
+    data, output, remote_name = options["data"], options["output"], options["remote_name"]
+    if data == "-" and len(urls) != 1:
+        raise UsageError("standard input can be sent once", "-d - needs one URL")
+    if output is not None and (remote_name or len(urls) != 1):
+        raise UsageError("-o names one file for one URL", hint="For several URLs use -O.")
+    if options["resume"] and output in {None, "-"} and not remote_name:
+        raise UsageError("-c needs a file to continue", hint="Give it: -o FILE")
+    if output == "":
+        raise UsageError("-o names no file", "its name is empty", "As in: -o FILE")
+    if (options["method"] or "").upper() == "HEAD" and (remote_name or output is not None):
+        raise UsageError("nothing can be saved", "a response to HEAD has no body", "Leave out -X.")
+    fields = [_field(line) for line in options["header"]]
+    given = {name.lower() for name, _ in fields}
+    if options["resume"] and "range" in given:
+        raise UsageError("-c asks for a range of its own", hint="Leave out -H Range.")
+    if options["auth"] is not None:
+        if "authorization" in given:
+            raise UsageError("the credentials are given twice", hint="Leave out --auth or -H.")
+        fields.append(("Authorization", _credentials(options["auth"])))
+    return Wanted(
+        method=options["method"] or ("GET" if data is None else "POST"),
+        headers=tuple(fields),
+        data=data,
+        output=output,
+        remote_name=remote_name,
+        resume=options["resume"],
+        records=records,
+    )
+
+
+def _field(line: str) -> tuple[str, str]:
+    name, colon, value = line.partition(":")
+    if not colon:
+        raise UsageError(
+            f"cannot send the header {escape(line)!r}", "it has no colon", "As in: -H 'Accept: */*'"
+        )
+    # on the wire a header is bytes: what is no ASCII goes as UTF-8
+    return name.strip(), value.strip().encode(errors="surrogateescape").decode("latin-1")
+
+
+def _credentials(auth: str) -> str:
+    from urllib.parse import quote  # noqa: PLC0415 - few requests carry a password
+
+    user, colon, password = auth.partition(":")
+    if not colon:
+        from getpass import getpass  # noqa: PLC0415
+
+        password = getpass(f"Password of {user}: ")
+    return basic(quote(os.fsencode(user)), quote(os.fsencode(password)))
+
+
+def _wrapper(fetcher: Fetcher) -> Callable[[Channel], Channel]:
+    """Return what makes a channel tell of each read and write."""
+    from stretta.net.client.channel.watched import WatchedChannel  # noqa: PLC0415 - only -vv watches
+
+    return lambda channel: WatchedChannel(channel, fetcher.watch)
+
+
+def _typed() -> Iterator[str]:
+    """Give the URLs that are typed, until an empty line."""
+    from stretta.cli.http.url_prompt import url_asker  # noqa: PLC0415 - one-shot URLs are not asked for
+
+    ask = url_asker(PROMPT)
+    while text := ask():
+        yield text
+
+
+def _run(fetcher: Fetcher, urls: tuple[str, ...], har: str | None) -> int:
+    """Fetch the URLs given, or those typed; return the first status that is not 0."""
+    statuses = []
+    typed = not urls and is_terminal(sys.stdin)
+    if har is not None:
+        check_har(har)
+    try:
+        for text in urls or _typed():
+            statuses.append(fetcher.fetch(text))
+            if fetcher.show.talk.as_json:
+                from stretta.http.client.har import as_json  # noqa: PLC0415
+
+                fetcher.show.talk.data(as_json(fetcher.records[-1]))
+            if statuses[-1] == Interrupted.status and not typed:
+                return Interrupted.status
+    finally:  # also when Ctrl-C ends it, and when nobody reads on
+        if har is not None:
+            save_har(har, fetcher.records)
+    if typed:  # a person has seen what failed, and gone on
+        return 0
+    return next(filter(None, statuses), 0)

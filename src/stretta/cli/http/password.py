@@ -1,0 +1,35 @@
+"""``stretta http password``."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from stretta.cli.main import Command
+from stretta.cli.ui.talk import write_out
+from stretta.cli.ui.terminal import is_terminal
+from stretta.errors import UsageError
+from stretta.http.server.auth import hash_line
+
+__all__ = ["command"]
+
+
+@click.command(cls=Command, name="password")
+@click.argument("user")
+def command(user: str) -> None:
+    """Make the line of USER for the file of --auth-file, asking for the password.
+
+    Without a terminal, the password is the first line of standard input.
+
+    \b
+    Example:
+      stretta http password anna >> users && stretta http server --tls --auth-file users
+    """
+    if is_terminal(sys.stdin):
+        password = click.prompt("Password", hide_input=True, confirmation_prompt=True, err=True)
+    else:
+        password = sys.stdin.readline().rstrip("\n")
+    if not password:
+        raise UsageError("the password is empty")
+    write_out(hash_line(user, password) + "\n")

@@ -1,0 +1,1 @@
+"""The commands lab run, lab list, lab draw and trace."""

@@ -1,0 +1,21 @@
+"""``stretta lab list``."""
+
+from __future__ import annotations
+
+import click
+
+from stretta.cli.flags import look_flags
+from stretta.cli.main import Command
+from stretta.cli.ui.talk import write_out
+from stretta.lab.scenarios import SCENARIOS
+
+__all__ = ["command"]
+
+
+@click.command(cls=Command, name="list")
+@look_flags
+def command() -> None:
+    """Name the scenarios that stretta lab run knows."""
+    width = max(map(len, SCENARIOS))
+    for name, scenario in SCENARIOS.items():
+        write_out(f"{name:{width}}  {scenario.words}\n{'':{width}}  {scenario.look}\n")

@@ -1,0 +1,46 @@
+"""``stretta trace``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from stretta.cli.flags import look_flags
+from stretta.cli.lab.pictures import picture_flags, show_pictures
+from stretta.cli.main import Command
+from stretta.cli.ui.talk import Talk
+from stretta.lab.trace import trace
+
+__all__ = ["command"]
+
+
+@click.command(cls=Command, name="trace")
+@click.argument("argv", metavar="CMD...", nargs=-1, required=True, type=click.UNPROCESSED)
+@picture_flags
+@click.option("-q", "--quiet", is_flag=True, help="Print the picture and errors only.")
+@look_flags
+def command(argv: tuple[str, ...], *, quiet: bool, **options: Any) -> int:
+    """Run a program on this machine's own network, and draw its calls and segments.
+
+    Segments are seen where this user may open packet sockets (root, or CAP_NET_RAW); calls always.
+    Put -- before the program. The exit status is the program's.
+
+    \b
+    Example:
+      stretta trace -- curl -s http://127.0.0.1:8080/
+    """
+    talk = Talk(quiet=quiet, as_json=False)
+    timeline, status = trace(list(argv))
+    if not timeline.about["segments"]:
+        talk.say(
+            "Calls only: to see segments too, a packet socket is needed, which this user may not"
+            " open. Try: sudo stretta trace -- ..., or stretta lab run, which needs no rights."
+        )
+    if timeline.about["missed"]:
+        talk.say(
+            f"Warning: {timeline.about['missed']} packets of this busy machine came too fast to be"
+            " seen; some of this program's may be among them."
+        )
+    show_pictures(timeline, options)
+    return status if status >= 0 else 128 - status

@@ -1,0 +1,1 @@
+"""The commands tcp client and tcp server."""

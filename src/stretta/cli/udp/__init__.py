@@ -1,0 +1,1 @@
+"""The commands udp client and udp server."""

@@ -1,0 +1,1 @@
+"""The HTTP client: connection pool, exchange, response, download."""

@@ -1,0 +1,131 @@
+"""What an exchange has to say while it goes on, as values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from stretta.address import Endpoint
+from stretta.http.client.response_parser import Head
+from stretta.reports import Report
+
+if TYPE_CHECKING:  # plain HTTP starts without TLS
+    from stretta.net.client.channel.tls import Secured
+
+__all__ = ["Awaiting", "Interim", "Redirected", "Requesting", "Responding", "Reusing", "Securing"]
+
+
+@dataclass(eq=False, repr=False)
+class Reusing(Report):
+    """A connection that was left open serves again."""
+
+    event = "reusing"
+    server: Endpoint
+
+    def __str__(self) -> str:
+        return f"Using the connection to {self.server} again"
+
+
+@dataclass(eq=False, repr=False)
+class Securing(Report):
+    """The TLS handshake is over, and this is what it agreed on."""
+
+    event = "secured"
+    secured: Secured
+
+    def __str__(self) -> str:
+        secured = self.secured
+        first = f"{secured.version}, {secured.cipher}"
+        if not secured.checked:
+            return f"{first}\nCertificate not checked: anybody may be answering"
+        names = ", ".join(secured.names[:3]) + (", ..." if len(secured.names) > 3 else "")
+        whose = f"Certificate of {names or secured.subject}"
+        return f"{first}\n{whose}, by {secured.issuer}, until {secured.until}"
+
+    def as_json(self) -> dict[str, Any]:
+        secured = self.secured
+        return {
+            "event": self.event,
+            "version": secured.version,
+            "cipher": secured.cipher,
+            "checked": secured.checked,
+            "subject": secured.subject,
+            "issuer": secured.issuer,
+            "until": secured.until,
+            "names": secured.names,
+        }
+
+
+@dataclass(eq=False, repr=False)
+class Requesting(Report):
+    """The request is about to be sent: its head, byte for byte, and the size of its body.
+
+    ``body`` is None where only the body's end will tell.
+    """
+
+    event = "requesting"
+    head: bytes
+    body: int | None
+
+    def __str__(self) -> str:
+        return self.head.decode("latin-1").replace("\r\n", "\n")
+
+    def as_json(self) -> dict[str, Any]:
+        return {"event": self.event, "head": self.head.decode("latin-1"), "body": self.body}
+
+
+@dataclass(eq=False, repr=False)
+class Awaiting(Report):
+    """The request is sent, and nothing has come back yet."""
+
+    event = "awaiting"
+
+    def __str__(self) -> str:
+        return "Waiting for response ..."
+
+
+@dataclass(eq=False, repr=False)
+class Interim(Report):
+    """An interim head (1xx) has come; the final one follows."""
+
+    event = "interim"
+    head: Head
+
+    def __str__(self) -> str:
+        return self.head.status_line
+
+    def as_json(self) -> dict[str, Any]:
+        return {"event": self.event, "status": self.head.status}
+
+
+@dataclass(eq=False, repr=False)
+class Responding(Report):
+    """The head of the final response has come."""
+
+    event = "responding"
+    head: Head
+
+    def __str__(self) -> str:
+        return self.head.raw.decode("utf-8", "backslashreplace").replace("\r\n", "\n")
+
+    def as_json(self) -> dict[str, Any]:
+        head = self.head
+        return {
+            "event": self.event,
+            "version": head.version,
+            "status": head.status,
+            "reason": head.reason,
+            "headers": [list(field) for field in head.headers],
+        }
+
+
+@dataclass(eq=False, repr=False)
+class Redirected(Report):
+    """A redirect is being followed."""
+
+    event = "redirected"
+    status: int
+    url: str
+
+    def __str__(self) -> str:
+        return f"Redirected ({self.status}) to {self.url}"

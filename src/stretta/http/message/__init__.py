@@ -1,0 +1,1 @@
+"""HTTP messages: what both ends share."""

@@ -1,0 +1,104 @@
+"""The access log: one line a request, in the formats that other tools read."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import time
+from collections.abc import Callable
+from typing import Literal
+
+from stretta.http.server.request_parser import NOTHING, Request
+
+__all__ = ["LOGGED", "AccessLog", "LogFormat"]
+
+LogFormat = Literal["common", "combined", "json"]
+
+LOGGED = ("referer", "user-agent")
+"""Headers that a line can tell."""
+
+UNSEEN = re.compile(r'[^\x21-\x7e]|["\\\[]')
+"""What a user's name outside of quotation marks cannot hold."""
+
+UNSAFE = re.compile(r'[^\x20-\x7e]|["\\]')
+
+
+def quoted(text: str) -> str:
+    r"""Return text from a peer between quotes, nothing in it that could end them or the line.
+
+    >>> print(quoted('a "quoted"\r\nword'))
+    "a \x22quoted\x22\x0d\x0aword"
+    """
+    return '"' + UNSAFE.sub(_escape, text) + '"'
+
+
+def _escape(found: re.Match[str]) -> str:
+    return f"\\x{ord(found[0]):02x}"
+
+
+class AccessLog:
+    """Collects the lines of one turn of the event loop and gives them to ``sink`` at once.
+
+    ``clock`` gives the time in seconds since 1970.
+    """
+
+    def __init__(
+        self,
+        sink: Callable[[str], object],
+        form: LogFormat = "common",
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._sink, self._clock = sink, clock
+        self._line = {"common": self._common, "combined": self._combined, "json": self._json}[form]
+        self._lines: list[str] = []
+        self._second, self._stamp = -1, ""
+
+    def add(self, client: str, request: Request, status: int, size: int | None) -> None:
+        """Note a request that is answered; ``size`` is the body's in bytes, None if unknown."""
+        if not self._lines:
+            asyncio.get_running_loop().call_soon(self.flush)
+        self._lines.append(self._line(client, request, status, size))
+
+    def flush(self) -> None:
+        """Give out what has been collected."""
+        if self._lines:
+            text = "\n".join(self._lines)
+            self._lines.clear()
+            self._sink(text)
+
+    def _time(self, form: str) -> str:
+        now = int(self._clock())
+        if now != self._second:
+            self._second, self._stamp = now, time.strftime(form, time.localtime(now))
+        return self._stamp
+
+    def _common(self, client: str, request: Request, status: int, size: int | None) -> str:
+        at = self._time("%d/%b/%Y:%H:%M:%S %z")
+        target = request.target.decode("latin-1")
+        made_out = request is not NOTHING
+        line = quoted(f"{request.method} {target} HTTP/{request.version}" if made_out else "-")
+        user = UNSEEN.sub(_escape, request.user or "-")
+        return f"{client} - {user} [{at}] {line} {status} {'-' if size is None else size}"
+
+    def _combined(self, client: str, request: Request, status: int, size: int | None) -> str:
+        referer = quoted(request.headers.get("referer", "-"))
+        agent = quoted(request.headers.get("user-agent", "-"))
+        return f"{self._common(client, request, status, size)} {referer} {agent}"
+
+    def _json(self, client: str, request: Request, status: int, size: int | None) -> str:
+        return json.dumps(
+            {
+                "event": "answered",
+                "client": client,
+                "user": request.user,
+                "at": self._time("%Y-%m-%dT%H:%M:%S%z"),
+                "method": request.method,
+                "target": request.target.decode("latin-1"),
+                "version": request.version,
+                "status": status,
+                "bytes": size,
+                "referer": request.headers.get("referer"),
+                "agent": request.headers.get("user-agent"),
+            }
+        )

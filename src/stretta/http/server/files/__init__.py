@@ -1,0 +1,1 @@
+"""Files as responses: the document root, representations, listings."""

@@ -1,0 +1,239 @@
+"""What a folder holds: as entries, as a page, as JSON."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import stat
+import time
+from collections.abc import Callable, Generator, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+from urllib.parse import parse_qsl, quote_from_bytes, urlencode
+
+from stretta.http.server.files.document_root import Folder
+from stretta.http.server.files.readme import readme_html
+from stretta.http.server.pages import render
+from stretta.http.server.request_target import Target
+
+__all__ = ["Entry", "Order", "entries", "listing_json", "listing_page", "looked_at"]
+
+ROWS = 1000
+"""Rows of one page: as many as a browser shows at once without labour."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One file or folder in a folder. ``size`` is in bytes, ``modified`` in seconds."""
+
+    name: bytes
+    is_folder: bool
+    size: int
+    modified: float
+
+    @property
+    def shown(self) -> str:
+        """The name as a person reads it; bytes that are no UTF-8 are replaced."""
+        return self.name.decode("utf-8", "replace")
+
+    @property
+    def href(self) -> str:
+        """The link, of which no character means anything (RFC 3986 section 2.2)."""
+        return quote_from_bytes(self.name, safe="") + ("/" if self.is_folder else "")
+
+    @property
+    def size_words(self) -> str:
+        """The size as a person reads it."""
+        return "" if self.is_folder else in_words(self.size)
+
+    @property
+    def iso(self) -> str:
+        """The time of the last change, for a program."""
+        return when(self.modified, "%Y-%m-%dT%H:%M:%SZ")
+
+    @property
+    def date_words(self) -> str:
+        """The time of the last change, for a person."""
+        return when(self.modified, "%Y-%m-%d %H:%M")
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the entry as a JSON object."""
+        return {
+            "name": self.shown,
+            "href": self.href,
+            "type": "folder" if self.is_folder else "file",
+            "size": None if self.is_folder else self.size,
+            "modified": self.iso,
+        }
+
+
+def in_words(size: int) -> str:
+    """Return a size in bytes as a person reads it (IEC 80000-13 prefixes).
+
+    >>> in_words(999), in_words(1536), in_words(10 * 2**20), in_words(2**80)
+    ('999 B', '1.5 KiB', '10 MiB', '1048576 EiB')
+    """
+    amount, prefixes = float(size), iter(("B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"))
+    prefix = next(prefixes)
+    while amount >= 1023.5 and prefix != "EiB":
+        amount, prefix = amount / 1024, next(prefixes)
+    return f"{amount:.1f} {prefix}" if amount < 9.95 and prefix != "B" else f"{amount:.0f} {prefix}"
+
+
+def when(seconds: float, form: str) -> str:
+    """Return a time in UTC, or nothing where the calendar has no such day."""
+    try:
+        return time.strftime(form, time.gmtime(seconds))
+    except (ValueError, OverflowError, OSError):
+        return ""
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """How a listing is wanted: sorted by what, which way, holding what, which page."""
+
+    sort: str = "name"
+    descending: bool = False
+    search: str = ""
+    page: int = 1
+
+    @classmethod
+    def of(cls, query: str) -> Order:
+        """Return what a query asks for; what makes no sense is passed over."""
+        asked = dict(parse_qsl(query, errors="replace"))
+        sort = asked.get("sort", "name")
+        page = asked.get("page", "1")
+        return cls(
+            sort if sort in KEYS else "name",
+            asked.get("order") == "desc",
+            asked.get("q", "")[:200],
+            int(page) if page.isascii() and page.isdecimal() and len(page) < 8 else 1,
+        )
+
+    def query(self, **changes: Any) -> str:
+        """Return the query for this order with something changed."""
+        fields: dict[str, Any] = {
+            "sort": self.sort,
+            "order": "desc" if self.descending else "asc",
+            "q": self.search,
+            "page": 1,
+        }
+        fields.update(changes)
+        return "?" + urlencode({name: value for name, value in fields.items() if value != ""})
+
+    def query_for(self, column: str) -> str:
+        """Return the query that a column's heading leads to: the other way round if it is ours."""
+        turned = self.sort == column and not self.descending
+        return self.query(sort=column, order="desc" if turned else "asc")
+
+    def arrange(self, found: Sequence[Entry]) -> list[Entry]:
+        """Return the entries that hold what is searched for, in order; folders come first."""
+        wanted = self.search.casefold()
+        kept = [entry for entry in found if wanted in entry.shown.casefold()] if wanted else found
+        ordered = sorted(kept, key=natural)
+        if self.sort != "name":
+            ordered.sort(key=KEYS[self.sort], reverse=self.descending)
+        elif self.descending:
+            ordered.reverse()
+        ordered.sort(key=lambda entry: not entry.is_folder)
+        return ordered
+
+
+def natural(entry: Entry) -> tuple[str, bytes]:
+    """Return the key of a name's place: upper and lower case alike, numbers by what they count.
+
+    A string, since comparing strings is over before others have to wait for it.
+
+    >>> names = (b"b10", b"B2", b"a")
+    >>> found = sorted((Entry(name, False, 0, 0.0) for name in names), key=natural)
+    >>> [entry.shown for entry in found]
+    ['a', 'B2', 'b10']
+    """
+    return DIGITS.sub(lambda found: found[0].zfill(20), entry.shown.casefold()), entry.name
+
+
+DIGITS = re.compile("[0-9]+")
+
+KEYS: dict[str, Callable[[Entry], Any]] = {
+    "name": natural,
+    "size": lambda entry: entry.size,
+    "date": lambda entry: entry.modified,
+}
+
+
+def entries(folder: Folder, names: Sequence[bytes], descriptor: int) -> Iterator[Entry]:
+    """Give what the open folder holds and may be seen.
+
+    A symbolic link that leads outside is left out, as is what is neither file nor folder.
+    """
+    return filter(None, looked_at(folder, names, descriptor))
+
+
+def looked_at(
+    folder: Folder, names: Sequence[bytes], descriptor: int
+) -> Generator[Entry | None, None, None]:
+    """Give what ``entries`` gives, and None for what is left out: looking at it takes time too."""
+    with os.scandir(descriptor) as items:
+        for item in items:
+            yield _entry(folder, names, item)
+
+
+def _entry(folder: Folder, names: Sequence[bytes], item: os.DirEntry[str]) -> Entry | None:
+    name = os.fsencode(item.name)
+    if folder.is_hidden((name,)):
+        return None
+    try:
+        if item.is_symlink():
+            with folder.opened((*names, name)) as opened:
+                status = opened.status
+        else:
+            status = item.stat(follow_symlinks=False)
+    except OSError:
+        return None
+    is_folder = stat.S_ISDIR(status.st_mode)
+    if not (is_folder or stat.S_ISREG(status.st_mode)):
+        return None
+    return Entry(name, is_folder, status.st_size, status.st_mtime)
+
+
+def listing_page(folder: Folder, target: Target, descriptor: int, *, offers_zip: bool) -> bytes:
+    """Return the page of an open folder."""
+    order = Order.of(target.query)
+    found = list(entries(folder, target.names, descriptor))
+    arranged = order.arrange(found)
+    pages = max(1, -(-len(arranged) // ROWS))
+    page = min(max(order.page, 1), pages)
+    crumbs = [
+        (name.decode("utf-8", "replace"), "../" * up if up else "./")
+        for name, up in zip(target.names, range(len(target.names) - 1, -1, -1), strict=True)
+    ]
+    return render(
+        "listing.html",
+        title=target.shown,
+        root="../" * len(target.names) or "./",
+        crumbs=crumbs,
+        entries=arranged[(page - 1) * ROWS : page * ROWS],
+        folders=sum(entry.is_folder for entry in arranged),
+        files=sum(not entry.is_folder for entry in arranged),
+        bytes=in_words(sum(entry.size for entry in arranged if not entry.is_folder)),
+        order=order,
+        page=page,
+        pages=pages,
+        offers_zip=offers_zip,
+        readme=readme_html(folder, target.names, found),
+    )
+
+
+def listing_json(folder: Folder, target: Target, descriptor: int) -> bytes:
+    """Return an open folder as JSON: its path and its entries."""
+    order = Order.of(target.query)
+    arranged = iter(order.arrange(list(entries(folder, target.names, descriptor))))
+    parts = []
+    # a piece at a time: one long call would keep every other thread waiting
+    while some := list(islice(arranged, ROWS)):
+        rows = json.dumps([entry.as_json() for entry in some], ensure_ascii=False)
+        parts.append(rows[1:-1])
+    path = json.dumps(target.shown, ensure_ascii=False)
+    return f'{{"path": {path}, "entries": [{", ".join(parts)}]}}\n'.encode()

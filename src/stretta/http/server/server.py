@@ -1,0 +1,158 @@
+"""The HTTP server: a folder, or a function, for everybody who asks."""
+
+from __future__ import annotations
+
+import os
+import socket
+
+from stretta.address import Endpoint
+from stretta.errors import UsageError
+from stretta.http.server.access_log import AccessLog
+from stretta.http.server.connection import HttpConnection
+from stretta.http.server.handler import Site
+from stretta.http.server.request_parser import RequestReader
+from stretta.http.server.response import Clock
+from stretta.http.server.response_cache import ReadyReplies
+from stretta.net.interfaces import is_local, reachable
+from stretta.net.server.stream_server import StreamServer, tick_length
+from stretta.options import HttpLimits, ServerTls, SiteOptions
+from stretta.reports import Serving, Watch
+from stretta.services import Service
+
+__all__ = ["HttpServer", "serve"]
+
+UNSENT = 64 * 1024
+"""Bytes that the kernel takes ahead of what the network takes (tcp(7)): else a client that reads
+nothing costs us megabytes of copying, and the kernel of memory."""
+
+
+def serve(
+    folder: str | os.PathLike[str] = ".",
+    host: str = "127.0.0.1",
+    port: int = 0,
+    *,
+    service: Service | None = None,
+    options: SiteOptions | None = None,
+    limits: HttpLimits | None = None,
+    tls: ServerTls | None = None,
+    watch: Watch | None = None,
+    access: AccessLog | None = None,
+) -> HttpServer:
+    """Return an HTTP server of the files in ``folder``, and of nothing outside it.
+
+    ``service``, if given, answers the body of each POST; without it a POST gets 405. ``host`` is an
+    address or a name (``"::"`` takes IPv4 too), ``port`` 0 any free port. ``watch`` is called with
+    each report. Use the server as an async context manager, or block in its ``run()``; both raise
+    CannotServe when the address, the port or the folder cannot be had. ``access`` collects a line
+    a request. Raises UsageError for
+    ``options`` that make no sense, and a certificate in ``tls`` that cannot be used.
+
+    >>> import asyncio, urllib.request
+    >>> from stretta import http
+    >>> async def main() -> bytes:
+    ...     async with http.serve(service=bytes.upper) as server:
+    ...         url = f"http://127.0.0.1:{server.port}/"
+    ...         ask = lambda: urllib.request.urlopen(url, b"ciao").read()
+    ...         return await asyncio.get_running_loop().run_in_executor(None, ask)
+    >>> asyncio.run(main())
+    b'CIAO'
+    """
+    limits = limits or HttpLimits()
+    site = Site(folder, service, limits, options or SiteOptions())
+    return HttpServer(site, host, port, limits, tls, watch, access)
+
+
+class HttpServer(StreamServer):
+    """What ``serve`` returns: ``urls``, ``port`` and ``counts`` tell what it is and did.
+
+    >>> from stretta import http
+    >>> with http.serve(service=bytes.upper).in_background() as server:
+    ...     with http.Client() as client:
+    ...         client.request("POST", server.urls[0], body=b"ciao").text
+    'CIAO'
+    >>> server.counts["requests"]
+    1
+    """
+
+    command = "stretta http server"
+
+    def __init__(
+        self,
+        site: Site,
+        host: str,
+        port: int,
+        limits: HttpLimits,
+        tls: ServerTls | None,
+        watch: Watch | None,
+        access: AccessLog | None,
+    ) -> None:
+        super().__init__(
+            lambda: HttpConnection(self),
+            host,
+            port,
+            limits=limits,
+            tls=tls,
+            alpn=["http/1.1"],
+            watch=watch,
+        )
+        protected = self.identity is not None or is_local(host) or site.options.auth_without_tls
+        if site.users is not None and not protected:
+            raise UsageError(
+                "passwords would travel unprotected",
+                f"whoever is on the way to {host} could read them",
+                "Add --tls, keep to this machine with -a 127.0.0.1,"
+                " or accept it with --auth-without-tls.",
+            )
+        self.site, self.http_limits, self.access = site, limits, access
+        self.clock = Clock()
+        self.ready = ReadyReplies(limits.max_requests - 1)
+        self.readers: list[RequestReader] = []  # that no connection uses at the moment
+        more = (limits.header_timeout, limits.body_timeout)
+        self._every = min(self._every, tick_length(limits, *more))
+
+    @property
+    def urls(self) -> list[str]:
+        """Every URL at which it can be reached, this machine's own first."""
+        hosts = [host for endpoint in self.endpoints for host in reachable(endpoint.host)]
+        scheme = "http" if self.identity is None else "https"
+        base = self.site.base
+        return [
+            f"{scheme}://{Endpoint(host, self.port).authority}{base}"
+            for host in dict.fromkeys(hosts)
+        ]
+
+    async def _open(self, sockets: list[socket.socket]) -> None:
+        for sock in sockets:  # connections inherit it
+            if hasattr(socket, "TCP_NOTSENT_LOWAT"):
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT)
+        await super()._open(sockets)
+
+    def bind(self, *, shared: bool = False) -> list[socket.socket]:
+        self.site.folder.check()
+        return super().bind(shared=shared)
+
+    def announce(self) -> None:
+        self.watch(
+            Serving(
+                self.port,
+                self.urls,
+                self.site.folder.path.decode("utf-8", "replace"),
+                shared=not all(endpoint.is_loopback for endpoint in self.endpoints)
+                and self.site.users is None,
+                trust=self.identity.trust if self.identity is not None else None,
+            )
+        )
+
+    def _tick(self) -> None:
+        super()._tick()
+        self.ready.tick()
+
+    def _close(self) -> None:
+        super()._close()
+        self.ready.next_turn(self)  # from now on each reply says that it is the last
+
+    def abort(self) -> None:
+        super().abort()
+        self.ready.drop_all()
+        if self.access is not None:
+            self.access.flush()

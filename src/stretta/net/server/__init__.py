@@ -1,0 +1,1 @@
+"""Listening sockets, connection lifecycle, datagram service, worker processes."""

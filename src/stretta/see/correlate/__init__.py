@@ -1,0 +1,1 @@
+"""Correlation of socket calls with the packets that they caused."""

@@ -1,0 +1,383 @@
+"""Replies that are kept: never a stale one, never too many, and nothing is left open."""
+
+import asyncio
+import errno
+import gzip
+import os
+import socket
+import time
+import tracemalloc
+from contextlib import suppress
+
+import pytest
+from http_raw import Raw
+
+from stretta import http as stretta_http
+from stretta.http.server.access_log import AccessLog
+from stretta.http.server.file_stamp import is_young
+from stretta.http.server.files.document_root import Folder, Version
+from stretta.http.server.files.representation import COPIED, Changed, FilePieces, OpenFile
+from stretta.http.server.request_parser import Request
+from stretta.http.server.response import Reply
+from stretta.http.server.response_cache import KeptFile, Ready, ReadyReplies
+from stretta.options import HttpLimits
+from support import serving, until
+
+LARGE = os.urandom(3 * COPIED)
+SECOND = 10**9
+
+
+@pytest.fixture(autouse=True)
+def _kept_at_once(monkeypatch):
+    monkeypatch.setattr("stretta.http.server.file_stamp.TOO_YOUNG", -10.0)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    (tmp_path / "small").write_bytes(b"old")
+    (tmp_path / "large").write_bytes(LARGE)
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "sub" / "index.html").write_bytes(b"<p>index" * 300)
+    (tmp_path / "sub" / "page.css").write_bytes(b"p { color: red }\n" * 300)
+    return tmp_path
+
+
+def asks(path, *headers):
+    return "\r\n".join([f"GET {path} HTTP/1.1", "Host: a", *headers, "", ""]).encode()
+
+
+class Peers:
+    """A server, and clients in the same thread: all that they send at once comes in one turn."""
+
+    def __init__(self, folder, **options):
+        self.server = stretta_http.serve(folder, **options)
+        self.sockets = []
+
+    async def __aenter__(self):
+        sockets = self.server.bind()
+        other = socket.create_server(("127.0.0.1", 0))
+        other.setblocking(False)
+        self.ports = [self.server.port, other.getsockname()[1]]
+        self.other = other
+        self._bound = sockets
+        return self
+
+    async def start(self, *, both=False):
+        await self.server.start([*self._bound, self.other] if both else self._bound)
+
+    async def connect(self, port):
+        sock = socket.socket()
+        sock.setblocking(False)
+        self.sockets.append(sock)
+        await asyncio.get_running_loop().sock_connect(sock, ("127.0.0.1", port))
+        return sock
+
+    async def ask(self, sock, what, length):
+        sock.send(what)
+        return await self.read(sock, length)
+
+    async def read(self, sock, length=1):
+        """Read until a body has ``length`` bytes, or the connection ends."""
+        got = b""
+        while len(got.partition(b"\r\n\r\n")[2]) < length:
+            piece = await asyncio.get_running_loop().sock_recv(sock, 1 << 20)
+            if not piece:
+                break
+            got += piece
+        return got
+
+    async def __aexit__(self, *_):
+        for sock in self.sockets:
+            sock.close()
+        self.other.close()
+        self.server.drain_timeout = 0.0
+        await self.server.stop()
+
+
+def test_what_one_socket_has_seen_holds_not_for_another_in_the_same_turn(folder):
+    async def main():
+        def changes(_):
+            (folder / "new").write_bytes(b"new")
+            (folder / "new").replace(folder / "small")
+            late.send(asks("/small"))
+            return b"done"
+
+        async with Peers(folder, service=changes) as peers:
+            await peers.start(both=True)
+            first, changing = [await peers.connect(peers.ports[0]) for _ in range(2)]
+            other, late = [await peers.connect(peers.ports[1]) for _ in range(2)]
+            for sock in (first, other, late):
+                for _ in range(2):
+                    assert (await peers.ask(sock, asks("/small"), 3)).endswith(b"old")
+            first.send(asks("/small"))
+            changing.send(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\nx")
+            other.send(asks("/small"))
+            assert (await peers.read(late, 3)).endswith(b"new")
+
+    asyncio.run(main())
+
+
+def test_what_goes_out_in_one_turn_is_right_and_counted(folder):
+    async def main():
+        limits = HttpLimits(max_requests=6)
+        async with Peers(folder, limits=limits) as peers:
+            await peers.start()
+            clients = [await peers.connect(peers.ports[0]) for _ in range(4)]
+            for asked, body in ((asks("/small"), b"old"), (asks("/large"), LARGE)):
+                await peers.ask(clients[0], asked, len(body))
+                for _ in range(2):
+                    for client in clients[1:]:
+                        client.send(asked)
+                    for client in clients[1:]:
+                        assert (await peers.read(client, len(body))).endswith(b"\r\n\r\n" + body)
+            for _ in range(2):
+                for client in clients:
+                    client.send(asks("/small"))
+                got = [await peers.read(client, 3) for client in clients]
+            last = [b"\r\nConnection: close\r\n" in reply for reply in got]
+            assert last == [False, True, True, True]
+            assert [await peers.read(client) for client in clients[1:]] == [b""] * 3
+        assert peers.server.counts["requests"] == 4 + 3 * 6
+
+    asyncio.run(main())
+
+
+def test_during_a_drain_a_kept_reply_says_that_it_is_the_last(folder):
+    async def main():
+        async with Peers(folder) as peers:
+            await peers.start()
+            client = await peers.connect(peers.ports[0])
+            for _ in range(2):
+                await peers.ask(client, asks("/small"), 3)
+            client.send(asks("/small"))
+            stopping = asyncio.create_task(peers.server.stop())
+            assert b"\r\nConnection: close\r\n" in await peers.read(client, 3)
+            assert await peers.read(client) == b""
+            await stopping
+        assert peers.server.counts["requests"] == 3
+
+    asyncio.run(main())
+
+
+def test_a_folder_seen_while_many_were_connected_is_looked_at_again(folder, monkeypatch):
+    outside = folder / "outside"
+    site = folder / "site"
+    (site / "sub").mkdir(parents=True)
+    outside.mkdir()
+    (site / "sub" / "file").write_bytes(b"inside")
+    with serving(stretta_http.serve(site)) as server, Raw(server.port) as raw:
+        monkeypatch.setattr(
+            "stretta.http.server.response_cache.AT_ONCE", 1
+        )  # there are as many as that
+        for _ in range(3):
+            assert raw.get("/sub/file").body == b"inside"
+        monkeypatch.setattr("stretta.http.server.response_cache.AT_ONCE", 1000)  # they are gone
+        (site / "sub").rename(outside / "sub")
+        (site / "sub").symlink_to(outside / "sub")
+        assert raw.get("/sub/file").status == 404
+
+
+@pytest.mark.parametrize("longer", [False, True])
+def test_a_kept_file_overwritten_right_after_the_look_at_it_is_cut(folder, monkeypatch, longer):
+    path, old = folder / "huge", bytes(8 << 20)
+    path.write_bytes(old)
+    with serving(stretta_http.serve(folder)) as server:
+        with Raw(server.port) as raw:
+            for _ in range(2):
+                assert raw.get("/huge").body == old
+        look = ReadyReplies.is_fresh
+
+        def is_fresh(self, ready, server):
+            fresh = look(self, ready, server)
+            with open(path, "r+b") as file:
+                file.write(b"x" * (len(old) + longer))
+            return fresh
+
+        monkeypatch.setattr(ReadyReplies, "is_fresh", is_fresh)
+        with Raw(server.port, SO_RCVBUF=4096) as raw:
+            raw.send(asks("/huge"))
+            with suppress(ConnectionResetError):
+                assert len(raw.rest()) < len(old)
+        until(lambda: server.counts["failed"])
+
+
+def test_what_is_left_of_a_kept_file_is_known_by_its_own_ends(folder):
+    path = folder / "large"
+    descriptor = os.open(path, os.O_RDONLY)
+    whole = range(len(LARGE))
+    pieces = FilePieces(OpenFile(descriptor), [whole], Version.of(os.fstat(descriptor)))
+    kept = KeptFile(pieces, whole)
+    with open(path, "ab") as file:
+        file.write(b"more")
+    assert b"".join(map(bytes, iterate(kept.after(10)))) == LARGE[10:]
+    path.write_bytes(b"x" * len(LARGE) + b"more")
+    with pytest.raises(Changed):
+        list(iterate(kept.after(10)))
+    with pytest.raises(Changed):  # too late to learn how it began
+        FilePieces(OpenFile(os.dup(descriptor)), [whole], pieces.version).know_ends()
+
+
+def iterate(pieces):
+    while True:
+        try:
+            yield bytes(next(pieces))
+        except StopIteration:
+            return
+
+
+def test_a_request_behind_a_kept_file_half_sent_is_answered_after_it(folder):
+    path, body = folder / "huge", os.urandom(4 << 20)
+    path.write_bytes(body)
+    with serving(stretta_http.serve(folder)) as server, Raw(server.port, SO_RCVBUF=4096) as raw:
+        for version in (b"1.1", b"1.0"):
+            for _ in range(2):
+                raw.send(asks("/huge", "Connection: keep-alive").replace(b"1.1", version))
+                assert raw.file.readline() == b"HTTP/1.1 200 OK\r\n"
+                raw.send(asks("/small"))
+                while (line := raw.file.readline()) != b"\r\n":
+                    assert not line.startswith(b"Connection: close")
+                assert raw.file.read(len(body)) == body
+                assert raw.answer().body == b"old"
+
+
+def test_the_log_tells_the_sizes_of_kept_replies(folder):
+    lines = []
+    log = AccessLog(lines.append)
+    with serving(stretta_http.serve(folder, access=log)) as server, Raw(server.port) as raw:
+        tag = raw.get("/large").headers["ETag"]
+        for _ in range(2):
+            assert raw.get("/large", "Referer: there").status == 200
+            assert raw.get("/large", "Range: bytes=5-40004").body == LARGE[5:40005]
+            assert raw.get("/large", f"If-None-Match: {tag}").status == 304
+            assert raw.get("/large", method="HEAD").status == 200
+    sizes = [line.rsplit(" ", 2)[1:] for line in "\n".join(lines).splitlines()]
+    once = [["200", str(len(LARGE))], ["206", "40000"], ["304", "0"], ["200", "0"]]
+    assert sizes == [["200", str(len(LARGE))], *once, *once]
+
+
+def request(target=b"/", **headers):
+    return Request("GET", target, "1.1", headers, keep_alive=True)
+
+
+def test_what_waits_to_be_sent_keeps_its_date():
+    ready = Ready(request(), Reply.of(200, "text/plain", b"body"), "")
+    first, second = "Sun, 22 Nov 2026 12:59:59 GMT", "Sun, 22 Nov 2026 13:00:00 GMT"
+    ready.renew(first)
+    waiting = ready.out
+    ready.renew(second)
+    assert f"Date: {first}\r\n".encode() in waiting
+    assert ready.out == bytes(waiting).replace(first.encode(), second.encode())
+
+
+def test_all_that_is_kept_has_room(monkeypatch):
+    most = 1 << 20
+    monkeypatch.setattr("stretta.http.server.response_cache.MOST_BYTES", most)
+    ready = ReadyReplies(1)
+    tracemalloc.start()
+    try:
+        for number in range(2000):
+            key = b"GET /%d HTTP/1.1\r\n\r\n" % number
+            headers = {f"x{n}": str(n + 1000) for n in range(50)}
+            asked = request(b"/%d" % number, **headers)
+            ready.keep(key, asked, Reply(304, depends=((b"/there/%d" % number, None),)), "")
+        del asked, headers, key
+        assert len(ready) > 100
+        assert tracemalloc.get_traced_memory()[0] < most
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_change_that_the_file_system_may_not_tell_from_the_next_is_not_trusted(monkeypatch):
+    monkeypatch.setattr("stretta.http.server.file_stamp.TOO_YOUNG", 0.1)
+    for changed, ages in ((1000.25, (0.05, 0.15)), (1000.0, (2.05, 2.15))):  # the latter as on FAT
+        version = Version(1, 1, 1, 0, int(changed * SECOND))
+        assert [is_young(version, changed + age) for age in ages] == [True, False]
+    assert is_young(Version(1, 1, 1, 2000 * SECOND, 1), 1000.0)  # of the future
+
+
+def test_what_was_compressed_is_kept_only_of_a_file_at_rest(folder, monkeypatch):
+    monkeypatch.setattr("stretta.http.server.file_stamp.TOO_YOUNG", 0.1)
+
+    def of_coarse_times(cls, status):
+        seconds = int(status.st_ctime) // 2 * 2 * SECOND  # as FAT has them
+        return cls(status.st_dev, status.st_ino, status.st_size, seconds, seconds)
+
+    monkeypatch.setattr(Version, "of", classmethod(of_coarse_times))
+    until(lambda: time.time() % 2 < 1)
+    with serving(stretta_http.serve(folder)) as server, Raw(server.port) as raw:
+        for letter in (b"a", b"b"):
+            (folder / "text.txt").write_bytes(letter * 5000)
+            got = raw.get("/text.txt", "Accept-Encoding: gzip")
+            assert gzip.decompress(got.body) == letter * 5000
+
+
+def open_files():
+    """Return what this process has open, by name."""
+    return sorted(
+        os.readlink(f"/proc/self/fd/{name}")
+        for name in os.listdir("/proc/self/fd")
+        if os.path.lexists(f"/proc/self/fd/{name}")
+    )
+
+
+proc = pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="no /proc tells what is open")
+
+
+@proc
+def test_a_deleted_file_does_not_stay_open(folder):
+    limits = HttpLimits(idle_timeout=5, stall_timeout=0.1)  # forty ticks a second
+    with serving(stretta_http.serve(folder, limits=limits)) as server, Raw(server.port) as raw:
+        name = str(folder / "large")
+        assert raw.get("/large").body == LARGE
+        assert name in open_files()
+        (folder / "large").unlink()
+        until(lambda: f"{name} (deleted)" not in open_files())
+
+
+@proc
+@pytest.mark.parametrize("fails_at", range(1, 5))
+def test_nothing_stays_open_where_descriptors_ran_out(folder, monkeypatch, fails_at):
+    opens = Folder.open
+    calls = 0
+
+    def open_or_fail(self, names):
+        nonlocal calls
+        calls += 1
+        if calls == fails_at:
+            raise OSError(errno.EMFILE, "too many open files")
+        return opens(self, names)
+
+    monkeypatch.setattr(Folder, "open", open_or_fail)
+    with serving(stretta_http.serve(folder)) as server, Raw(server.port) as raw:
+        statuses = []
+        for path in ("/small", "/large", "/sub/", "/sub/page.css", "/sub"):
+            calls = 0
+            statuses.append(raw.get(path, "Accept-Encoding: gzip, br").status)
+        assert 503 in statuses
+        kept = [name for name in open_files() if name.startswith(str(folder))]
+    assert kept in ([], [str(folder / "large")])
+
+
+@proc
+def test_a_thousand_requests_of_all_kinds_leave_nothing_open(folder):
+    asked = [
+        asks("/large"), asks("/large", "Range: bytes=1-50000"), asks("/large", "Range: bytes=0-4"),
+        asks("/large", "Range: bytes=0-40000,50000-90000"), asks("/large", "Range: bytes=9999999-"),
+        asks("/large", 'If-None-Match: *'), asks("/large", 'If-Match: "other"'),
+        asks("/large", "Range: bytes=0-50000", 'If-Range: "other"'), asks("/sub/?format=zip"),
+        asks("/large").replace(b"GET", b"HEAD"), asks("/sub/page.css", "Accept-Encoding: gzip"),
+        asks("/small"), asks("/sub/"), asks("/missing"), asks("/large", "Connection: close"),
+        asks("/large").replace(b"/1.1", b"/1.0"),
+    ]  # fmt: skip
+    with serving(stretta_http.serve(folder)) as server:
+        for number in range(1000):
+            with Raw(server.port) as raw:
+                raw.send(asked[number % len(asked)])
+                if number // len(asked) % 3:  # else it goes away without a word read
+                    assert raw.file.readline().startswith(b"HTTP/1.1 ")
+                if number % 5 == 0:
+                    (folder / "large").touch()
+        until(lambda: not server.open)
+        mine = [name for name in open_files() if name.startswith(str(folder))]
+        assert len(mine) == len([one for one in server.ready.values() if one.body])
+    assert not [name for name in open_files() if name.startswith(str(folder))]

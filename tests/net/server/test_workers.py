@@ -1,0 +1,261 @@
+"""Several processes behind one port: killed, drained, orphaned; and what they say together."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import textwrap
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from stretta import tcp, udp
+from support import PATIENCE, Running, until
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="it looks into /proc")
+
+
+def workers_of(server):
+    children = Path(f"/proc/{server.process.pid}/task/{server.process.pid}/children")
+    return [int(pid) for pid in children.read_text().split()]
+
+
+def is_there(pid):
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except FileNotFoundError:
+        return False
+    return state != "Z"
+
+
+def dial(server):
+    return socket.create_connection(("127.0.0.1", server.port), PATIENCE)
+
+
+def talking_to_each(server):
+    """Open conversations until every worker has one; return them with the worker of each."""
+    conversations, reached = [], set()
+    deadline = time.monotonic() + PATIENCE
+    while len(reached) < len(workers_of(server)):
+        assert time.monotonic() < deadline
+        sock = dial(server)
+        sock.sendall(b"pid")
+        pid = int(sock.recv(100))
+        conversations.append((sock, pid))
+        reached.add(pid)
+    return conversations
+
+
+@pytest.fixture
+def who(tmp_path, monkeypatch):
+    """A folder with a service that tells which process answers."""
+    (tmp_path / "who.py").write_text(
+        "import os\ndef answers(data): return b'%d\\n' % os.getpid()\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    return "who:answers"
+
+
+def test_each_worker_serves_and_all_say_what_one_would(who):
+    with Running("tcp", "server", "--workers", "3", "--service", who) as server:
+        assert len(workers_of(server)) == 3
+        conversations = talking_to_each(server)
+        for sock, _ in conversations:
+            sock.close()
+        assert server.stop() == 0
+        text = "\n".join(server.lines)
+    assert text.count("Server waiting on") == 1
+    assert text.count("Server stopped: ") == 1
+    assert f"connections {len(conversations)}" in server.lines[-1]
+
+
+def test_a_killed_worker_costs_its_own_conversations_only_and_is_back_within_a_second(who):
+    with Running("tcp", "server", "--workers", "2", "--service", who) as server:
+        conversations = talking_to_each(server)
+        victim = conversations[0][1]
+        os.kill(victim, signal.SIGKILL)
+        killed = time.monotonic()
+        until(lambda: victim not in workers_of(server) and len(workers_of(server)) == 2)
+        assert time.monotonic() - killed < 1
+        server.expect(rf"Worker {victim} ended by signal SIGKILL; another takes its place")
+        for sock, pid in conversations:
+            sock.settimeout(PATIENCE)
+            if pid == victim:
+                with pytest.raises(ConnectionResetError):
+                    if not sock.recv(1):
+                        raise ConnectionResetError  # an end without a reset is as good
+            else:
+                sock.sendall(b"still there?")
+                assert int(sock.recv(100)) == pid
+            sock.close()
+        new = next(pid for pid in workers_of(server) if pid not in {c[1] for c in conversations})
+        while True:  # the one that took its place serves
+            with dial(server) as sock:
+                sock.sendall(b"x")
+                if int(sock.recv(100)) == new:
+                    break
+        assert server.stop() == 0
+        assert "workers replaced 1" in server.lines[-1]
+
+
+def test_who_waits_in_the_listen_queue_when_all_workers_die_is_served():
+    with Running("tcp", "server", "--workers", "2") as server:
+        workers = workers_of(server)
+        for pid in workers:  # nobody accepts from here on
+            os.kill(pid, signal.SIGSTOP)
+        waiting = [dial(server) for _ in range(20)]
+        for sock in waiting:
+            sock.sendall(b"ciao")
+        for pid in workers:
+            os.kill(pid, signal.SIGKILL)
+        for sock in waiting:
+            assert sock.recv(10) == b"CIAO"
+            sock.close()
+        assert server.stop() == 0
+
+
+def test_who_comes_is_spread_over_the_workers(who):
+    with Running("tcp", "server", "--workers", "2", "--service", who) as server:
+        answers = Counter()
+        for _ in range(200):
+            with dial(server) as sock:
+                sock.sendall(b"x")
+                answers[sock.recv(100)] += 1
+        assert server.stop() == 0
+    assert min(answers.values()) > 50  # by chance less often than once in 10^12 runs
+
+
+def test_a_port_that_workers_share_is_in_use_for_others():
+    with Running("tcp", "server", "--workers", "2") as server:
+        for count in ("1", "2"):
+            done = subprocess.run(
+                [sys.executable, "-m", "stretta", "tcp", "server", "-p", str(server.port),
+                 "--workers", count],
+                capture_output=True, text=True, timeout=PATIENCE, check=False,
+            )  # fmt: skip
+            assert done.returncode == 1
+            assert "the port is in use by" in done.stderr
+
+
+def test_nobody_new_is_let_in_while_they_drain(who):
+    with Running("tcp", "server", "--workers", "2", "--service", "upper") as server:
+        busy = dial(server)
+        busy.sendall(b"x")
+        assert busy.recv(1) == b"X"
+        server.process.send_signal(signal.SIGTERM)
+
+        def refused():
+            try:
+                with dial(server):
+                    return False
+            except ConnectionRefusedError:
+                return True
+
+        until(refused)
+        busy.close()
+        assert server.process.wait(PATIENCE) == 0
+
+
+def test_the_drain_lets_each_worker_s_conversations_end(who):
+    with Running("tcp", "server", "--workers", "2", "--framing", "line") as server:
+        socks = [dial(server) for _ in range(20)]
+        for number, sock in enumerate(socks):
+            sock.sendall(b"begun %d" % number)
+        for sock in socks:  # all are accepted: a whole line is answered
+            sock.sendall(b"\nand not ended")
+            assert sock.recv(100).startswith(b"BEGUN")
+        server.process.send_signal(signal.SIGTERM)
+        for sock in socks:
+            while sock.recv(100):
+                pass
+            sock.close()
+        assert server.process.wait(PATIENCE) == 0
+        server.stop()
+    assert "connections 20" in server.lines[-1]
+
+
+def test_a_second_signal_stops_them_at_once(tmp_path, monkeypatch):
+    (tmp_path / "slow.py").write_text(
+        "import asyncio\nasync def answers(data): await asyncio.sleep(1000)\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    with Running("tcp", "server", "--workers", "2", "--service", "slow:answers") as server:
+        socks = [dial(server) for _ in range(4)]
+        for sock in socks:
+            sock.sendall(b"x")
+        until(lambda: sum("Received request" in line for line in server.lines) == 4)
+        server.process.send_signal(signal.SIGTERM)
+        server.expect("Stopping: 4 conversations may take 30 s to end")
+        assert server.stop() == 0
+        for sock in socks:
+            sock.close()
+    assert sum("Stopping" in line for line in server.lines) == 1
+
+
+def test_workers_end_when_their_supervisor_is_killed():
+    with Running("tcp", "server", "--workers", "2") as server:
+        workers = workers_of(server)
+        server.process.kill()
+        until(lambda: not any(is_there(pid) for pid in workers))
+
+
+def test_udp_and_http_have_workers_too(tmp_path):
+    with Running("udp", "server", "--workers", "2") as server:
+        for _ in range(20):
+            assert udp.ask(b"ciao", port=server.port) == b"CIAO"
+        assert server.stop() == 0
+        assert "datagrams 20" in server.lines[-1]
+        assert "replies 20" in server.lines[-1]
+    (tmp_path / "a.txt").write_text("ciao")
+    with Running("http", "server", "-d", str(tmp_path), "--workers", "2") as server:
+        request = b"GET /a.txt HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
+        for _ in range(20):
+            assert tcp.ask(request, port=server.port).endswith(b"\r\n\r\nciao")
+        assert server.stop() == 0
+        log = [line for line in server.lines if '"GET /a.txt HTTP/1.1" 200 4' in line]
+        assert len(log) == 20
+        assert "requests 20" in server.lines[-1]
+
+
+BROKEN = """
+from stretta.errors import CannotServe
+from stretta.net.server.server import Server
+from stretta.options import StreamLimits
+from stretta.services import echo
+from stretta.tcp.server import TcpServer
+
+class Broken(TcpServer):
+    async def _open(self, sockets):
+        raise CannotServe("cannot serve", "it is broken")
+
+reports = []
+server = Broken(echo, "127.0.0.1", 0, "stream", StreamLimits(), None, reports.append)
+try:
+    server.run(workers=2)
+except CannotServe as error:
+    print(error)
+print(len(reports))
+"""
+
+
+def test_workers_that_never_come_to_serve_are_given_up():
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(BROKEN)],
+        capture_output=True, text=True, timeout=PATIENCE, check=False,
+    )  # fmt: skip
+    assert "5 workers have ended before they served" in done.stdout
+    assert "cannot serve: it is broken" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("number", ["0", "-1", "many"])
+def test_a_number_of_workers_that_is_none_is_refused(number):
+    done = subprocess.run(
+        [sys.executable, "-m", "stretta", "tcp", "server", "--workers", number],
+        capture_output=True, text=True, timeout=PATIENCE, check=False,
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert "--workers" in done.stderr
