@@ -21,7 +21,7 @@ class Role(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Interface:
-    """A network interface: its name on the host, its addresses, its hardware address ('' if none)."""
+    """A network interface of a host; ``hardware`` is its MAC address, or empty if unknown."""
 
     name: str
     addresses: tuple[str, ...]
