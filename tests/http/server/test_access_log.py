@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from stretta.http.server.access_log import AccessLog
-from stretta.http.server.request_parser import NOTHING, Request
+from stretta.http.server.request_parser import NO_REQUEST, Request
 
 REQUEST = Request(
     "GET",
@@ -72,7 +72,7 @@ def test_what_was_no_request_line_is_not_logged_as_one():
 
     async def main():
         log = AccessLog(said.append, clock=lambda: 0.0)
-        log.add("::1", NOTHING, 400, 7)
+        log.add("::1", NO_REQUEST, 400, 7)
         log.flush()
 
     asyncio.run(main())

@@ -4,13 +4,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stretta.http.server.request_parser import Refused, Request, RequestReader
+from stretta.http.server.request_parser import Refused, Request, RequestParser
 from stretta.options import HttpLimits
 
 
 def read(data, *, step=None, most=1_000_000, limits=None):
     """Feed the reader in pieces of ``step`` bytes; requests as tuples, refusals as statuses."""
-    reader = RequestReader(limits or HttpLimits(), lambda _: (most, True))
+    reader = RequestParser(limits or HttpLimits(), lambda _: (most, True))
     step = step or len(data)
     found = []
     for start in range(0, len(data), step):
@@ -140,7 +140,7 @@ def test_one_byte_chunks_are_read():
 
 
 def test_header_names_are_in_lower_case_and_repeated_ones_joined():
-    reader = RequestReader(HttpLimits(), lambda _: (0, False))
+    reader = RequestParser(HttpLimits(), lambda _: (0, False))
     (request,) = reader.feed(b"GET / HTTP/1.1\r\nHOST: a\r\nX-A: 1\r\nx-a: \t2 \r\n\r\n")
     assert request.headers == {"host": "a", "x-a": "1, 2"}
 
@@ -162,7 +162,7 @@ def encode(body, chunk):
 )
 def test_any_cut_gives_the_same_requests(bodies, steps):
     data = b"".join(encode(body, chunk) for body, chunk in bodies)
-    reader = RequestReader(HttpLimits(), lambda _: (1000, True))
+    reader = RequestParser(HttpLimits(), lambda _: (1000, True))
     found, at, turn = [], 0, 0
     while at < len(data):
         step = steps[turn % len(steps)]

@@ -18,8 +18,8 @@ from stretta.http.server.file_stamp import is_young
 from stretta.http.server.files.document_root import Folder, Version
 from stretta.http.server.files.representation import COPIED, Changed, FilePieces, OpenFile
 from stretta.http.server.request_parser import Request
-from stretta.http.server.response import Reply
-from stretta.http.server.response_cache import KeptFile, Ready, ReadyReplies
+from stretta.http.server.response import Response
+from stretta.http.server.response_cache import CachedResponse, OpenFileBody, ResponseCache
 from stretta.options import HttpLimits
 from support import serving, until
 
@@ -185,15 +185,15 @@ def test_a_kept_file_overwritten_right_after_the_look_at_it_is_cut(folder, monke
         with Raw(server.port) as raw:
             for _ in range(2):
                 assert raw.get("/huge").body == old
-        look = ReadyReplies.is_fresh
+        look = ResponseCache.revalidate
 
-        def is_fresh(self, ready, server):
+        def revalidate(self, ready, server):
             fresh = look(self, ready, server)
             with open(path, "r+b") as file:
                 file.write(b"x" * (len(old) + longer))
             return fresh
 
-        monkeypatch.setattr(ReadyReplies, "is_fresh", is_fresh)
+        monkeypatch.setattr(ResponseCache, "revalidate", revalidate)
         with Raw(server.port, SO_RCVBUF=4096) as raw:
             raw.send(asks("/huge"))
             with suppress(ConnectionResetError):
@@ -206,7 +206,7 @@ def test_what_is_left_of_a_kept_file_is_known_by_its_own_ends(folder):
     descriptor = os.open(path, os.O_RDONLY)
     whole = range(len(LARGE))
     pieces = FilePieces(OpenFile(descriptor), [whole], Version.of(os.fstat(descriptor)))
-    kept = KeptFile(pieces, whole)
+    kept = OpenFileBody(pieces, whole)
     with open(path, "ab") as file:
         file.write(b"more")
     assert b"".join(map(bytes, iterate(kept.after(10)))) == LARGE[10:]
@@ -260,7 +260,7 @@ def request(target=b"/", **headers):
 
 
 def test_what_waits_to_be_sent_keeps_its_date():
-    ready = Ready(request(), Reply.of(200, "text/plain", b"body"), "")
+    ready = CachedResponse(request(), Response.of(200, "text/plain", b"body"), "")
     first, second = "Sun, 22 Nov 2026 12:59:59 GMT", "Sun, 22 Nov 2026 13:00:00 GMT"
     ready.renew(first)
     waiting = ready.out
@@ -272,14 +272,14 @@ def test_what_waits_to_be_sent_keeps_its_date():
 def test_all_that_is_kept_has_room(monkeypatch):
     most = 1 << 20
     monkeypatch.setattr("stretta.http.server.response_cache.MOST_BYTES", most)
-    ready = ReadyReplies(1)
+    ready = ResponseCache(1)
     tracemalloc.start()
     try:
         for number in range(2000):
             key = b"GET /%d HTTP/1.1\r\n\r\n" % number
             headers = {f"x{n}": str(n + 1000) for n in range(50)}
             asked = request(b"/%d" % number, **headers)
-            ready.keep(key, asked, Reply(304, depends=((b"/there/%d" % number, None),)), "")
+            ready.keep(key, asked, Response(304, depends=((b"/there/%d" % number, None),)), "")
         del asked, headers, key
         assert len(ready) > 100
         assert tracemalloc.get_traced_memory()[0] < most
@@ -379,5 +379,5 @@ def test_a_thousand_requests_of_all_kinds_leave_nothing_open(folder):
                     (folder / "large").touch()
         until(lambda: not server.open)
         mine = [name for name in open_files() if name.startswith(str(folder))]
-        assert len(mine) == len([one for one in server.ready.values() if one.body])
+        assert len(mine) == len([one for one in server.cache.values() if one.body])
     assert not [name for name in open_files() if name.startswith(str(folder))]

@@ -24,7 +24,7 @@ cdef extern from * nogil:
     timespec CHANGED(struct_stat status)
 
 cdef enum Kind:
-    NOTHING
+    NO_REQUEST
     A_DIRECTORY
     A_FILE
 
@@ -39,7 +39,7 @@ cdef class Validator:
 
     def __init__(self, bytes path, version):
         self.path = path
-        self.kind = NOTHING if version is None else A_DIRECTORY if version is A_FOLDER else A_FILE
+        self.kind = NO_REQUEST if version is None else A_DIRECTORY if version is A_FOLDER else A_FILE
         if self.kind == A_FILE:
             self.device, self.inode, self.size, self.modified, self.changed = version
 
@@ -47,7 +47,7 @@ cdef class Validator:
         """Return whether it is as it was; a link in its place is another thing."""
         cdef struct_stat now
         if lstat(self.path, &now):
-            return self.kind == NOTHING
+            return self.kind == NO_REQUEST
         if self.kind == A_DIRECTORY:
             return bool(S_ISDIR(now.st_mode))
         return (

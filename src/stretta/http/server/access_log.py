@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from typing import Literal
 
-from stretta.http.server.request_parser import NOTHING, Request
+from stretta.http.server.request_parser import NO_REQUEST, Request
 
 __all__ = ["LOGGED", "AccessLog", "LogFormat"]
 
@@ -76,7 +76,7 @@ class AccessLog:
     def _common(self, client: str, request: Request, status: int, size: int | None) -> str:
         at = self._time("%d/%b/%Y:%H:%M:%S %z")
         target = request.target.decode("latin-1")
-        made_out = request is not NOTHING
+        made_out = request is not NO_REQUEST
         line = quoted(f"{request.method} {target} HTTP/{request.version}" if made_out else "-")
         user = UNSEEN.sub(_escape, request.user or "-")
         return f"{client} - {user} [{at}] {line} {status} {'-' if size is None else size}"

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Protocol, cast
 
 from stretta.http.server.files.representation import WHOLE, FilePieces, OpenFile
 from stretta.http.server.pages import error_reply
-from stretta.http.server.request_parser import NOTHING, Refused, Request, RequestReader, State
-from stretta.http.server.response import Pieces, Reply, head
-from stretta.http.server.response_cache import KeptFile, Ready
+from stretta.http.server.request_parser import NO_REQUEST, Refused, Request, RequestParser, State
+from stretta.http.server.response import Response, ResponseBody, head
+from stretta.http.server.response_cache import CachedResponse, OpenFileBody
 from stretta.net.server.stream_server import Connection, has_said_all, is_gone
 from stretta.options import HttpLimits
 
@@ -25,7 +25,7 @@ LINGER = 2.0
 (RFC 9112 section 9.6)."""
 
 IN_A_ROW = 4
-"""Pieces of one body that are written before others get their turn."""
+"""ResponseBody of one body that are written before others get their turn."""
 
 SPARE = 64
 """Readers that a server keeps for the next connections that speak."""
@@ -53,21 +53,34 @@ class HttpConnection(Connection):
     """
 
     __slots__ = (
-        "_blocked", "_eof", "_head", "_lingering", "_out", "_pieces", "_queue", "_reader",
-        "_ready", "_served", "_sized", "_task", "_waited", "limits", "site",
+        "_blocked",
+        "_cache",
+        "_eof",
+        "_head",
+        "_lingering",
+        "_out",
+        "_pieces",
+        "_queue",
+        "_reader",
+        "_served",
+        "_sized",
+        "_task",
+        "_waited",
+        "handler",
+        "limits",
     )  # fmt: skip
 
     server: HttpServer
 
     def __init__(self, server: HttpServer) -> None:
         super().__init__(server)
-        self.site = server.site
+        self.handler = server.handler
         self.limits: HttpLimits = server.http_limits
-        self._ready = server.ready
-        self._reader: RequestReader | None = None  # while a request is coming in or answered
+        self._cache = server.cache
+        self._reader: RequestParser | None = None  # while a request is coming in or answered
         self._queue = NONE
         self._out: list[bytes] = []  # written together when all that came is answered
-        self._pieces: Pieces | None = None  # a body under way
+        self._pieces: ResponseBody | None = None  # a body under way
         self._sized = True  # and its length stands in its head
         self._task: asyncio.Task[None] | None = None  # a reply being made
         self._served = 0
@@ -78,14 +91,14 @@ class HttpConnection(Connection):
         self._head: bytes | None = None  # of the request that is being answered, if it came alone
 
     def not_tls(self) -> bytes:
-        page = self.site.refusal(
+        page = self.handler.refusal(
             Refused(400, "This port speaks HTTPS; here it was asked in plain HTTP.")
         )
         body = page.body if isinstance(page.body, bytes) else b""
         return head(page, self.server.clock.date(), "close") + body
 
     def later(self) -> None:
-        self._ready.next_turn(self.server)  # what was seen before does not hold for it
+        self._cache.begin_iteration(self.server)  # what was seen before does not hold for it
 
     # what the site asks
 
@@ -106,9 +119,9 @@ class HttpConnection(Connection):
             return  # nothing more is answered
         reader = self._reader
         fresh = reader is None and not self._blocked
-        if fresh and (ready := self._ready.get(data)) is not None:
-            kept, body = self._ready, ready.body
-            if ready.turn == kept.turn and self._served < kept.most:
+        if fresh and (ready := self._cache.get(data)) is not None:
+            kept, body = self._cache, ready.body
+            if ready.iteration == kept.iteration and self._served < kept.most:
                 self._served += 1
                 kept.repeated += 1
                 if body is None:
@@ -119,8 +132,8 @@ class HttpConnection(Connection):
             if self._repeat(ready):
                 return
         if reader is None:
-            spare = self.server.readers
-            reader = spare.pop() if spare else RequestReader(self.limits, self.site.admit)
+            spare = self.server.spare_parsers
+            reader = spare.pop() if spare else RequestParser(self.limits, self.handler.admit)
             self._reader = reader
         requests = reader.feed(data)
         if requests:
@@ -154,15 +167,15 @@ class HttpConnection(Connection):
         if reader is not None and reader.at_rest and not self._at_work:
             self._reader = None
             self._queue = NONE
-            if len(self.server.readers) < SPARE:
-                self.server.readers.append(reader)
+            if len(self.server.spare_parsers) < SPARE:
+                self.server.spare_parsers.append(reader)
 
-    def _repeat(self, ready: Ready) -> bool:
+    def _repeat(self, ready: CachedResponse) -> bool:
         """Answer as the last time, if that is still right; return whether it was."""
         server = self.server
         if server.stopping or self._served + 1 >= self.limits.max_requests:
             return False
-        if not self._ready.is_fresh(ready, server):
+        if not self._cache.revalidate(ready, server):
             return False
         self._served += 1
         server.counts["requests"] += 1
@@ -178,7 +191,7 @@ class HttpConnection(Connection):
                 self.transport.close()
         return True
 
-    def _send_kept(self, out: bytes, body: KeptFile) -> None:
+    def _send_kept(self, out: bytes, body: OpenFileBody) -> None:
         """Send what the kernel takes of a kept file at once; the rest is a body like any other."""
         sent = 0
         offer = getattr(self.transport, "offer_file", None)
@@ -232,15 +245,15 @@ class HttpConnection(Connection):
             item = self._queue.popleft()
             if isinstance(item, Refused):
                 self.server.counts["refused"] += 1
-                self._send(item.request, self.site.refusal(item), linger=True)
+                self._send(item.request, self.handler.refusal(item), linger=True)
                 break
             try:
-                reply = self.site.answer(item, self)
-                if isinstance(reply, Reply):
+                reply = self.handler.answer(item, self)
+                if isinstance(reply, Response):
                     self._settle(reply)
             except Exception as error:  # noqa: BLE001 - a service can fail in any way, the server not
                 reply = self._failed(error)
-            if isinstance(reply, Reply):
+            if isinstance(reply, Response):
                 self._send(item, reply)
             else:
                 self._task = asyncio.get_running_loop().create_task(self._await(item, reply))
@@ -251,7 +264,7 @@ class HttpConnection(Connection):
         self._hold()
         self._rest()
 
-    async def _await(self, request: Request, coming: Awaitable[Reply]) -> None:
+    async def _await(self, request: Request, coming: Awaitable[Response]) -> None:
         try:
             reply = await coming
             self._settle(reply)
@@ -262,7 +275,7 @@ class HttpConnection(Connection):
         self._send(request, reply)
         self._work()
 
-    def _settle(self, reply: Reply) -> None:
+    def _settle(self, reply: Response) -> None:
         """Read a body now that the kernel cannot send by itself, unless it is too long for that."""
         body = reply.body
         if isinstance(body, FilePieces) and (reply.length or 0) <= WHOLE and not self._sends_files:
@@ -273,16 +286,16 @@ class HttpConnection(Connection):
         """Whether the kernel can send a file here: nothing is encrypted, and it knows how to."""
         return hasattr(self.transport, "sendfile")
 
-    def _failed(self, error: Exception) -> Reply:
+    def _failed(self, error: Exception) -> Response:
         if isinstance(error, OSError):
             self.server.dropped(self.peer, "failed", f"it cannot be served: {error}")
-            return self.site.finish(error_reply(503))
+            return self.handler.finish(error_reply(503))
         self.server.dropped(
             self.peer, "failed", f"the service failed with {type(error).__name__}: {error}"
         )
-        return self.site.finish(error_reply(500))
+        return self.handler.finish(error_reply(500))
 
-    def _send(self, request: Request, reply: Reply, *, linger: bool = False) -> None:
+    def _send(self, request: Request, reply: Response, *, linger: bool = False) -> None:
         self._served += 1
         self.server.counts["requests"] += 1
         old = request.version == "1.0"
@@ -297,7 +310,7 @@ class HttpConnection(Connection):
         connection = ("keep-alive" if old else "") if keep else "close"
         as_asked = keep == request.keep_alive
         if as_asked and self._head is not None and reply.depends is not None:
-            self._ready.keep(self._head, request, reply, connection)
+            self._cache.keep(self._head, request, reply, connection)
         self._out.append(head(reply, self.server.clock.date(), connection, chunked=chunked))
         if self.server.access is not None:
             sent = 0 if request.method == "HEAD" or not reply.has_body else reply.length
@@ -315,7 +328,7 @@ class HttpConnection(Connection):
         if not keep:
             self._close_after(linger=linger or request.keep_alive)
 
-    def _begin(self, pieces: Pieces, *, sized: bool = True) -> None:
+    def _begin(self, pieces: ResponseBody, *, sized: bool = True) -> None:
         self._pieces, self._sized = pieces, sized
         # wait as soon as the kernel takes no more: a piece's buffer can then be used again
         self.transport.set_write_buffer_limits(high=0)
@@ -352,7 +365,7 @@ class HttpConnection(Connection):
                 if not self._sized:
                     self.transport.write(b"\r\n")
 
-    def _send_stretch(self, pieces: Pieces) -> bool:
+    def _send_stretch(self, pieces: ResponseBody) -> bool:
         """Let the kernel send what comes next, where it can; return whether it does."""
         if not (isinstance(pieces, FilePieces) and self._sends_files):
             return False
@@ -421,24 +434,24 @@ class HttpConnection(Connection):
         elif self._reader is not None or not self._served:
             self._waited += elapsed
             if self._waited >= self.limits.header_timeout:
-                self._late("slow_head", "its request did not arrive in time")
+                self._time_out("slow_head", "its request did not arrive in time")
         else:
             self._waited = 0.0
 
     def _watch_body(self, got: int) -> None:
         limits = self.limits
         if self.quiet >= limits.body_timeout:
-            self._late("slow_body", "its request's body stopped coming")
+            self._time_out("slow_body", "its request's body stopped coming")
         elif self._waited >= limits.body_timeout and got < limits.body_rate * self._waited:
-            self._late("slow_body", "its request's body came too slowly")
+            self._time_out("slow_body", "its request's body came too slowly")
 
-    def _late(self, name: str, why: str) -> None:
+    def _time_out(self, name: str, why: str) -> None:
         self.server.dropped(self.peer, name, why)
         if self._reader is None:  # nothing was asked, so nothing is answered
             self.transport.close()
             return
         late = Refused(408, "The request took too long to arrive.")
-        self._send(NOTHING, self.site.refusal(late), linger=True)
+        self._send(NO_REQUEST, self.handler.refusal(late), linger=True)
         self._work()
 
     def rested(self) -> None:

@@ -20,12 +20,12 @@ from stretta.http.server.files.representation import Changed, Files
 from stretta.http.server.pages import HTML, JSON, best_type, error_reply, redirect_reply
 from stretta.http.server.request_parser import Refused, Request
 from stretta.http.server.request_target import Target, parse_target
-from stretta.http.server.response import Depends, Reply
+from stretta.http.server.response import Dependencies, Response
 from stretta.http.server.worker_pool import Beside, Busy
 from stretta.options import HttpLimits, SiteOptions
 from stretta.services import Service, is_async
 
-__all__ = ["Site"]
+__all__ = ["Handler"]
 
 HEADER = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([\x20-\x7e\xa0-\xff\t]*)")
 """RFC 9110 section 5.1 and 5.5."""
@@ -57,7 +57,7 @@ class Client(Protocol):
         """Return whether it surely still waits for its reply."""
 
 
-class Site:
+class Handler:
     """Answers requests; knows nothing of connections. Raises UsageError for senseless options."""
 
     def __init__(
@@ -105,7 +105,7 @@ class Site:
             return self.limits.max_body, True
         return self.limits.max_discard, False
 
-    def answer(self, request: Request, client: Client) -> Reply | Awaitable[Reply]:
+    def answer(self, request: Request, client: Client) -> Response | Awaitable[Response]:
         """Return the reply, or what gives it when it is awaited."""
         users = self.users
         if users is None or self._is_preflight(request):
@@ -118,7 +118,7 @@ class Site:
             return self.finish(self._error(request, 401, "", CHALLENGE))
         return self._check(request, users, credentials, client)
 
-    def refusal(self, refused: Refused) -> Reply:
+    def refusal(self, refused: Refused) -> Response:
         """Return the page for a request that was refused."""
         headers = [self.allow] if refused.status == 405 else []
         reply = self._error(refused.request, refused.status, refused.why, *headers)
@@ -127,7 +127,7 @@ class Site:
 
     async def _check(
         self, request: Request, users: Users, credentials: str, client: Client
-    ) -> Reply:
+    ) -> Response:
         if not self._guesses.allow(client.address):
             why = "There were too many wrong passwords from this address; ask again later."
             return self.finish(self._error(request, 429, why, LATER))
@@ -144,21 +144,21 @@ class Site:
             return self.finish(self._error(request, 401, "", CHALLENGE))
         self._guesses.forgive(client.address)
         reply = self._answer(request, client)
-        return reply if isinstance(reply, Reply) else await reply
+        return reply if isinstance(reply, Response) else await reply
 
-    def _answer(self, request: Request, client: Client) -> Reply | Awaitable[Reply]:
+    def _answer(self, request: Request, client: Client) -> Response | Awaitable[Response]:
         for _ in range(TRIES):
             try:
                 reply = self._dispatch(request, client)
             except Changed:
                 continue
-            return self.finish(reply) if isinstance(reply, Reply) else self._await(reply)
+            return self.finish(reply) if isinstance(reply, Response) else self._await(reply)
         return self.finish(self._error(request, 503, "The file is being changed; ask again."))
 
-    async def _await(self, coming: Awaitable[Reply]) -> Reply:
+    async def _await(self, coming: Awaitable[Response]) -> Response:
         return self.finish(await coming)
 
-    def _dispatch(self, request: Request, client: Client) -> Reply | Awaitable[Reply]:
+    def _dispatch(self, request: Request, client: Client) -> Response | Awaitable[Response]:
         if request.method not in self.methods:
             return self._error(request, 405, "", self.allow)
         if request.method == "OPTIONS":
@@ -167,7 +167,7 @@ class Site:
             return self._serve(request)
         return self._look_up(request, client)
 
-    def finish(self, reply: Reply) -> Reply:
+    def finish(self, reply: Response) -> Response:
         """Add what every reply has."""
         kept = [pair for pair in reply.headers if pair[0].lower() not in self._replaced]
         if "cache-control" not in self._replaced:
@@ -183,7 +183,7 @@ class Site:
 
     def _error(
         self, request: Request, status: int, why: str = "", *headers: tuple[str, str]
-    ) -> Reply:
+    ) -> Response:
         return error_reply(status, why, *headers, accept=request.headers.get("accept"))
 
     # OPTIONS
@@ -196,7 +196,7 @@ class Site:
             and "access-control-request-method" in request.headers
         )
 
-    def _options(self, request: Request) -> Reply:
+    def _options(self, request: Request) -> Response:
         headers = [self.allow]
         if self._is_preflight(request):
             headers += [
@@ -204,24 +204,24 @@ class Site:
                 ("Access-Control-Allow-Headers", "*, Authorization"),
                 ("Access-Control-Max-Age", "3600"),
             ]
-        return Reply(204, headers)
+        return Response(204, headers)
 
     # services
 
-    def _serve(self, request: Request) -> Reply | Awaitable[Reply]:
+    def _serve(self, request: Request) -> Response | Awaitable[Response]:
         kind = request.headers.get("content-type", "application/octet-stream")
         if self._service_is_async:
             return self._await_service(request.body, kind)
         service = cast("Callable[[bytes], bytes | None]", self.service)
         return _service_reply(service(request.body), kind)
 
-    async def _await_service(self, body: bytes, kind: str) -> Reply:
+    async def _await_service(self, body: bytes, kind: str) -> Response:
         service = cast("Callable[[bytes], Awaitable[bytes | None]]", self.service)
         return _service_reply(await service(body), kind)
 
     # files
 
-    def _look_up(self, request: Request, client: Client) -> Reply | Awaitable[Reply]:
+    def _look_up(self, request: Request, client: Client) -> Response | Awaitable[Response]:
         asked = parse_target(request.target)
         target = asked.beneath(self._base)
         if target is None:
@@ -248,8 +248,8 @@ class Site:
 
     def _find_index(
         self, names: tuple[bytes, ...]
-    ) -> tuple[tuple[bytes, ...], Opened, Depends] | None:
-        depends: Depends = ()
+    ) -> tuple[tuple[bytes, ...], Opened, Dependencies] | None:
+        depends: Dependencies = ()
         for name in self._index:
             path = (*names, name)
             try:
@@ -262,19 +262,21 @@ class Site:
             os.close(found.descriptor)
         return None
 
-    def _missing(self, request: Request, target: Target) -> Reply | Awaitable[Reply]:
+    def _missing(self, request: Request, target: Target) -> Response | Awaitable[Response]:
         if self.options.spa and not self.folder.is_hidden(target.names):
             index = self._find_index(())
             if index is not None:
                 reply = self._files.reply(request, index[0], index[1])
-                if isinstance(reply, Reply):  # what was asked for may come to be
+                if isinstance(reply, Response):  # what was asked for may come to be
                     reply.depends = None
                 return reply
         return self._error(request, 404)
 
     # folders
 
-    def _show(self, request: Request, client: Client, target: Target) -> Reply | Awaitable[Reply]:
+    def _show(
+        self, request: Request, client: Client, target: Target
+    ) -> Response | Awaitable[Response]:
         wanted = target.format
         if not self.options.listing:
             return self._missing(request, target)
@@ -286,7 +288,7 @@ class Site:
         kind = JSON if wanted == "json" else best_type(accept, HTML, JSON)
         return self._list(request, client, target, kind)
 
-    async def _list(self, request: Request, client: Client, target: Target, kind: str) -> Reply:
+    async def _list(self, request: Request, client: Client, target: Target, kind: str) -> Response:
         from stretta.http.server.files.listing import listing_json, listing_page  # noqa: PLC0415 - when asked
 
         packs = bool(accepted(request.headers.get("accept-encoding"), GZIP))
@@ -312,13 +314,13 @@ class Site:
         headers = [("Vary", "Accept, Accept-Encoding"), ("ETag", f'"{etag}"')]
         verdict = judge(request.headers, etag, None)
         if verdict != 200:
-            return Reply(304, headers) if verdict == 304 else self._error(request, verdict)
+            return Response(304, headers) if verdict == 304 else self._error(request, verdict)
         if packs:
             headers.append(("Content-Encoding", "gzip"))
         charset = "" if kind == JSON else "; charset=utf-8"
-        return Reply.of(200, kind + charset, page, *headers)
+        return Response.of(200, kind + charset, page, *headers)
 
-    def _zip(self, target: Target) -> Reply:
+    def _zip(self, target: Target) -> Response:
         from stretta.http.server.files.zip import ZipPieces  # noqa: PLC0415 - when asked
 
         name = (target.names or (os.path.basename(self.folder.path) or b"folder",))[-1] + b".zip"
@@ -326,7 +328,7 @@ class Site:
             ("Content-Type", "application/zip"),
             ("Content-Disposition", attachment(name)),
         ]
-        return Reply(200, headers, ZipPieces(self.folder, target.names), None)
+        return Response(200, headers, ZipPieces(self.folder, target.names), None)
 
 
 def attachment(name: bytes) -> str:
@@ -384,5 +386,5 @@ def added_headers(options: SiteOptions) -> list[tuple[str, str]]:
     return [pair for pair in added if pair[0].lower() not in replaced] + given
 
 
-def _service_reply(body: bytes | None, kind: str) -> Reply:
-    return Reply(204) if body is None else Reply.of(200, kind, body)
+def _service_reply(body: bytes | None, kind: str) -> Response:
+    return Response(204) if body is None else Response.of(200, kind, body)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from werkzeug.datastructures import MIMEAccept
 from werkzeug.http import parse_accept_header
 
-from stretta.http.server.response import PHRASES, Reply
+from stretta.http.server.response import PHRASES, Response
 
 if TYPE_CHECKING:
     import jinja2
@@ -66,7 +66,7 @@ def best_type(accept: str | None, *offered: str) -> str:
 
 def error_reply(
     status: int, why: str = "", *headers: tuple[str, str], accept: str | None = None
-) -> Reply:
+) -> Response:
     """Return the page of an error, in plain words, as HTML, JSON or text as the client likes."""
     phrase = PHRASES[status]
     why = why or PLAIN_WORDS.get(status, phrase + ".")
@@ -78,9 +78,9 @@ def error_reply(
     else:
         page = render("error.html", status=status, phrase=phrase, why=why)
     charset = "" if kind == JSON else "; charset=utf-8"
-    return Reply.of(status, kind + charset, page, ("Vary", "Accept"), *headers)
+    return Response.of(status, kind + charset, page, ("Vary", "Accept"), *headers)
 
 
-def redirect_reply(status: int, location: str) -> Reply:
+def redirect_reply(status: int, location: str) -> Response:
     """Return a redirect to a path of this server."""
-    return Reply(status, [("Location", location)])
+    return Response(status, [("Location", location)])

@@ -16,7 +16,7 @@ import httptools
 
 from stretta.options import HttpLimits
 
-__all__ = ["HOST", "NOTHING", "Refused", "Request", "RequestReader"]
+__all__ = ["HOST", "NO_REQUEST", "Refused", "Request", "RequestParser"]
 
 REQUEST_LINE = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+) ([^ \r\n]+) HTTP/(\d\.\d)\r\n")
 """RFC 9112 section 3: single spaces, and a version."""
@@ -56,7 +56,7 @@ class Request:
     user: str | None = None  # who was let in, where that was asked
 
 
-NOTHING = Request("-", b"-", "1.1", {}, keep_alive=False)
+NO_REQUEST = Request("-", b"-", "1.1", {}, keep_alive=False)
 """What a reply answers when no request could be made out."""
 
 
@@ -66,7 +66,7 @@ class Refused(Exception):
     ``request`` is what could be made out of it.
     """
 
-    def __init__(self, status: int, why: str, request: Request = NOTHING) -> None:
+    def __init__(self, status: int, why: str, request: Request = NO_REQUEST) -> None:
         super().__init__(why)
         self.status, self.why, self.request = status, why, request
 
@@ -81,14 +81,14 @@ class State(Enum):
     CLOSED = auto()
 
 
-class RequestReader:
+class RequestParser:
     r"""Reads the requests of one connection.
 
     ``admit(request)`` is called with each head: it returns how many bytes of body may follow and
     whether they are kept, or raises Refused. After a Refused, or a request that closes the
     connection, nothing more is looked at.
 
-    >>> reader = RequestReader(HttpLimits(), lambda request: (0, False))
+    >>> reader = RequestParser(HttpLimits(), lambda request: (0, False))
     >>> reader.feed(b"GET / HTTP/1.1\r\nHost: a\r\n")
     []
     >>> [request.target for request in reader.feed(b"\r\n")]
@@ -163,7 +163,7 @@ class RequestReader:
     def _made_out(self) -> Request:
         """Return what is known of the request that is being read."""
         if self._request is not None or self._line is None:
-            return self._request or NOTHING
+            return self._request or NO_REQUEST
         method, target, version = self._line.groups()
         return Request(method.decode(), target, version.decode(), {}, keep_alive=False)
 

@@ -10,10 +10,10 @@ from typing import Protocol
 
 from stretta.http.server.files.document_root import Version
 
-__all__ = ["PHRASES", "Clock", "Depends", "Pieces", "Reply", "head", "http_date"]
+__all__ = ["PHRASES", "Clock", "Dependencies", "Response", "ResponseBody", "head", "http_date"]
 
 
-class Pieces(Protocol):
+class ResponseBody(Protocol):
     """A body that comes in pieces, and is closed when it is no longer wanted, begun or not."""
 
     def __next__(self) -> bytes | memoryview:
@@ -29,7 +29,7 @@ class Pieces(Protocol):
         """Let go of what it holds."""
 
 
-Depends = tuple[tuple[bytes, Version | None], ...]
+Dependencies = tuple[tuple[bytes, Version | None], ...]
 """Paths, and the version each had; None where there was nothing, A_FOLDER on the way there."""
 
 NO_CONTENT = (204, 304)
@@ -46,18 +46,20 @@ STATUS_LINES = {status: f"HTTP/1.1 {status} {phrase}\r\n" for status, phrase in 
 
 
 @dataclass(slots=True)
-class Reply:
+class Response:
     """A reply; ``length`` counts the body's bytes, None where nobody knows before the end."""
 
     status: int
     headers: list[tuple[str, str]] = field(default_factory=list)
-    body: bytes | Pieces = b""
+    body: bytes | ResponseBody = b""
     length: int | None = 0
     close: bool = False
-    depends: Depends | None = None  # while these are as they were, the same request gets the same
+    depends: Dependencies | None = (
+        None  # while these are as they were, the same request gets the same
+    )
 
     @classmethod
-    def of(cls, status: int, kind: str, body: bytes, *headers: tuple[str, str]) -> Reply:
+    def of(cls, status: int, kind: str, body: bytes, *headers: tuple[str, str]) -> Response:
         """Return a reply whose body is at hand, of media type ``kind``."""
         return cls(status, [("Content-Type", kind), *headers], body, len(body))
 
@@ -67,7 +69,7 @@ class Reply:
         return self.status not in NO_CONTENT
 
 
-def head(reply: Reply, date: str, connection: str, *, chunked: bool = False) -> bytes:
+def head(reply: Response, date: str, connection: str, *, chunked: bool = False) -> bytes:
     """Return the bytes before the body. ``connection`` is empty where nothing need be said.
 
     Nothing in them comes from the peer unescaped; should a CR or LF be there all the same, it ends

@@ -17,12 +17,12 @@ from stretta.http.server.file_stamp import Validator, is_young
 from stretta.http.server.files.document_root import A_FOLDER
 from stretta.http.server.files.representation import FilePieces
 from stretta.http.server.request_parser import Request
-from stretta.http.server.response import Reply, head
+from stretta.http.server.response import Response, head
 
 if TYPE_CHECKING:
     from stretta.http.server.server import HttpServer
 
-__all__ = ["Ready", "ReadyReplies"]
+__all__ = ["CachedResponse", "ResponseCache"]
 
 LONGEST_KEY = 4096
 LARGEST_BODY = 256 * 1024
@@ -42,17 +42,17 @@ DATE = "Thu, 01 Jan 1970 00:00:00 GMT"
 """As long as any other."""
 
 
-class Way:
-    """A folder on the way to files, looked at once a turn for all of them."""
+class ParentDirectory:
+    """A folder on the way to files, looked at once a iteration for all of them."""
 
-    __slots__ = ("__weakref__", "turn", "validator")
+    __slots__ = ("__weakref__", "iteration", "validator")
 
     def __init__(self, path: bytes) -> None:
         self.validator = Validator(path, A_FOLDER)
-        self.turn = -1
+        self.iteration = -1
 
 
-class KeptFile:
+class OpenFileBody:
     """A stretch of a file that is kept open, so that its bytes need not be kept."""
 
     __slots__ = ("_ends", "_file", "_stretch", "_version", "descriptor", "size", "start")
@@ -73,35 +73,46 @@ class KeptFile:
         return FilePieces(self._file, [self._stretch[sent:]], self._version, self._ends)
 
 
-class Ready:
+class CachedResponse:
     """One reply: ``out``, then ``size`` bytes from ``start`` on of a file, if it is the ``body``.
 
-    It can be sent as it is in the event loop's ``turn``.
+    It can be sent as it is in the event loop's ``iteration``.
     """
 
     __slots__ = (
-        "_date_at", "body", "checked", "date", "keep_alive", "out", "request", "size", "status",
-        "turn", "used", "validators", "ways",
+        "_date_at",
+        "body",
+        "checked",
+        "date",
+        "iteration",
+        "keep_alive",
+        "out",
+        "request",
+        "size",
+        "status",
+        "used",
+        "validators",
+        "ways",
     )  # fmt: skip
 
-    def __init__(self, request: Request, reply: Reply, connection: str) -> None:
+    def __init__(self, request: Request, reply: Response, connection: str) -> None:
         self.status, self.keep_alive = reply.status, request.keep_alive
         headers = {name: value for name, value in request.headers.items() if name in LOGGED}
         self.request = replace(request, headers=headers, body=b"")
         self.date = DATE
         self.out = head(reply, DATE, connection)
         self._date_at = self.out.index(DATE.encode())
-        self.body: KeptFile | None = None
+        self.body: OpenFileBody | None = None
         self.size = 0
         if request.method != "HEAD" and reply.has_body:
             self.size = reply.length or 0
             if isinstance(reply.body, bytes):
                 self.out += reply.body
             elif isinstance(reply.body, FilePieces) and (only := reply.body.only) is not None:
-                self.body = KeptFile(reply.body, only)
-        self.ways: tuple[Way, ...] = ()
+                self.body = OpenFileBody(reply.body, only)
+        self.ways: tuple[ParentDirectory, ...] = ()
         self.validators: tuple[Validator, ...] = ()
-        self.turn = self.checked = -1
+        self.iteration = self.checked = -1
         self.used = True
 
     @property
@@ -116,64 +127,70 @@ class Ready:
         self.out = b"".join((out[:at], date.encode(), out[at + len(DATE) :]))
 
 
-class ReadyReplies(dict[bytes, Ready]):
+class ResponseCache(dict[bytes, CachedResponse]):
     """Replies by the request's bytes; the oldest go when there are too many.
 
     ``most`` requests of one connection can be answered without a further look at its limits;
-    ``repeated`` have been, and are counted at the end of the ``turn``.
+    ``repeated`` have been, and are counted at the end of the ``iteration``.
     """
 
-    __slots__ = ("_bytes", "_date", "_files", "_turns", "_ways", "most", "repeated", "turn")
+    __slots__ = (
+        "_bytes",
+        "_date",
+        "_files",
+        "_in_iteration",
+        "_ways",
+        "iteration",
+        "most",
+        "repeated",
+    )
 
     def __init__(self, most: int) -> None:
         super().__init__()
-        self.turn = self.repeated = 0
+        self.iteration = self.repeated = 0
         self.most = most
         self._bytes = 0
-        self._turns, self._date = False, DATE
-        self._ways: WeakValueDictionary[bytes, Way] = WeakValueDictionary()
-        self._files: dict[bytes, Ready] = {}
+        self._in_iteration, self._date = False, DATE
+        self._ways: WeakValueDictionary[bytes, ParentDirectory] = WeakValueDictionary()
+        self._files: dict[bytes, CachedResponse] = {}
 
-    def is_fresh(self, ready: Ready, server: HttpServer) -> bool:
-        """Return whether a reply is still right; the files are asked once a turn of the event loop.
+    def revalidate(self, ready: CachedResponse, server: HttpServer) -> bool:
+        """Return whether a response is still valid; stat its files once per event-loop iteration.
 
-        That is enough: a request that is read in a turn began to arrive before the turn did, and so
-        had every change that its sender can know of. Not so where more sockets are ready than the
-        event loop asks for at once (AT_ONCE): then each request asks. What TLS gives on behind
-        other things of its connection may have been sent since: for it a turn of its own begins.
+        With AT_ONCE or more open connections every request stats them.
         """
-        by_turn = len(server.open) < AT_ONCE
-        if ready.checked == self.turn and by_turn:
+        by_iteration = len(server.open) < AT_ONCE
+        if ready.checked == self.iteration and by_iteration:
             return True
         for way in ready.ways:
-            if way.turn != self.turn or not by_turn:
+            if way.iteration != self.iteration or not by_iteration:
                 if not way.validator.holds():
                     return False
-                if by_turn:
-                    way.turn = self.turn
+                if by_iteration:
+                    way.iteration = self.iteration
         for validator in ready.validators:
             if not validator.holds():
                 return False
         ready.used = True
-        if not self._turns:
-            self._turns, self._date = True, server.clock.date()
-            asyncio.get_running_loop().call_soon(self.next_turn, server)
+        if not self._in_iteration:
+            self._in_iteration, self._date = True, server.clock.date()
+            asyncio.get_running_loop().call_soon(self.begin_iteration, server)
         if ready.date is not self._date:
             ready.renew(self._date)
-        if by_turn:
-            ready.checked = self.turn
+        if by_iteration:
+            ready.checked = self.iteration
             if ready.keep_alive and server.access is None:
-                ready.turn = self.turn
+                ready.iteration = self.iteration
         return True
 
-    def next_turn(self, server: HttpServer) -> None:
+    def begin_iteration(self, server: HttpServer) -> None:
         """Trust nothing any more that was seen so far."""
-        self._turns = False
-        self.turn += 1
+        self._in_iteration = False
+        self.iteration += 1
         server.counts["requests"] += self.repeated
         self.repeated = 0
 
-    def keep(self, key: bytes, request: Request, reply: Reply, connection: str) -> None:
+    def keep(self, key: bytes, request: Request, reply: Response, connection: str) -> None:
         """Keep a reply, if it is small or a file, and its files have been at rest for a moment."""
         body = reply.body
         if isinstance(body, bytes):
@@ -187,7 +204,7 @@ class ReadyReplies(dict[bytes, Ready]):
         ):
             return
         self.drop(key)
-        ready = self[key] = Ready(request, reply, connection)
+        ready = self[key] = CachedResponse(request, reply, connection)
         ready.ways = tuple(self._way(path) for path, version in depends if version is A_FOLDER)
         ready.validators = tuple(
             Validator(path, version) for path, version in depends if version is not A_FOLDER
@@ -200,10 +217,10 @@ class ReadyReplies(dict[bytes, Ready]):
         while self._bytes > MOST_BYTES:
             self.drop(next(iter(self)))
 
-    def _way(self, path: bytes) -> Way:
+    def _way(self, path: bytes) -> ParentDirectory:
         way = self._ways.get(path)
         if way is None:
-            way = self._ways[path] = Way(path)
+            way = self._ways[path] = ParentDirectory(path)
         return way
 
     def tick(self) -> None:

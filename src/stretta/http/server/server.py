@@ -9,10 +9,10 @@ from stretta.address import Endpoint
 from stretta.errors import UsageError
 from stretta.http.server.access_log import AccessLog
 from stretta.http.server.connection import HttpConnection
-from stretta.http.server.handler import Site
-from stretta.http.server.request_parser import RequestReader
+from stretta.http.server.handler import Handler
+from stretta.http.server.request_parser import RequestParser
 from stretta.http.server.response import Clock
-from stretta.http.server.response_cache import ReadyReplies
+from stretta.http.server.response_cache import ResponseCache
 from stretta.net.interfaces import is_local, reachable
 from stretta.net.server.stream_server import StreamServer, tick_length
 from stretta.options import HttpLimits, ServerTls, SiteOptions
@@ -58,8 +58,8 @@ def serve(
     b'CIAO'
     """
     limits = limits or HttpLimits()
-    site = Site(folder, service, limits, options or SiteOptions())
-    return HttpServer(site, host, port, limits, tls, watch, access)
+    handler = Handler(folder, service, limits, options or SiteOptions())
+    return HttpServer(handler, host, port, limits, tls, watch, access)
 
 
 class HttpServer(StreamServer):
@@ -78,7 +78,7 @@ class HttpServer(StreamServer):
 
     def __init__(
         self,
-        site: Site,
+        handler: Handler,
         host: str,
         port: int,
         limits: HttpLimits,
@@ -95,18 +95,18 @@ class HttpServer(StreamServer):
             alpn=["http/1.1"],
             watch=watch,
         )
-        protected = self.identity is not None or is_local(host) or site.options.auth_without_tls
-        if site.users is not None and not protected:
+        protected = self.identity is not None or is_local(host) or handler.options.auth_without_tls
+        if handler.users is not None and not protected:
             raise UsageError(
                 "passwords would travel unprotected",
                 f"whoever is on the way to {host} could read them",
                 "Add --tls, keep to this machine with -a 127.0.0.1,"
                 " or accept it with --auth-without-tls.",
             )
-        self.site, self.http_limits, self.access = site, limits, access
+        self.handler, self.http_limits, self.access = handler, limits, access
         self.clock = Clock()
-        self.ready = ReadyReplies(limits.max_requests - 1)
-        self.readers: list[RequestReader] = []  # that no connection uses at the moment
+        self.cache = ResponseCache(limits.max_requests - 1)
+        self.spare_parsers: list[RequestParser] = []  # that no connection uses at the moment
         more = (limits.header_timeout, limits.body_timeout)
         self._every = min(self._every, tick_length(limits, *more))
 
@@ -115,7 +115,7 @@ class HttpServer(StreamServer):
         """Every URL at which it can be reached, this machine's own first."""
         hosts = [host for endpoint in self.endpoints for host in reachable(endpoint.host)]
         scheme = "http" if self.identity is None else "https"
-        base = self.site.base
+        base = self.handler.base
         return [
             f"{scheme}://{Endpoint(host, self.port).authority}{base}"
             for host in dict.fromkeys(hosts)
@@ -128,7 +128,7 @@ class HttpServer(StreamServer):
         await super()._open(sockets)
 
     def bind(self, *, shared: bool = False) -> list[socket.socket]:
-        self.site.folder.check()
+        self.handler.folder.check()
         return super().bind(shared=shared)
 
     def announce(self) -> None:
@@ -136,23 +136,23 @@ class HttpServer(StreamServer):
             Serving(
                 self.port,
                 self.urls,
-                self.site.folder.path.decode("utf-8", "replace"),
+                self.handler.folder.path.decode("utf-8", "replace"),
                 shared=not all(endpoint.is_loopback for endpoint in self.endpoints)
-                and self.site.users is None,
+                and self.handler.users is None,
                 trust=self.identity.trust if self.identity is not None else None,
             )
         )
 
     def _tick(self) -> None:
         super()._tick()
-        self.ready.tick()
+        self.cache.tick()
 
     def _close(self) -> None:
         super()._close()
-        self.ready.next_turn(self)  # from now on each reply says that it is the last
+        self.cache.begin_iteration(self)  # from now on each reply says that it is the last
 
     def abort(self) -> None:
         super().abort()
-        self.ready.drop_all()
+        self.cache.drop_all()
         if self.access is not None:
             self.access.flush()

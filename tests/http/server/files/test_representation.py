@@ -196,7 +196,7 @@ class TestFreshness:
                 path.write_bytes(body)
                 assert [client.get(*ask).body for _ in range(3)] == [body] * 3
         path.write_bytes(b"kept")
-        ready = server.ready
+        ready = server.cache
         assert client.get("/fresh.txt").body == b"kept"
         assert any(one.request.target == b"/fresh.txt" for one in ready.values())
         # the same size and the same age, but another file
@@ -279,7 +279,7 @@ def test_what_is_ready_ends_the_connection_where_that_was_asked_for(server, monk
             got = raw.answer()
             assert (got.body, got.headers["Connection"]) == (TEXT, "close")
             assert raw.rest() == b""
-    assert asked in server.ready
+    assert asked in server.cache
 
 
 def age(path):

@@ -18,7 +18,7 @@ from stretta.http.server.files.mime_types import media_type_of
 from stretta.http.server.files.ranges import Unsatisfiable, parse_ranges
 from stretta.http.server.pages import error_reply
 from stretta.http.server.request_parser import Request
-from stretta.http.server.response import Depends, Reply, http_date
+from stretta.http.server.response import Dependencies, Response, http_date
 from stretta.http.server.worker_pool import Beside, Busy
 
 __all__ = ["WHOLE", "FilePieces", "Files", "OpenFile", "entity_tag"]
@@ -234,7 +234,7 @@ class Asked(NamedTuple):
     request: Request
     media: str
     varies: bool
-    depends: Depends | None
+    depends: Dependencies | None
     more: tuple[tuple[str, str], ...]
 
     def on(self, path: bytes, version: Version | None, *, linked: bool = False) -> Asked:
@@ -259,9 +259,9 @@ class Files:
         request: Request,
         names: Sequence[bytes],
         opened: Opened,
-        depends: Depends = (),
+        depends: Dependencies = (),
         *more: tuple[str, str],
-    ) -> Reply | Awaitable[Reply]:
+    ) -> Response | Awaitable[Response]:
         """Return the reply to a GET or HEAD for an open file, whose descriptor it takes over.
 
         ``depends`` is what the choice of this file hung on, ``more`` are further headers.
@@ -271,7 +271,7 @@ class Files:
         version = Version.of(opened.status)
         varies = bool(self._codings) and (is_compressible(media) or media == UNKNOWN)
         # a folder on the way that gives place to a link may lead the same path outside
-        way: Depends = tuple((path, A_FOLDER) for path in self.folder.parents_of(names))
+        way: Dependencies = tuple((path, A_FOLDER) for path in self.folder.parents_of(names))
         asked = Asked(request, media, varies, way + depends, more)
         asked = asked.on(self.folder.path_of(names), version, linked=opened.linked)
         plain = Variant(file, version, entity_tag(version))
@@ -307,7 +307,9 @@ class Files:
 
     # compressing
 
-    def _compressed(self, asked: Asked, plain: Variant, coding: Coding) -> Reply | Awaitable[Reply]:
+    def _compressed(
+        self, asked: Asked, plain: Variant, coding: Coding
+    ) -> Response | Awaitable[Response]:
         key = plain.version, coding.name
         coded = plain._replace(etag=f"{plain.etag}-{coding.name}", coding=coding.name)
         made = self._made.get(key)
@@ -319,7 +321,7 @@ class Files:
         body = plain.pieces([range(plain.version.size)]).whole()
         as_it_is, coded = plain._replace(file=None, made=body), coded._replace(file=None)
 
-        def settle(made: bytes) -> Reply:
+        def settle(made: bytes) -> Response:
             if not is_young(key[0], time.time()):
                 self._keep(key, made)
             return self._finish(
@@ -331,7 +333,7 @@ class Files:
         if len(body) <= AT_ONCE:
             return settle(compress(body))
 
-        async def beside() -> Reply:
+        async def beside() -> Response:
             try:
                 return settle(await self._work.run(lambda: compress(body), key, pure=True))
             except Busy:  # then it goes out as it is
@@ -349,7 +351,7 @@ class Files:
 
     # the reply to what was chosen
 
-    def _finish(self, asked: Asked, chosen: Variant) -> Reply:
+    def _finish(self, asked: Asked, chosen: Variant) -> Response:
         wishes = asked.request.headers
         # RFC 9110 section 8.8.2.1: never later than the Date header
         modified = min(max(chosen.modified, 0), time.time())
@@ -360,7 +362,7 @@ class Files:
         try:
             verdict = judge(wishes, chosen.etag, modified)
             if verdict == 304:
-                return Reply(304, headers, depends=asked.depends)
+                return Response(304, headers, depends=asked.depends)
             if verdict == 412:
                 why = "The file is not, or no longer, what you expect."
                 return error_reply(412, why, accept=wishes.get("accept"))
@@ -368,7 +370,7 @@ class Files:
                 ("Content-Encoding", chosen.coding) if chosen.coding else ("Accept-Ranges", "bytes")
             )
             if chosen.made is not None:
-                reply = Reply.of(200, asked.media, chosen.made, *headers)
+                reply = Response.of(200, asked.media, chosen.made, *headers)
             else:
                 wanted = _wanted(asked.request, chosen, modified)
                 reply = _stretches(chosen, wanted, asked.media, headers)
@@ -395,7 +397,7 @@ def _stretches(
     wanted: list[range] | None,
     media: str,
     headers: list[tuple[str, str]],
-) -> Reply:
+) -> Response:
     """Return the reply that holds the whole, one stretch, or several (multipart/byteranges)."""
     size = chosen.version.size
     if wanted is None or len(wanted) == 1:
@@ -426,13 +428,13 @@ def _body_of(
     parts: Sequence[bytes | range],
     status: int,
     headers: list[tuple[str, str]],
-) -> Reply:
+) -> Response:
     length = sum(len(part) for part in parts)
     pieces = chosen.pieces(parts)
     if length <= COPIED:
-        return Reply(status, headers, pieces.whole(), length)
+        return Response(status, headers, pieces.whole(), length)
     pieces.know_ends()  # while another version can still be chosen
-    return Reply(status, headers, pieces, length)
+    return Response(status, headers, pieces, length)
 
 
 def entity_tag(version: Version) -> str:
