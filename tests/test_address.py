@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stretta.address import ANY_PORT, Endpoint, PortError, parse_host, parse_port
+from stretta.address import ANY_PORT, Endpoint, PortError, parse_host, parse_port, source_of
 from stretta.errors import UsageError
 
 
@@ -88,3 +88,29 @@ def test_endpoints_are_shown_as_the_lecture_does(sockaddr, shown, authority):
     endpoint = Endpoint.from_sockaddr(sockaddr)
     assert str(endpoint) == shown
     assert endpoint.authority == authority
+
+
+@pytest.mark.parametrize(
+    ("address", "prefix", "source"),
+    [
+        ("192.0.2.7", 64, "192.0.2.7"),
+        ("::ffff:192.0.2.7", 64, "192.0.2.7"),
+        ("2001:db8:1:2:3:4:5:6", 64, "2001:db8:1:2::/64"),
+        ("2001:db8:1:2::ffff", 64, "2001:db8:1:2::/64"),
+        ("2001:db8:1:3::", 64, "2001:db8:1:3::/64"),
+        ("2001:db8:1:2:3::", 48, "2001:db8:1::/48"),
+        ("2001:db8::7", 128, "2001:db8::7/128"),
+        ("fe80::1%eth0", 64, "fe80::/64%eth0"),
+        ("?", 64, "?"),
+        ("1::2::3", 64, "1::2::3"),
+    ],
+)
+def test_a_source_is_an_ipv4_address_or_an_ipv6_network(address, prefix, source):
+    assert source_of(address, prefix) == source
+
+
+@given(st.ip_addresses(v=6), st.ip_addresses(v=6))
+def test_two_ipv6_addresses_are_one_source_when_their_first_64_bits_are_equal(one, other):
+    if one.ipv4_mapped or other.ipv4_mapped:
+        return
+    assert (source_of(str(one)) == source_of(str(other))) == (int(one) >> 64 == int(other) >> 64)

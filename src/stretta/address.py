@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from stretta.errors import UsageError
 
-__all__ = ["ANY_PORT", "USER_PORTS", "Endpoint", "PortError", "parse_host", "parse_port"]
+__all__ = [
+    "ANY_PORT",
+    "USER_PORTS",
+    "Endpoint",
+    "PortError",
+    "parse_host",
+    "parse_port",
+    "source_of",
+]
 
 USER_PORTS = range(1024, 65536)
 """The ports that any user may listen on, and the only ones taken unless asked otherwise."""
@@ -45,6 +54,33 @@ class Endpoint(NamedTuple):
     def authority(self) -> str:
         """The form that a URL wants: an IPv6 address in brackets (RFC 3986 section 3.2.2)."""
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+def source_of(address: str, prefix: int = 64) -> str:
+    """Return the source that a per-source limit counts: an IPv4 address, or an IPv6 network.
+
+    One IPv6 host often owns a whole /64 (RFC 6177), so ``prefix`` leading bits make one source. An
+    IPv4-mapped address counts as its IPv4 address; text that is no address is returned unchanged.
+
+    >>> source_of("192.0.2.1"), source_of("::ffff:192.0.2.1"), source_of("2001:db8::1:2:3:4")
+    ('192.0.2.1', '192.0.2.1', '2001:db8::/64')
+    """
+    return _network_of(address, prefix) if ":" in address else address
+
+
+@lru_cache(maxsize=4096)
+def _network_of(address: str, prefix: int) -> str:
+    import ipaddress  # noqa: PLC0415 - IPv4 needs no parsing, and a client starts without it
+
+    host, percent, zone = address.partition("%")
+    try:
+        parsed = ipaddress.IPv6Address(host)
+    except ValueError:
+        return address
+    if parsed.ipv4_mapped is not None:
+        return str(parsed.ipv4_mapped)
+    shift = 128 - prefix
+    return f"{ipaddress.IPv6Address(int(parsed) >> shift << shift)}/{prefix}{percent}{zone}"
 
 
 def parse_host(text: str) -> str:
