@@ -14,9 +14,9 @@ from stretta import http as stretta_http
 from stretta.errors import UsageError
 from stretta.http.server import auth
 from stretta.http.server.access_log import AccessLog
-from stretta.http.server.auth import Guesses, hash_line
-from stretta.http.server.files.document_root import Folder
-from stretta.http.server.files.zip import GIVE_WAY, ZipPieces
+from stretta.http.server.auth import GuessLimiter, password_line
+from stretta.http.server.files.document_root import DocumentRoot
+from stretta.http.server.files.zip import GIVE_WAY, ZipBody
 from stretta.options import SiteOptions
 from support import serving
 
@@ -185,7 +185,7 @@ class TestUsers:
 
     def test_guesses_come_back_one_a_second_and_right_ones_cost_nothing(self):
         now = 0.0
-        guesses = Guesses(lambda: now)
+        guesses = GuessLimiter(lambda: now)
         for _ in range(3 * auth.FREE):
             assert guesses.allow("a")
             guesses.forgive("a")
@@ -212,7 +212,7 @@ class TestUsers:
 
     def test_a_file_of_users(self, ask, tmp_path_factory):
         users = tmp_path_factory.mktemp("users") / "users"
-        users.write_text("# those who may\n\n" + hash_line("anna", "segreto") + "\n")
+        users.write_text("# those who may\n\n" + password_line("anna", "segreto") + "\n")
         get = ask(auth_file=str(users))
         assert get("/file.txt", credentials("anna:segreto")).status == 200
         assert get("/file.txt", credentials("anna:other")).status == 401
@@ -271,7 +271,7 @@ class TestFolders:
     def test_a_search_that_finds_nothing_gives_way_to_others(self, folder):
         for number in range(10 * GIVE_WAY):
             (folder / f"out {number}").symlink_to("/etc/passwd")
-        pieces = ZipPieces(Folder(folder), ())
+        pieces = ZipBody(DocumentRoot(folder), ())
         found = []
         with suppress(StopIteration):
             while True:
@@ -293,7 +293,7 @@ class TestFolders:
 
     def test_a_zip_ends_though_a_file_in_it_grows(self, folder):
         path = folder / "file.txt"
-        pieces = ZipPieces(Folder(folder), ())
+        pieces = ZipBody(DocumentRoot(folder), ())
         found = []
         with suppress(StopIteration):
             while True:

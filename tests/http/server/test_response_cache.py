@@ -15,8 +15,8 @@ from http_raw import Raw
 from stretta import http as stretta_http
 from stretta.http.server.access_log import AccessLog
 from stretta.http.server.file_stamp import is_young
-from stretta.http.server.files.document_root import Folder, Version
-from stretta.http.server.files.representation import COPIED, Changed, FilePieces, OpenFile
+from stretta.http.server.files.document_root import DocumentRoot, FileVersion
+from stretta.http.server.files.representation import COPIED, FileBody, FileChanged, OpenFile
 from stretta.http.server.request_parser import Request
 from stretta.http.server.response import Response
 from stretta.http.server.response_cache import CachedResponse, OpenFileBody, ResponseCache
@@ -205,16 +205,16 @@ def test_what_is_left_of_a_kept_file_is_known_by_its_own_ends(folder):
     path = folder / "large"
     descriptor = os.open(path, os.O_RDONLY)
     whole = range(len(LARGE))
-    pieces = FilePieces(OpenFile(descriptor), [whole], Version.of(os.fstat(descriptor)))
+    pieces = FileBody(OpenFile(descriptor), [whole], FileVersion.of(os.fstat(descriptor)))
     kept = OpenFileBody(pieces, whole)
     with open(path, "ab") as file:
         file.write(b"more")
     assert b"".join(map(bytes, iterate(kept.after(10)))) == LARGE[10:]
     path.write_bytes(b"x" * len(LARGE) + b"more")
-    with pytest.raises(Changed):
+    with pytest.raises(FileChanged):
         list(iterate(kept.after(10)))
-    with pytest.raises(Changed):  # too late to learn how it began
-        FilePieces(OpenFile(os.dup(descriptor)), [whole], pieces.version).know_ends()
+    with pytest.raises(FileChanged):  # too late to learn how it began
+        FileBody(OpenFile(os.dup(descriptor)), [whole], pieces.version).record_ends()
 
 
 def iterate(pieces):
@@ -290,9 +290,9 @@ def test_all_that_is_kept_has_room(monkeypatch):
 def test_a_change_that_the_file_system_may_not_tell_from_the_next_is_not_trusted(monkeypatch):
     monkeypatch.setattr("stretta.http.server.file_stamp.TOO_YOUNG", 0.1)
     for changed, ages in ((1000.25, (0.05, 0.15)), (1000.0, (2.05, 2.15))):  # the latter as on FAT
-        version = Version(1, 1, 1, 0, int(changed * SECOND))
+        version = FileVersion(1, 1, 1, 0, int(changed * SECOND))
         assert [is_young(version, changed + age) for age in ages] == [True, False]
-    assert is_young(Version(1, 1, 1, 2000 * SECOND, 1), 1000.0)  # of the future
+    assert is_young(FileVersion(1, 1, 1, 2000 * SECOND, 1), 1000.0)  # of the future
 
 
 def test_what_was_compressed_is_kept_only_of_a_file_at_rest(folder, monkeypatch):
@@ -302,7 +302,7 @@ def test_what_was_compressed_is_kept_only_of_a_file_at_rest(folder, monkeypatch)
         seconds = int(status.st_ctime) // 2 * 2 * SECOND  # as FAT has them
         return cls(status.st_dev, status.st_ino, status.st_size, seconds, seconds)
 
-    monkeypatch.setattr(Version, "of", classmethod(of_coarse_times))
+    monkeypatch.setattr(FileVersion, "of", classmethod(of_coarse_times))
     until(lambda: time.time() % 2 < 1)
     with serving(stretta_http.serve(folder)) as server, Raw(server.port) as raw:
         for letter in (b"a", b"b"):
@@ -337,7 +337,7 @@ def test_a_deleted_file_does_not_stay_open(folder):
 @proc
 @pytest.mark.parametrize("fails_at", range(1, 5))
 def test_nothing_stays_open_where_descriptors_ran_out(folder, monkeypatch, fails_at):
-    opens = Folder.open
+    opens = DocumentRoot.open
     calls = 0
 
     def open_or_fail(self, names):
@@ -347,7 +347,7 @@ def test_nothing_stays_open_where_descriptors_ran_out(folder, monkeypatch, fails
             raise OSError(errno.EMFILE, "too many open files")
         return opens(self, names)
 
-    monkeypatch.setattr(Folder, "open", open_or_fail)
+    monkeypatch.setattr(DocumentRoot, "open", open_or_fail)
     with serving(stretta_http.serve(folder)) as server, Raw(server.port) as raw:
         statuses = []
         for path in ("/small", "/large", "/sub/", "/sub/page.css", "/sub"):

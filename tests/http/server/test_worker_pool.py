@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from stretta.http.server.worker_pool import Beside, Busy
+from stretta.http.server.worker_pool import Overloaded, WorkerPool
 from support import PATIENCE
 
 
@@ -30,10 +30,10 @@ async def turns():
 
 def test_what_cannot_wait_any_more_is_refused_at_once_and_the_rest_is_done():
     async def main():
-        beside, gate = Beside(1, 2), Gate()
+        beside, gate = WorkerPool(1, 2), Gate()
         tasks = [asyncio.create_task(beside.run(gate)) for _ in range(3)]
         await turns()
-        with pytest.raises(Busy):
+        with pytest.raises(Overloaded):
             await beside.run(gate)
         gate.open.set()
         assert await asyncio.gather(*tasks) == ["made"] * 3
@@ -44,7 +44,7 @@ def test_what_cannot_wait_any_more_is_refused_at_once_and_the_rest_is_done():
 
 def test_equal_work_that_has_not_begun_is_done_once():
     async def main():
-        beside, gate = Beside(1, 1), Gate()
+        beside, gate = WorkerPool(1, 1), Gate()
         tasks = [asyncio.create_task(beside.run(gate, "key")) for _ in range(40)]
         await turns()
         gate.open.set()
@@ -63,7 +63,7 @@ def test_equal_work_that_has_not_begun_is_done_once():
 
 def test_what_nobody_waits_for_any_more_is_not_begun():
     async def main():
-        beside, gate, left = Beside(1, 8), Gate(), Gate()
+        beside, gate, left = WorkerPool(1, 8), Gate(), Gate()
         first = asyncio.create_task(beside.run(gate))
         gone = [asyncio.create_task(beside.run(left, "key")) for _ in range(2)]
         await turns()
@@ -80,7 +80,7 @@ def test_what_nobody_waits_for_any_more_is_not_begun():
 
 def test_who_may_have_left_comes_last_and_gives_up_its_place():
     async def main():
-        beside, gate, order = Beside(1, 2), Gate(), []
+        beside, gate, order = WorkerPool(1, 2), Gate(), []
         tasks = [asyncio.create_task(beside.run(gate))]
         await turns()
         for name in ("left first", "left later"):
@@ -91,7 +91,7 @@ def test_who_may_have_left_comes_last_and_gives_up_its_place():
         await turns()
         gate.open.set()
         found = await asyncio.gather(*tasks, return_exceptions=True)
-        assert isinstance(found[1], Busy)
+        assert isinstance(found[1], Overloaded)
         assert order == ["there", "left later"]
 
     asyncio.run(main())
@@ -102,7 +102,7 @@ def test_a_failure_is_raised_where_it_is_waited_for():
         raise FileNotFoundError("gone")
 
     async def main():
-        beside = Beside(1, 1)
+        beside = WorkerPool(1, 1)
         with pytest.raises(FileNotFoundError):
             await beside.run(fail)
         assert await beside.run(lambda: 1) == 1
@@ -112,14 +112,14 @@ def test_a_failure_is_raised_where_it_is_waited_for():
 
 LEAVING = """
 import asyncio, threading
-from stretta.http.server.worker_pool import Beside
+from stretta.http.server.worker_pool import WorkerPool
 
 async def main():
     begun = threading.Event()
     def endless():
         begun.set()
         threading.Event().wait()
-    task = asyncio.create_task(Beside(1, 1).run(endless))
+    task = asyncio.create_task(WorkerPool(1, 1).run(endless))
     while not begun.is_set():
         await asyncio.sleep(0)
     task.cancel()

@@ -1,14 +1,14 @@
 # cython: language_level=3
 """Whether a path still leads to what was there: one lstat(2), and no object made for its result.
 
-Compiled with Cython where a C compiler is; ``validators.py`` does without it otherwise.
+Compiled with Cython where a C compiler is; ``file_stamp.py`` does without it otherwise.
 """
 
 from posix.stat cimport S_ISDIR, lstat, struct_stat
 
-from stretta.http.server.files.document_root import A_FOLDER
+from stretta.http.server.files.document_root import ANY_FOLDER
 
-__all__ = ["Validator"]
+__all__ = ["FileStamp"]
 
 cdef extern from "<sys/stat.h>" nogil:
     struct timespec:
@@ -24,12 +24,12 @@ cdef extern from * nogil:
     timespec CHANGED(struct_stat status)
 
 cdef enum Kind:
-    NO_REQUEST
+    NOTHING
     A_DIRECTORY
     A_FILE
 
 
-cdef class Validator:
+cdef class FileStamp:
     """A path, and what a reply was made from there: a version, a folder, or nothing (None)."""
 
     cdef bytes path
@@ -39,15 +39,15 @@ cdef class Validator:
 
     def __init__(self, bytes path, version):
         self.path = path
-        self.kind = NO_REQUEST if version is None else A_DIRECTORY if version is A_FOLDER else A_FILE
+        self.kind = NOTHING if version is None else A_DIRECTORY if version is ANY_FOLDER else A_FILE
         if self.kind == A_FILE:
             self.device, self.inode, self.size, self.modified, self.changed = version
 
-    def holds(self):
+    def is_current(self):
         """Return whether it is as it was; a link in its place is another thing."""
         cdef struct_stat now
         if lstat(self.path, &now):
-            return self.kind == NO_REQUEST
+            return self.kind == NOTHING
         if self.kind == A_DIRECTORY:
             return bool(S_ISDIR(now.st_mode))
         return (

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from stretta.errors import UsageError
 
-__all__ = ["Users", "hash_line"]
+__all__ = ["Users", "password_line"]
 
 COST, BLOCK, PARALLEL = 2**14, 8, 1
 """scrypt's parameters (RFC 7914): 16 MiB and some 50 ms for each guess."""
@@ -30,14 +30,14 @@ FREE = 20
 """Wrong passwords that an address may send at once: a person's, not a program's."""
 
 
-class Hash(NamedTuple):
+class PasswordHash(NamedTuple):
     """A password, as it is kept."""
 
     salt: bytes
     key: bytes
 
     @classmethod
-    def of(cls, password: str, salt: bytes) -> Hash:
+    def of(cls, password: str, salt: bytes) -> PasswordHash:
         """Return the hash of a password."""
         key = hashlib.scrypt(
             password.encode("utf-8", "surrogateescape"), salt=salt, n=COST, r=BLOCK, p=PARALLEL
@@ -45,18 +45,18 @@ class Hash(NamedTuple):
         return cls(salt, key)
 
 
-NOBODY = Hash(bytes(16), bytes(64))
+DUMMY_HASH = PasswordHash(bytes(16), bytes(64))
 """What an unknown name is compared with, so that it takes as long as a known one."""
 
 
-def hash_line(user: str, password: str) -> str:
+def password_line(user: str, password: str) -> str:
     """Return the line of a file of users: ``user:scrypt:SALT:KEY``, both in base64.
 
     Raises UsageError for a name that cannot be sent (RFC 7617 section 2).
     """
     if not user or ":" in user or not user.isprintable():
         raise UsageError(f"{user!r} cannot be a user's name", "it is empty or holds a colon")
-    kept = Hash.of(password, secrets.token_bytes(16))
+    kept = PasswordHash.of(password, secrets.token_bytes(16))
     return ":".join([user, "scrypt", *(base64.b64encode(part).decode() for part in kept)])
 
 
@@ -64,14 +64,14 @@ class Users:
     """Those who may read."""
 
     def __init__(self, lines: Iterable[str]) -> None:
-        """Take the lines that ``hash_line`` made. Raises UsageError."""
-        self._users: dict[str, Hash] = {}
+        """Take the lines that ``password_line`` made. Raises UsageError."""
+        self._users: dict[str, PasswordHash] = {}
         self._secret = secrets.token_bytes(32)
         self._known: dict[bytes, str] = {}
         for line in lines:
             try:
                 user, kind, salt, key = line.split(":")
-                kept = Hash(base64.b64decode(salt, validate=True), base64.b64decode(key))
+                kept = PasswordHash(base64.b64decode(salt, validate=True), base64.b64decode(key))
             except ValueError:
                 kind = ""
             if kind != "scrypt":
@@ -93,7 +93,7 @@ class Users:
             user, colon, password = pair.partition(":")
             if not colon:
                 raise UsageError(f"--auth takes user:password, not {user!r}")
-            lines.append(hash_line(user, password))
+            lines.append(password_line(user, password))
         if file is not None:
             try:
                 text = Path(file).read_text("utf-8")
@@ -123,8 +123,8 @@ class Users:
         if authorization is None or parsed is None:
             return None
         user, password = parsed
-        kept = self._users.get(user, NOBODY)
-        right = hmac.compare_digest(Hash.of(password, kept.salt).key, kept.key)
+        kept = self._users.get(user, DUMMY_HASH)
+        right = hmac.compare_digest(PasswordHash.of(password, kept.salt).key, kept.key)
         if right:
             self._known[self._digest(authorization)] = user
             if len(self._known) > MOST_REMEMBERED:
@@ -135,7 +135,7 @@ class Users:
         return hmac.digest(self._secret, authorization.encode("latin-1", "replace"), "sha256")
 
 
-class Guesses:
+class GuessLimiter:
     """How often an address may guess: ``FREE`` times at once, then once a second.
 
     Right passwords cost nothing. ``clock`` gives seconds.

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Awaitable
 from typing import TYPE_CHECKING, Protocol, cast
 
-from stretta.http.server.files.representation import WHOLE, FilePieces, OpenFile
+from stretta.http.server.files.representation import WHOLE, FileBody, OpenFile
 from stretta.http.server.pages import error_reply
 from stretta.http.server.request_parser import NO_REQUEST, Refused, Request, RequestParser, State
 from stretta.http.server.response import Response, ResponseBody, head
@@ -278,8 +278,8 @@ class HttpConnection(Connection):
     def _settle(self, reply: Response) -> None:
         """Read a body now that the kernel cannot send by itself, unless it is too long for that."""
         body = reply.body
-        if isinstance(body, FilePieces) and (reply.length or 0) <= WHOLE and not self._sends_files:
-            reply.body = body.whole()
+        if isinstance(body, FileBody) and (reply.length or 0) <= WHOLE and not self._sends_files:
+            reply.body = body.read_all()
 
     @property
     def _sends_files(self) -> bool:
@@ -367,9 +367,9 @@ class HttpConnection(Connection):
 
     def _send_stretch(self, pieces: ResponseBody) -> bool:
         """Let the kernel send what comes next, where it can; return whether it does."""
-        if not (isinstance(pieces, FilePieces) and self._sends_files):
+        if not (isinstance(pieces, FileBody) and self._sends_files):
             return False
-        stretch = pieces.stretch()
+        stretch = pieces.take_range()
         if stretch is None:
             return False
         send = cast("SendsFiles", self.transport).sendfile

@@ -6,17 +6,17 @@ import os
 import stat
 from contextlib import suppress
 
-from stretta.http.server.files.document_root import A_FOLDER, Version
+from stretta.http.server.files.document_root import ANY_FOLDER, FileVersion
 from stretta.native import uses_compiled
 
-__all__ = ["TOO_YOUNG", "Validator", "is_young"]
+__all__ = ["TOO_YOUNG", "FileStamp", "is_young"]
 
 TOO_YOUNG, COARSE = 0.1, 2.1
 """Seconds for which a change is not trusted: the next may bear the same time of the file system.
 Some file systems know but seconds, FAT every second one of them."""
 
 
-def is_young(version: Version, now: float) -> bool:
+def is_young(version: FileVersion, now: float) -> bool:
     """Return whether a file has changed so lately that the next change may leave its version.
 
     ``now`` is in seconds since 1970.
@@ -25,26 +25,26 @@ def is_young(version: Version, now: float) -> bool:
     return max(version.modified, version.changed) > (now - rest) * 1e9
 
 
-class Validator:
+class FileStamp:
     """A path, and what a reply was made from there: a version, a folder, or nothing (None)."""
 
     __slots__ = ("_path", "_version")
 
-    def __init__(self, path: bytes, version: Version | None) -> None:
+    def __init__(self, path: bytes, version: FileVersion | None) -> None:
         self._path, self._version = path, version
 
-    def holds(self) -> bool:
+    def is_current(self) -> bool:
         """Return whether it is as it was; a link in its place is another thing."""
         try:
             now = os.lstat(self._path)
         except OSError:
             return self._version is None
-        if self._version is A_FOLDER:
+        if self._version is ANY_FOLDER:
             return stat.S_ISDIR(now.st_mode)
-        return self._version == Version.of(now)
+        return self._version == FileVersion.of(now)
 
 
-in_python = Validator
+in_python = FileStamp
 if uses_compiled():
     with suppress(ImportError):  # it is not compiled here
-        from stretta.http.server._file_stamp import Validator  # type: ignore[assignment]
+        from stretta.http.server._file_stamp import FileStamp  # type: ignore[assignment]

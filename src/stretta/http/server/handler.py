@@ -12,16 +12,16 @@ from typing import Protocol, cast
 from urllib.parse import quote_from_bytes
 
 from stretta.errors import UsageError
-from stretta.http.server.auth import Guesses, Users
-from stretta.http.server.files.conditional import judge
-from stretta.http.server.files.content_encoding import CODINGS, accepted, gzip
-from stretta.http.server.files.document_root import Folder, Opened
-from stretta.http.server.files.representation import Changed, Files
+from stretta.http.server.auth import GuessLimiter, Users
+from stretta.http.server.files.conditional import evaluate_preconditions
+from stretta.http.server.files.content_encoding import CONTENT_CODINGS, acceptable_codings, gzip
+from stretta.http.server.files.document_root import DocumentRoot, OpenedPath
+from stretta.http.server.files.representation import FileChanged, FileResponder
 from stretta.http.server.pages import HTML, JSON, best_type, error_reply, redirect_reply
 from stretta.http.server.request_parser import Refused, Request
 from stretta.http.server.request_target import Target, parse_target
 from stretta.http.server.response import Dependencies, Response
-from stretta.http.server.worker_pool import Beside, Busy
+from stretta.http.server.worker_pool import Overloaded, WorkerPool
 from stretta.options import HttpLimits, SiteOptions
 from stretta.services import Service, is_async
 
@@ -35,7 +35,7 @@ OURS = {"connection", "content-length", "date", "transfer-encoding"}
 
 CHALLENGE = ("WWW-Authenticate", 'Basic realm="stretta", charset="UTF-8"')
 
-GZIP = [coding for coding in CODINGS if coding.name == "gzip"]
+GZIP = [coding for coding in CONTENT_CODINGS if coding.name == "gzip"]
 
 LISTINGS, PASSWORDS = (2, 32), (2, 32)
 """How many are worked on at once, and how many more may wait; who comes then gets 503."""
@@ -67,12 +67,12 @@ class Handler:
         limits: HttpLimits,
         options: SiteOptions,
     ) -> None:
-        self.folder = Folder(folder, hidden=options.hidden)
+        self.root = DocumentRoot(folder, hidden=options.hidden)
         self.service, self.limits, self.options = service, limits, options
         self.users = Users.load(options.auth, options.auth_file)
-        self._guesses = Guesses(time.monotonic)
-        self._listings, self._passwords = Beside(*LISTINGS), Beside(*PASSWORDS)
-        self._files = Files(self.folder, compress=options.compress)
+        self._guesses = GuessLimiter(time.monotonic)
+        self._listings, self._passwords = WorkerPool(*LISTINGS), WorkerPool(*PASSWORDS)
+        self._files = FileResponder(self.root, compress=options.compress)
         self._service_is_async = service is not None and is_async(service)
         self._index = parse_index(options.index)
         self._base = parse_base(options.base_path)
@@ -138,7 +138,7 @@ class Handler:
                 pure=True,
                 is_there=client.is_there,
             )
-        except Busy:
+        except Overloaded:
             return self.finish(self._error(request, 503, "", LATER))
         if request.user is None:
             return self.finish(self._error(request, 401, "", CHALLENGE))
@@ -150,7 +150,7 @@ class Handler:
         for _ in range(TRIES):
             try:
                 reply = self._dispatch(request, client)
-            except Changed:
+            except FileChanged:
                 continue
             return self.finish(reply) if isinstance(reply, Response) else self._await(reply)
         return self.finish(self._error(request, 503, "The file is being changed; ask again."))
@@ -227,7 +227,7 @@ class Handler:
         if target is None:
             return self._error(request, 404)
         try:
-            opened = self.folder.open(target.names)
+            opened = self.root.open(target.names)
         except FileNotFoundError:
             return self._missing(request, target)
         if not opened.is_folder:
@@ -248,14 +248,14 @@ class Handler:
 
     def _find_index(
         self, names: tuple[bytes, ...]
-    ) -> tuple[tuple[bytes, ...], Opened, Dependencies] | None:
+    ) -> tuple[tuple[bytes, ...], OpenedPath, Dependencies] | None:
         depends: Dependencies = ()
         for name in self._index:
             path = (*names, name)
             try:
-                found = self.folder.open(path)
+                found = self.root.open(path)
             except FileNotFoundError:
-                depends = (*depends, (self.folder.path_of(path), None))
+                depends = (*depends, (self.root.path_of(path), None))
                 continue
             if not found.is_folder:
                 return path, found, depends
@@ -263,7 +263,7 @@ class Handler:
         return None
 
     def _missing(self, request: Request, target: Target) -> Response | Awaitable[Response]:
-        if self.options.spa and not self.folder.is_hidden(target.names):
+        if self.options.spa and not self.root.is_hidden(target.names):
             index = self._find_index(())
             if index is not None:
                 reply = self._files.reply(request, index[0], index[1])
@@ -291,15 +291,15 @@ class Handler:
     async def _list(self, request: Request, client: Client, target: Target, kind: str) -> Response:
         from stretta.http.server.files.listing import listing_json, listing_page  # noqa: PLC0415 - when asked
 
-        packs = bool(accepted(request.headers.get("accept-encoding"), GZIP))
+        packs = bool(acceptable_codings(request.headers.get("accept-encoding"), GZIP))
 
         def make() -> bytes:
-            with self.folder.opened(target.names) as opened:
+            with self.root.opened(target.names) as opened:
                 if kind == JSON:
-                    page = listing_json(self.folder, target, opened.descriptor)
+                    page = listing_json(self.root, target, opened.descriptor)
                 else:
                     page = listing_page(
-                        self.folder, target, opened.descriptor, offers_zip=self.options.zip
+                        self.root, target, opened.descriptor, offers_zip=self.options.zip
                     )
             return gzip(page) if packs else page
 
@@ -308,11 +308,11 @@ class Handler:
             page = await self._listings.run(make, (target, kind, packs), is_there=client.is_there)
         except FileNotFoundError:  # removed meanwhile
             return self._error(request, 404)
-        except Busy:
+        except Overloaded:
             return self._error(request, 503, "", LATER)
         etag = blake2b(page, digest_size=9).hexdigest()
         headers = [("Vary", "Accept, Accept-Encoding"), ("ETag", f'"{etag}"')]
-        verdict = judge(request.headers, etag, None)
+        verdict = evaluate_preconditions(request.headers, etag, None)
         if verdict != 200:
             return Response(304, headers) if verdict == 304 else self._error(request, verdict)
         if packs:
@@ -321,14 +321,14 @@ class Handler:
         return Response.of(200, kind + charset, page, *headers)
 
     def _zip(self, target: Target) -> Response:
-        from stretta.http.server.files.zip import ZipPieces  # noqa: PLC0415 - when asked
+        from stretta.http.server.files.zip import ZipBody  # noqa: PLC0415 - when asked
 
-        name = (target.names or (os.path.basename(self.folder.path) or b"folder",))[-1] + b".zip"
+        name = (target.names or (os.path.basename(self.root.path) or b"folder",))[-1] + b".zip"
         headers = [
             ("Content-Type", "application/zip"),
             ("Content-Disposition", attachment(name)),
         ]
-        return Response(200, headers, ZipPieces(self.folder, target.names), None)
+        return Response(200, headers, ZipBody(self.root, target.names), None)
 
 
 def attachment(name: bytes) -> str:

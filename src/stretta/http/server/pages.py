@@ -20,7 +20,7 @@ HTML = "text/html"
 JSON = "application/json"
 TEXT = "text/plain"
 
-PLAIN_WORDS = {
+EXPLANATIONS = {
     400: "The request cannot be understood.",
     401: "Reading here takes a name and a password.",
     404: "There is nothing here by this name.",
@@ -69,7 +69,7 @@ def error_reply(
 ) -> Response:
     """Return the page of an error, in plain words, as HTML, JSON or text as the client likes."""
     phrase = PHRASES[status]
-    why = why or PLAIN_WORDS.get(status, phrase + ".")
+    why = why or EXPLANATIONS.get(status, phrase + ".")
     kind = best_type(accept, HTML, JSON, TEXT)
     if kind == JSON:
         page = json.dumps({"status": status, "error": phrase, "why": why}).encode() + b"\n"

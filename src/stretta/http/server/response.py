@@ -8,7 +8,7 @@ from email.utils import formatdate
 from http import HTTPStatus
 from typing import Protocol
 
-from stretta.http.server.files.document_root import Version
+from stretta.http.server.files.document_root import FileVersion
 
 __all__ = ["PHRASES", "Clock", "Dependencies", "Response", "ResponseBody", "head", "http_date"]
 
@@ -29,8 +29,8 @@ class ResponseBody(Protocol):
         """Let go of what it holds."""
 
 
-Dependencies = tuple[tuple[bytes, Version | None], ...]
-"""Paths, and the version each had; None where there was nothing, A_FOLDER on the way there."""
+Dependencies = tuple[tuple[bytes, FileVersion | None], ...]
+"""Paths, and the version each had; None where there was nothing, ANY_FOLDER on the way there."""
 
 NO_CONTENT = (204, 304)
 """Statuses whose replies end after the head (RFC 9110 section 6.4.1); 1xx are not sent so."""

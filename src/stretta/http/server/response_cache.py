@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 from weakref import WeakValueDictionary
 
 from stretta.http.server.access_log import LOGGED
-from stretta.http.server.file_stamp import Validator, is_young
-from stretta.http.server.files.document_root import A_FOLDER
-from stretta.http.server.files.representation import FilePieces
+from stretta.http.server.file_stamp import FileStamp, is_young
+from stretta.http.server.files.document_root import ANY_FOLDER
+from stretta.http.server.files.representation import FileBody
 from stretta.http.server.request_parser import Request
 from stretta.http.server.response import Response, head
 
@@ -48,7 +48,7 @@ class ParentDirectory:
     __slots__ = ("__weakref__", "iteration", "validator")
 
     def __init__(self, path: bytes) -> None:
-        self.validator = Validator(path, A_FOLDER)
+        self.validator = FileStamp(path, ANY_FOLDER)
         self.iteration = -1
 
 
@@ -57,9 +57,9 @@ class OpenFileBody:
 
     __slots__ = ("_ends", "_file", "_stretch", "_version", "descriptor", "size", "start")
 
-    def __init__(self, pieces: FilePieces, stretch: range) -> None:
+    def __init__(self, pieces: FileBody, stretch: range) -> None:
         assert pieces.file is not None  # noqa: S101 - for the type checker
-        self._file, self._version, self._ends = pieces.file, pieces.version, pieces.know_ends()
+        self._file, self._version, self._ends = pieces.file, pieces.version, pieces.record_ends()
         self._stretch = stretch
         self.descriptor, self.start, self.size = pieces.fileno(), stretch.start, len(stretch)
 
@@ -68,9 +68,9 @@ class OpenFileBody:
         """The bytes it takes."""
         return sum(map(len, self._ends))
 
-    def after(self, sent: int) -> FilePieces:
+    def after(self, sent: int) -> FileBody:
         """Return what is left when so many bytes have been sent."""
-        return FilePieces(self._file, [self._stretch[sent:]], self._version, self._ends)
+        return FileBody(self._file, [self._stretch[sent:]], self._version, self._ends)
 
 
 class CachedResponse:
@@ -108,10 +108,10 @@ class CachedResponse:
             self.size = reply.length or 0
             if isinstance(reply.body, bytes):
                 self.out += reply.body
-            elif isinstance(reply.body, FilePieces) and (only := reply.body.only) is not None:
+            elif isinstance(reply.body, FileBody) and (only := reply.body.single_range) is not None:
                 self.body = OpenFileBody(reply.body, only)
         self.ways: tuple[ParentDirectory, ...] = ()
-        self.validators: tuple[Validator, ...] = ()
+        self.validators: tuple[FileStamp, ...] = ()
         self.iteration = self.checked = -1
         self.used = True
 
@@ -164,12 +164,12 @@ class ResponseCache(dict[bytes, CachedResponse]):
             return True
         for way in ready.ways:
             if way.iteration != self.iteration or not by_iteration:
-                if not way.validator.holds():
+                if not way.validator.is_current():
                     return False
                 if by_iteration:
                     way.iteration = self.iteration
         for validator in ready.validators:
-            if not validator.holds():
+            if not validator.is_current():
                 return False
         ready.used = True
         if not self._in_iteration:
@@ -196,7 +196,7 @@ class ResponseCache(dict[bytes, CachedResponse]):
         if isinstance(body, bytes):
             if len(body) > LARGEST_BODY:
                 return
-        elif not isinstance(body, FilePieces) or body.only is None:
+        elif not isinstance(body, FileBody) or body.single_range is None:
             return
         depends, now = reply.depends or (), time.time()
         if len(key) > LONGEST_KEY or any(
@@ -205,9 +205,9 @@ class ResponseCache(dict[bytes, CachedResponse]):
             return
         self.drop(key)
         ready = self[key] = CachedResponse(request, reply, connection)
-        ready.ways = tuple(self._way(path) for path, version in depends if version is A_FOLDER)
+        ready.ways = tuple(self._way(path) for path, version in depends if version is ANY_FOLDER)
         ready.validators = tuple(
-            Validator(path, version) for path, version in depends if version is not A_FOLDER
+            FileStamp(path, version) for path, version in depends if version is not ANY_FOLDER
         )
         self._bytes += ready.weight + 2 * len(key)
         if ready.body is not None:

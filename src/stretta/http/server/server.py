@@ -128,7 +128,7 @@ class HttpServer(StreamServer):
         await super()._open(sockets)
 
     def bind(self, *, shared: bool = False) -> list[socket.socket]:
-        self.handler.folder.check()
+        self.handler.root.check()
         return super().bind(shared=shared)
 
     def announce(self) -> None:
@@ -136,7 +136,7 @@ class HttpServer(StreamServer):
             Serving(
                 self.port,
                 self.urls,
-                self.handler.folder.path.decode("utf-8", "replace"),
+                self.handler.root.path.decode("utf-8", "replace"),
                 shared=not all(endpoint.is_loopback for endpoint in self.endpoints)
                 and self.handler.users is None,
                 trust=self.identity.trust if self.identity is not None else None,

@@ -9,12 +9,12 @@ from collections.abc import Callable, Hashable
 from contextlib import suppress
 from typing import Any, Generic, TypeVar
 
-__all__ = ["Beside", "Busy"]
+__all__ = ["Overloaded", "WorkerPool"]
 
 T = TypeVar("T")
 
 
-class Busy(Exception):
+class Overloaded(Exception):
     """So much is waiting already that nothing more is taken."""
 
 
@@ -47,7 +47,7 @@ def _always() -> bool:
     return True
 
 
-class Beside:
+class WorkerPool:
     """Runs functions in ``workers`` threads; ``waiting`` more may wait for their turn.
 
     Each kind of work has one of its own, so that none keeps another waiting. The threads are
@@ -67,7 +67,7 @@ class Beside:
         pure: bool = False,
         is_there: Callable[[], bool] = _always,
     ) -> T:
-        """Return what ``make()`` does, called in a thread. Raises Busy, and what it raises.
+        """Return what ``make()`` does, called in a thread. Raises Overloaded, and what it raises.
 
         Work with the same ``key`` that has not begun is shared, since it sees all that has happened
         until now; ``pure`` work, whose result hangs on its key alone, even when it has begun. Who
@@ -100,9 +100,9 @@ class Beside:
     def _make_room(self) -> None:
         unwanted = next((job for job in self._queue if not job.is_wanted()), None)
         if unwanted is None:
-            raise Busy
+            raise Overloaded
         self._queue.remove(unwanted)
-        unwanted.end(None, Busy())
+        unwanted.end(None, Overloaded())
 
     def _go_on(self) -> None:
         loop = asyncio.get_running_loop()
@@ -113,7 +113,7 @@ class Beside:
             try:
                 threading.Thread(target=self._work, args=(job, loop), daemon=True).start()
             except RuntimeError:  # the machine has no thread left
-                self._done(job, None, Busy())
+                self._done(job, None, Overloaded())
 
     def _work(self, job: Job[T], loop: asyncio.AbstractEventLoop) -> None:
         made: T | None = None

@@ -2,7 +2,7 @@
 
 import pytest
 
-from stretta.http.server.files.conditional import judge, range_applies
+from stretta.http.server.files.conditional import evaluate_preconditions, range_applies
 
 AT = 1_000_000_000.7
 DATE = "Sun, 09 Sep 2001 01:46:40 GMT"
@@ -38,7 +38,7 @@ AFTER = "Sunday, 09-Sep-01 01:46:41 GMT"  # RFC 850's form
     ],
 )
 def test_verdicts(headers, status):
-    assert judge(headers, "now", AT) == status
+    assert evaluate_preconditions(headers, "now", AT) == status
 
 
 @pytest.mark.parametrize(

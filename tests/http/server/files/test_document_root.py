@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from stretta.http.server.files.document_root import Folder
+from stretta.http.server.files.document_root import DocumentRoot
 
 
 @pytest.fixture
@@ -36,7 +36,7 @@ def link(path, target):
 
 
 def test_files_and_folders_beneath_are_opened(tree):
-    folder = Folder(tree)
+    folder = DocumentRoot(tree)
     assert contents(folder, "file") == b"file"
     assert contents(folder, "deep", "file") == b"deep file"
     assert contents(folder, "deep") == ["er", "file"]
@@ -44,7 +44,7 @@ def test_files_and_folders_beneath_are_opened(tree):
 
 
 def test_links_that_stay_inside_are_followed(tree):
-    folder = Folder(tree)
+    folder = DocumentRoot(tree)
     link(tree / "relative", "deep/file")
     link(tree / "absolute", tree / "deep" / "file")
     link(tree / "deep" / "er" / "up", "../../file")
@@ -59,7 +59,7 @@ def test_links_that_stay_inside_are_followed(tree):
 
 
 def test_links_that_leave_are_not_followed(tree):
-    folder = Folder(tree)
+    folder = DocumentRoot(tree)
     links = {
         "relative": "../outside/secret",
         "absolute": tree.parent / "outside" / "secret",
@@ -83,7 +83,7 @@ def test_loops_and_long_chains_of_links_end(tree):
     link(tree / "a", "b")
     link(tree / "b", "a")
     with pytest.raises(FileNotFoundError):
-        contents(Folder(tree), "a")
+        contents(DocumentRoot(tree), "a")
 
 
 def test_what_is_no_file_is_not_opened(tree):
@@ -95,13 +95,13 @@ def test_what_is_no_file_is_not_opened(tree):
         sock.bind("socket")
         for name in ("fifo", "socket", "missing", "file/x"):
             with pytest.raises(FileNotFoundError):
-                contents(Folder(tree), *name.split("/"))
+                contents(DocumentRoot(tree), *name.split("/"))
 
 
 def test_hidden_names_are_seen_only_if_asked(tree):
     with pytest.raises(FileNotFoundError):
-        contents(Folder(tree), ".env")
-    assert contents(Folder(tree, hidden=True), ".env") == b"hidden"
+        contents(DocumentRoot(tree), ".env")
+    assert contents(DocumentRoot(tree, hidden=True), ".env") == b"hidden"
 
 
 def test_what_is_hidden_is_not_seen_through_a_link_either(tree):
@@ -112,18 +112,18 @@ def test_what_is_hidden_is_not_seen_through_a_link_either(tree):
     link(tree / "config", tree / ".git" / "config")
     for names in (("env.txt",), ("pub",), ("pub", "config"), ("config",)):
         with pytest.raises(FileNotFoundError):
-            contents(Folder(tree), *names)
-    assert contents(Folder(tree, hidden=True), "pub", "config") == b"hidden"
+            contents(DocumentRoot(tree), *names)
+    assert contents(DocumentRoot(tree, hidden=True), "pub", "config") == b"hidden"
 
 
 @pytest.mark.parametrize("name", ["deep/file", "deep/../../outside/secret", "..", ".", ""])
 def test_a_name_is_one_step(tree, name):
     with pytest.raises(FileNotFoundError):
-        contents(Folder(tree, hidden=True), name)
+        contents(DocumentRoot(tree, hidden=True), name)
 
 
 def test_a_folder_that_is_replaced_is_served_anew(tree):
-    folder = Folder(tree)
+    folder = DocumentRoot(tree)
     tree.rename(tree.parent / "old")
     with pytest.raises(FileNotFoundError):
         contents(folder, "file")
@@ -134,7 +134,7 @@ def test_a_folder_that_is_replaced_is_served_anew(tree):
 
 def test_a_served_folder_may_be_a_link_itself(tree):
     link(tree.parent / "current", "inside")
-    folder = Folder(tree.parent / "current")
+    folder = DocumentRoot(tree.parent / "current")
     link(tree / "absolute", tree / "file")
     assert contents(folder, "absolute") == b"file"
 
@@ -142,7 +142,7 @@ def test_a_served_folder_may_be_a_link_itself(tree):
 @pytest.mark.parametrize("step", ["file", "folder"])
 def test_a_link_that_is_swapped_in_meanwhile_gives_nothing_away(tree, step):
     """A name flips between a file (a folder) inside and a link outside, as fast as it can."""
-    folder, stop = Folder(tree), threading.Event()
+    folder, stop = DocumentRoot(tree), threading.Event()
     target = tree / "flip"
     honest = tree / "honest"
     if step == "file":
@@ -178,7 +178,7 @@ def test_a_link_that_is_swapped_in_meanwhile_gives_nothing_away(tree, step):
 
 
 def test_no_descriptor_is_left_open(tree):
-    folder = Folder(tree)
+    folder = DocumentRoot(tree)
     link(tree / "out", "../outside")
     before = len(os.listdir("/proc/self/fd")) if os.path.isdir("/proc/self/fd") else None
     for names in (("file",), ("deep", "er"), ("out", "secret"), ("missing",), ("deep", "no", "no")):

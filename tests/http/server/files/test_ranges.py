@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stretta.http.server.files.ranges import Unsatisfiable, parse_ranges
+from stretta.http.server.files.ranges import RangeNotSatisfiable, parse_ranges
 
 
 @pytest.mark.parametrize(
@@ -37,13 +37,13 @@ def test_ranges(header, expected):
     ],
 )  # fmt: skip
 def test_what_cannot_be_satisfied_or_understood_is_416(header):
-    with pytest.raises(Unsatisfiable):
+    with pytest.raises(RangeNotSatisfiable):
         parse_ranges(header, 10)
 
 
 def test_an_empty_file_has_no_ranges():
     for header in ("bytes=0-", "bytes=-5", "bytes=0-0"):
-        with pytest.raises(Unsatisfiable):
+        with pytest.raises(RangeNotSatisfiable):
             parse_ranges(header, 0)
 
 
@@ -51,7 +51,7 @@ def test_an_empty_file_has_no_ranges():
 def test_whatever_is_sent_every_range_lies_in_the_file(text, size):
     try:
         found = parse_ranges("bytes=" + text, size)
-    except Unsatisfiable:
+    except RangeNotSatisfiable:
         return
     for one in found or []:
         assert 0 <= one.start < one.stop <= size

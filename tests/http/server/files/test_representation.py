@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 from stretta import http as stretta_http
 from stretta.http.server.file_stamp import TOO_YOUNG
-from stretta.http.server.files.document_root import Version
-from stretta.http.server.files.representation import WHOLE, Changed, FilePieces, OpenFile
+from stretta.http.server.files.document_root import FileVersion
+from stretta.http.server.files.representation import WHOLE, FileBody, FileChanged, OpenFile
 from stretta.options import SiteOptions
 from support import serving, until
 
@@ -339,12 +339,12 @@ def test_a_file_that_is_overwritten_while_it_is_sent_is_noticed(tmp_path, way, p
     stretches = [range(len(LARGE))] if parts == "whole" else [range(half), b"-", range(9), b"--"]
     wanted = b"".join(LARGE[s.start : s.stop] if isinstance(s, range) else s for s in stretches)
     descriptor = os.open(path, os.O_RDONLY)
-    pieces = FilePieces(OpenFile(descriptor), stretches, Version.of(os.fstat(descriptor)))
-    pieces.know_ends()
+    pieces = FileBody(OpenFile(descriptor), stretches, FileVersion.of(os.fstat(descriptor)))
+    pieces.record_ends()
     try:
         got = [bytes(next(pieces))]
         path.write_bytes(WAYS[way](LARGE))
-        with pytest.raises(StopIteration if way == "grown" else Changed):
+        with pytest.raises(StopIteration if way == "grown" else FileChanged):
             while True:
                 got.append(bytes(next(pieces)))
     finally:

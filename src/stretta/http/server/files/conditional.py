@@ -9,10 +9,10 @@ from collections.abc import Mapping
 
 from werkzeug.http import parse_date, parse_etags, parse_if_range_header
 
-__all__ = ["judge", "range_applies"]
+__all__ = ["evaluate_preconditions", "range_applies"]
 
 
-def judge(headers: Mapping[str, str], etag: str, modified: float | None) -> int:
+def evaluate_preconditions(headers: Mapping[str, str], etag: str, modified: float | None) -> int:
     """Return the status that the conditions of a GET or HEAD give: 200, 304 or 412.
 
     ``etag`` is the current representation's, strong and without its quotes; ``modified`` its time

@@ -10,7 +10,7 @@ from typing import NamedTuple, cast
 from werkzeug.datastructures import Accept
 from werkzeug.http import parse_accept_header
 
-__all__ = ["CODINGS", "Coding", "accepted", "is_compressible"]
+__all__ = ["CONTENT_CODINGS", "ContentCoding", "acceptable_codings", "is_compressible"]
 
 COMPRESSIBLE = re.compile(
     r"text/.*|application/(.*\+)?(json|xml|yaml|toml|wasm|javascript|manifest|x-ipynb|x-sh)(;.*)?"
@@ -29,7 +29,7 @@ def is_compressible(media_type: str) -> bool:
     return COMPRESSIBLE.fullmatch(media_type) is not None
 
 
-class Coding(NamedTuple):
+class ContentCoding(NamedTuple):
     """One coding: its name on the wire, the extension of files that hold it, how to make it."""
 
     name: str
@@ -62,20 +62,20 @@ def _zstd() -> Callable[[bytes], bytes] | None:
     return lambda data: compress(data, level=6)
 
 
-CODINGS = (
-    Coding("br", b".br", _brotli()),
-    Coding("zstd", b".zst", _zstd()),
-    Coding("gzip", b".gz", gzip),
+CONTENT_CODINGS = (
+    ContentCoding("br", b".br", _brotli()),
+    ContentCoding("zstd", b".zst", _zstd()),
+    ContentCoding("gzip", b".gz", gzip),
 )
 """The codings known here, the tightest first; one that cannot be made may still lie ready."""
 
 
-def accepted(header: str | None, among: Iterable[Coding]) -> list[Coding]:
+def acceptable_codings(header: str | None, among: Iterable[ContentCoding]) -> list[ContentCoding]:
     """Return the codings that a client prefers to none, its favourite first.
 
-    >>> [coding.name for coding in accepted("gzip;q=0.5, br", CODINGS)]
+    >>> [coding.name for coding in acceptable_codings("gzip;q=0.5, br", CONTENT_CODINGS)]
     ['br', 'gzip']
-    >>> accepted("identity, gzip;q=0", CODINGS)
+    >>> acceptable_codings("identity, gzip;q=0", CONTENT_CODINGS)
     []
     """
     if not header:

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from stretta.errors import CannotServe
 
-__all__ = ["A_FOLDER", "Folder", "Opened", "Version"]
+__all__ = ["ANY_FOLDER", "DocumentRoot", "FileVersion", "OpenedPath"]
 
 MOST_LINKS = 40
 """Symbolic links on one path; as many as Linux follows (path_resolution(7))."""
@@ -26,7 +26,7 @@ STEP = getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY | os.O_NOFOLLOW | os.
 LAST = os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NOCTTY
 
 
-class Version(NamedTuple):
+class FileVersion(NamedTuple):
     """What changes when a file does: which file it is, its size and times (nanoseconds)."""
 
     device: int
@@ -36,18 +36,18 @@ class Version(NamedTuple):
     changed: int
 
     @classmethod
-    def of(cls, status: os.stat_result) -> Version:
+    def of(cls, status: os.stat_result) -> FileVersion:
         """Return the version that a stat(2) saw."""
         return cls(
             status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
         )
 
 
-A_FOLDER = Version(0, 0, 0, 0, 0)
+ANY_FOLDER = FileVersion(0, 0, 0, 0, 0)
 """Stands for whatever folder is there, and for nothing that is a link to one."""
 
 
-class Opened(NamedTuple):
+class OpenedPath(NamedTuple):
     """A file or folder that lies beneath, open for reading; whoever asked for it closes it.
 
     ``linked`` says that a symbolic link was on the way: its path alone does not tell where it is.
@@ -63,7 +63,7 @@ class Opened(NamedTuple):
         return stat.S_ISDIR(self.status.st_mode)
 
 
-class Folder:
+class DocumentRoot:
     """The folder that is served. It is looked up anew each time: it may be replaced as a whole."""
 
     def __init__(self, path: str | os.PathLike[str], *, hidden: bool = False) -> None:
@@ -81,7 +81,7 @@ class Folder:
             return
         raise CannotServe(f"cannot serve {shown}", why, "Choose another with: -d DIR")
 
-    def open(self, names: Sequence[bytes]) -> Opened:
+    def open(self, names: Sequence[bytes]) -> OpenedPath:
         """Open the file or folder at the end of ``names``.
 
         Raises FileNotFoundError when there is none that may be seen: missing, hidden, outside,
@@ -109,7 +109,7 @@ class Folder:
         return not self.hidden and any(name.startswith(b".") for name in names)
 
     @contextmanager
-    def opened(self, names: Sequence[bytes]) -> Iterator[Opened]:
+    def opened(self, names: Sequence[bytes]) -> Iterator[OpenedPath]:
         """Open as ``open`` does, for the time of a with statement."""
         found = self.open(names)
         try:
@@ -117,7 +117,7 @@ class Folder:
         finally:
             os.close(found.descriptor)
 
-    def _descend(self, names: Sequence[bytes]) -> Opened:
+    def _descend(self, names: Sequence[bytes]) -> OpenedPath:
         way = [os.open(self.path, STEP & ~os.O_NOFOLLOW)]
         todo = list(reversed(names))
         links = 0
@@ -157,7 +157,7 @@ class Folder:
         return [step for step in reversed(link.split(b"/")) if step not in (b"", b".")]
 
 
-def _open_last(name: bytes, where: int, status: os.stat_result) -> Opened:
+def _open_last(name: bytes, where: int, status: os.stat_result) -> OpenedPath:
     # asked before: opening a FIFO would wake who writes to it, opening a device may do anything
     if not (stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)):
         raise PermissionError(errno.EACCES, "neither a file nor a folder")
@@ -166,4 +166,4 @@ def _open_last(name: bytes, where: int, status: os.stat_result) -> Opened:
     if not (stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)):
         os.close(descriptor)  # swapped in meanwhile
         raise PermissionError(errno.EACCES, "neither a file nor a folder")
-    return Opened(descriptor, status)
+    return OpenedPath(descriptor, status)

@@ -13,12 +13,12 @@ from itertools import islice
 from typing import Any
 from urllib.parse import parse_qsl, quote_from_bytes, urlencode
 
-from stretta.http.server.files.document_root import Folder
+from stretta.http.server.files.document_root import DocumentRoot
 from stretta.http.server.files.readme import readme_html
 from stretta.http.server.pages import render
 from stretta.http.server.request_target import Target
 
-__all__ = ["Entry", "Order", "entries", "listing_json", "listing_page", "looked_at"]
+__all__ = ["Entry", "ListingQuery", "entries", "listing_json", "listing_page", "scan"]
 
 ROWS = 1000
 """Rows of one page: as many as a browser shows at once without labour."""
@@ -46,17 +46,17 @@ class Entry:
     @property
     def size_words(self) -> str:
         """The size as a person reads it."""
-        return "" if self.is_folder else in_words(self.size)
+        return "" if self.is_folder else format_size(self.size)
 
     @property
     def iso(self) -> str:
         """The time of the last change, for a program."""
-        return when(self.modified, "%Y-%m-%dT%H:%M:%SZ")
+        return format_time(self.modified, "%Y-%m-%dT%H:%M:%SZ")
 
     @property
     def date_words(self) -> str:
         """The time of the last change, for a person."""
-        return when(self.modified, "%Y-%m-%d %H:%M")
+        return format_time(self.modified, "%Y-%m-%d %H:%M")
 
     def as_json(self) -> dict[str, Any]:
         """Return the entry as a JSON object."""
@@ -69,10 +69,10 @@ class Entry:
         }
 
 
-def in_words(size: int) -> str:
+def format_size(size: int) -> str:
     """Return a size in bytes as a person reads it (IEC 80000-13 prefixes).
 
-    >>> in_words(999), in_words(1536), in_words(10 * 2**20), in_words(2**80)
+    >>> format_size(999), format_size(1536), format_size(10 * 2**20), format_size(2**80)
     ('999 B', '1.5 KiB', '10 MiB', '1048576 EiB')
     """
     amount, prefixes = float(size), iter(("B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"))
@@ -82,7 +82,7 @@ def in_words(size: int) -> str:
     return f"{amount:.1f} {prefix}" if amount < 9.95 and prefix != "B" else f"{amount:.0f} {prefix}"
 
 
-def when(seconds: float, form: str) -> str:
+def format_time(seconds: float, form: str) -> str:
     """Return a time in UTC, or nothing where the calendar has no such day."""
     try:
         return time.strftime(form, time.gmtime(seconds))
@@ -91,7 +91,7 @@ def when(seconds: float, form: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
+class ListingQuery:
     """How a listing is wanted: sorted by what, which way, holding what, which page."""
 
     sort: str = "name"
@@ -100,7 +100,7 @@ class Order:
     page: int = 1
 
     @classmethod
-    def of(cls, query: str) -> Order:
+    def of(cls, query: str) -> ListingQuery:
         """Return what a query asks for; what makes no sense is passed over."""
         asked = dict(parse_qsl(query, errors="replace"))
         sort = asked.get("sort", "name")
@@ -132,7 +132,7 @@ class Order:
         """Return the entries that hold what is searched for, in order; folders come first."""
         wanted = self.search.casefold()
         kept = [entry for entry in found if wanted in entry.shown.casefold()] if wanted else found
-        ordered = sorted(kept, key=natural)
+        ordered = sorted(kept, key=natural_key)
         if self.sort != "name":
             ordered.sort(key=KEYS[self.sort], reverse=self.descending)
         elif self.descending:
@@ -141,13 +141,13 @@ class Order:
         return ordered
 
 
-def natural(entry: Entry) -> tuple[str, bytes]:
+def natural_key(entry: Entry) -> tuple[str, bytes]:
     """Return the key of a name's place: upper and lower case alike, numbers by what they count.
 
     A string, since comparing strings is over before others have to wait for it.
 
     >>> names = (b"b10", b"B2", b"a")
-    >>> found = sorted((Entry(name, False, 0, 0.0) for name in names), key=natural)
+    >>> found = sorted((Entry(name, False, 0, 0.0) for name in names), key=natural_key)
     >>> [entry.shown for entry in found]
     ['a', 'B2', 'b10']
     """
@@ -157,36 +157,36 @@ def natural(entry: Entry) -> tuple[str, bytes]:
 DIGITS = re.compile("[0-9]+")
 
 KEYS: dict[str, Callable[[Entry], Any]] = {
-    "name": natural,
+    "name": natural_key,
     "size": lambda entry: entry.size,
     "date": lambda entry: entry.modified,
 }
 
 
-def entries(folder: Folder, names: Sequence[bytes], descriptor: int) -> Iterator[Entry]:
+def entries(root: DocumentRoot, names: Sequence[bytes], descriptor: int) -> Iterator[Entry]:
     """Give what the open folder holds and may be seen.
 
     A symbolic link that leads outside is left out, as is what is neither file nor folder.
     """
-    return filter(None, looked_at(folder, names, descriptor))
+    return filter(None, scan(root, names, descriptor))
 
 
-def looked_at(
-    folder: Folder, names: Sequence[bytes], descriptor: int
+def scan(
+    root: DocumentRoot, names: Sequence[bytes], descriptor: int
 ) -> Generator[Entry | None, None, None]:
     """Give what ``entries`` gives, and None for what is left out: looking at it takes time too."""
     with os.scandir(descriptor) as items:
         for item in items:
-            yield _entry(folder, names, item)
+            yield _entry(root, names, item)
 
 
-def _entry(folder: Folder, names: Sequence[bytes], item: os.DirEntry[str]) -> Entry | None:
+def _entry(root: DocumentRoot, names: Sequence[bytes], item: os.DirEntry[str]) -> Entry | None:
     name = os.fsencode(item.name)
-    if folder.is_hidden((name,)):
+    if root.is_hidden((name,)):
         return None
     try:
         if item.is_symlink():
-            with folder.opened((*names, name)) as opened:
+            with root.opened((*names, name)) as opened:
                 status = opened.status
         else:
             status = item.stat(follow_symlinks=False)
@@ -198,10 +198,10 @@ def _entry(folder: Folder, names: Sequence[bytes], item: os.DirEntry[str]) -> En
     return Entry(name, is_folder, status.st_size, status.st_mtime)
 
 
-def listing_page(folder: Folder, target: Target, descriptor: int, *, offers_zip: bool) -> bytes:
+def listing_page(root: DocumentRoot, target: Target, descriptor: int, *, offers_zip: bool) -> bytes:
     """Return the page of an open folder."""
-    order = Order.of(target.query)
-    found = list(entries(folder, target.names, descriptor))
+    order = ListingQuery.of(target.query)
+    found = list(entries(root, target.names, descriptor))
     arranged = order.arrange(found)
     pages = max(1, -(-len(arranged) // ROWS))
     page = min(max(order.page, 1), pages)
@@ -217,19 +217,19 @@ def listing_page(folder: Folder, target: Target, descriptor: int, *, offers_zip:
         entries=arranged[(page - 1) * ROWS : page * ROWS],
         folders=sum(entry.is_folder for entry in arranged),
         files=sum(not entry.is_folder for entry in arranged),
-        bytes=in_words(sum(entry.size for entry in arranged if not entry.is_folder)),
+        bytes=format_size(sum(entry.size for entry in arranged if not entry.is_folder)),
         order=order,
         page=page,
         pages=pages,
         offers_zip=offers_zip,
-        readme=readme_html(folder, target.names, found),
+        readme=readme_html(root, target.names, found),
     )
 
 
-def listing_json(folder: Folder, target: Target, descriptor: int) -> bytes:
+def listing_json(root: DocumentRoot, target: Target, descriptor: int) -> bytes:
     """Return an open folder as JSON: its path and its entries."""
-    order = Order.of(target.query)
-    arranged = iter(order.arrange(list(entries(folder, target.names, descriptor))))
+    order = ListingQuery.of(target.query)
+    arranged = iter(order.arrange(list(entries(root, target.names, descriptor))))
     parts = []
     # a piece at a time: one long call would keep every other thread waiting
     while some := list(islice(arranged, ROWS)):

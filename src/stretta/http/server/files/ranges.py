@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-__all__ = ["Unsatisfiable", "parse_ranges"]
+__all__ = ["RangeNotSatisfiable", "parse_ranges"]
 
 MOST_RANGES = 16
 """More in one request are a mistake or an attack: the whole file costs less."""
@@ -15,7 +15,7 @@ BYTES = re.compile(r"bytes\s*=(.*)", re.IGNORECASE | re.DOTALL)
 SPEC = re.compile(r"[ \t]*(?:([0-9]+)-([0-9]*)|-([0-9]+))[ \t]*", re.ASCII)
 
 
-class Unsatisfiable(ValueError):
+class RangeNotSatisfiable(ValueError):
     """None of the ranges lies in the file, or what was sent is no range at all."""
 
 
@@ -23,7 +23,7 @@ def parse_ranges(header: str, size: int) -> list[range] | None:
     """Return the stretches of a file of ``size`` bytes that a Range header asks for, in its order.
 
     None means the whole file: the unit is not known, or so much is asked for that the whole is
-    cheaper. Raises Unsatisfiable.
+    cheaper. Raises RangeNotSatisfiable.
 
     >>> parse_ranges("bytes=0-3, -2", 10)
     [range(0, 4), range(8, 10)]
@@ -35,7 +35,7 @@ def parse_ranges(header: str, size: int) -> list[range] | None:
         return None
     specs = [spec for spec in unit[1].split(",") if spec.strip(" \t")]
     if not specs:
-        raise Unsatisfiable(header)
+        raise RangeNotSatisfiable(header)
     if len(specs) > MOST_RANGES:
         return None
     found = []
@@ -44,7 +44,7 @@ def parse_ranges(header: str, size: int) -> list[range] | None:
         if one:
             found.append(one)
     if not found:
-        raise Unsatisfiable(header)
+        raise RangeNotSatisfiable(header)
     if sum(map(len, found)) > size:
         return None
     return found
@@ -53,7 +53,7 @@ def parse_ranges(header: str, size: int) -> list[range] | None:
 def _parse_one(spec: str, size: int) -> range:
     found = SPEC.fullmatch(spec)
     if found is None:
-        raise Unsatisfiable(spec)
+        raise RangeNotSatisfiable(spec)
     first, last, suffix = found.groups()
     # int() takes quadratic time for endless digits; beyond 18 they are past the end of any file
     if suffix is not None:
@@ -61,7 +61,7 @@ def _parse_one(spec: str, size: int) -> range:
     start = _number(first)
     end = _number(last) if last else size
     if last and end < start:
-        raise Unsatisfiable(spec)
+        raise RangeNotSatisfiable(spec)
     return range(min(start, size), min(end + 1, size))
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any, Protocol
 
-from stretta.http.server.files.document_root import Folder
+from stretta.http.server.files.document_root import DocumentRoot
 
 if TYPE_CHECKING:
     from markdown_it import MarkdownIt
@@ -35,7 +35,7 @@ def markdown() -> MarkdownIt:
     return MarkdownIt("commonmark", {"html": False}).enable(["table", "strikethrough"])
 
 
-def readme_html(folder: Folder, names: Sequence[bytes], found: Iterable[Named]) -> Any:
+def readme_html(root: DocumentRoot, names: Sequence[bytes], found: Iterable[Named]) -> Any:
     """Return the README among the entries found as markup, None where there is none."""
     from markupsafe import Markup, escape  # noqa: PLC0415 - it comes with the templates
 
@@ -44,7 +44,7 @@ def readme_html(folder: Folder, names: Sequence[bytes], found: Iterable[Named]) 
     if name is None:
         return None
     try:
-        with folder.opened((*names, name)) as opened:
+        with root.opened((*names, name)) as opened:
             if opened.is_folder:
                 return None
             text = os.pread(opened.descriptor, LONGEST, 0).decode("utf-8", "replace")

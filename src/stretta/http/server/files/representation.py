@@ -11,17 +11,27 @@ from hashlib import blake2b
 from typing import NamedTuple
 
 from stretta.http.server.file_stamp import is_young
-from stretta.http.server.files.conditional import judge, range_applies
-from stretta.http.server.files.content_encoding import CODINGS, Coding, accepted, is_compressible
-from stretta.http.server.files.document_root import A_FOLDER, Folder, Opened, Version
+from stretta.http.server.files.conditional import evaluate_preconditions, range_applies
+from stretta.http.server.files.content_encoding import (
+    CONTENT_CODINGS,
+    ContentCoding,
+    acceptable_codings,
+    is_compressible,
+)
+from stretta.http.server.files.document_root import (
+    ANY_FOLDER,
+    DocumentRoot,
+    FileVersion,
+    OpenedPath,
+)
 from stretta.http.server.files.mime_types import media_type_of
-from stretta.http.server.files.ranges import Unsatisfiable, parse_ranges
+from stretta.http.server.files.ranges import RangeNotSatisfiable, parse_ranges
 from stretta.http.server.pages import error_reply
 from stretta.http.server.request_parser import Request
 from stretta.http.server.response import Dependencies, Response, http_date
-from stretta.http.server.worker_pool import Beside, Busy
+from stretta.http.server.worker_pool import Overloaded, WorkerPool
 
-__all__ = ["WHOLE", "FilePieces", "Files", "OpenFile", "entity_tag"]
+__all__ = ["WHOLE", "FileBody", "FileResponder", "OpenFile", "entity_tag"]
 
 LEAST, MOST = 16 * 1024, 256 * 1024
 """Bytes read and written at a time: twice as many after each piece that the kernel took whole, half
@@ -59,7 +69,7 @@ COMPRESSED_CACHE = 32 << 20
 UNKNOWN = "application/octet-stream"
 
 
-class Changed(OSError):
+class FileChanged(OSError):
     """A file changed while it was read."""
 
 
@@ -83,7 +93,7 @@ class OpenFile:
 Ends = tuple[bytes, bytes]
 
 
-class FilePieces:
+class FileBody:
     """Stretches of an open file with bytes between them, piece by piece.
 
     A piece is valid until the next: one buffer serves them all, since making a new one each time
@@ -96,7 +106,7 @@ class FilePieces:
         self,
         file: OpenFile,
         parts: Sequence[bytes | range],
-        version: Version,
+        version: FileVersion,
         ends: Ends | None = None,
     ) -> None:
         self.file: OpenFile | None = file
@@ -108,7 +118,7 @@ class FilePieces:
         self._buffer = memoryview(b"")
 
     def __next__(self) -> bytes | memoryview:
-        """Return the next piece; raises Changed where the file is no longer what it was."""
+        """Return the next piece; raises FileChanged where the file is no longer what it was."""
         if not self._parts:
             raise StopIteration
         part = self._parts.pop()
@@ -118,7 +128,7 @@ class FilePieces:
             self._buffer = memoryview(bytearray(self._size))
         size = os.preadv(self._descriptor, [self._buffer[: len(part)]], part.start)
         if not size or (size == len(part) and self._is_last() and self._was_overwritten()):
-            raise Changed("the file was changed while it was sent")
+            raise FileChanged("the file was changed while it was sent")
         if size < len(part):
             self._parts.append(part[size:])
         return self._buffer[:size]
@@ -128,26 +138,26 @@ class FilePieces:
         return self._descriptor
 
     @property
-    def only(self) -> range | None:
+    def single_range(self) -> range | None:
         """The one stretch that it consists of, if it does, and nothing is taken of it yet."""
         first = self._parts[0]
         return first if len(self._parts) == 1 and isinstance(first, range) else None
 
-    def whole(self) -> bytes:
-        """Return all that it would give; raises Changed when it may be of another version."""
+    def read_all(self) -> bytes:
+        """Return all that it would give; raises FileChanged when it may be of another version."""
         body = b"".join(
             part if isinstance(part, bytes) else os.pread(self._descriptor, len(part), part.start)
             for part in reversed(self._parts)
         )
         if len(body) != sum(len(part) for part in self._parts):
-            raise Changed("the file was changed while it was read")
+            raise FileChanged("the file was changed while it was read")
         self._check()
         return body
 
-    def know_ends(self) -> Ends:
+    def record_ends(self) -> Ends:
         """Return how its version begins and ends, by which it is known again in a longer file.
 
-        Be called before the first of it goes out; raises Changed when it is too late already.
+        Be called before the first of it goes out; raises FileChanged when it is too late already.
         """
         if self._ends is None:
             ends = self._read_ends()
@@ -156,11 +166,11 @@ class FilePieces:
         return self._ends
 
     def _check(self) -> None:
-        """Raise Changed when what was read so far may be of another version."""
-        if Version.of(os.fstat(self._descriptor)) != self.version:
-            raise Changed("the file was changed while it was read")
+        """Raise FileChanged when what was read so far may be of another version."""
+        if FileVersion.of(os.fstat(self._descriptor)) != self.version:
+            raise FileChanged("the file was changed while it was read")
 
-    def stretch(self) -> range | None:
+    def take_range(self) -> range | None:
         """Take bytes that the kernel can send by itself, a step of what comes next.
 
         None at the end of a stretch, where ``next`` looks whether the file is still what it was.
@@ -208,11 +218,11 @@ class FilePieces:
         self.file = None
 
 
-class Variant(NamedTuple):
+class Representation(NamedTuple):
     """One representation of a file: as it is, or in a content coding; read already, or open."""
 
     file: OpenFile | None
-    version: Version
+    version: FileVersion
     etag: str
     coding: str = ""
     made: bytes | None = None
@@ -222,13 +232,13 @@ class Variant(NamedTuple):
         """When it was last written to, in seconds since 1970."""
         return self.version.modified / 1e9
 
-    def pieces(self, parts: Sequence[bytes | range]) -> FilePieces:
+    def pieces(self, parts: Sequence[bytes | range]) -> FileBody:
         """Return parts of it, and bytes between them; it must be open."""
         assert self.file is not None  # noqa: S101 - for the type checker
-        return FilePieces(self.file, parts, self.version)
+        return FileBody(self.file, parts, self.version)
 
 
-class Asked(NamedTuple):
+class ResponseContext(NamedTuple):
     """What a reply is to, and what stands for it whatever representation is chosen."""
 
     request: Request
@@ -237,28 +247,30 @@ class Asked(NamedTuple):
     depends: Dependencies | None
     more: tuple[tuple[str, str], ...]
 
-    def on(self, path: bytes, version: Version | None, *, linked: bool = False) -> Asked:
+    def on(
+        self, path: bytes, version: FileVersion | None, *, linked: bool = False
+    ) -> ResponseContext:
         """Return the same, hanging on one more file; behind a link it is looked up each time."""
         if self.depends is None or linked:
             return self._replace(depends=None)
         return self._replace(depends=(*self.depends, (path, version)))
 
 
-class Files:
+class FileResponder:
     """Makes replies from open files; keeps what it has compressed."""
 
-    def __init__(self, folder: Folder, *, compress: bool = True) -> None:
-        self.folder = folder
-        self._codings = CODINGS if compress else ()
-        self._made: dict[tuple[Version, str], bytes] = {}
+    def __init__(self, root: DocumentRoot, *, compress: bool = True) -> None:
+        self.root = root
+        self._codings = CONTENT_CODINGS if compress else ()
+        self._made: dict[tuple[FileVersion, str], bytes] = {}
         self._made_size = 0
-        self._work = Beside(*COMPRESSING)
+        self._work = WorkerPool(*COMPRESSING)
 
     def reply(
         self,
         request: Request,
         names: Sequence[bytes],
-        opened: Opened,
+        opened: OpenedPath,
         depends: Dependencies = (),
         *more: tuple[str, str],
     ) -> Response | Awaitable[Response]:
@@ -268,36 +280,36 @@ class Files:
         """
         file = OpenFile(opened.descriptor)  # closed with whatever comes to hold it last
         media = media_type_of(names[-1].decode("utf-8", "replace"))
-        version = Version.of(opened.status)
+        version = FileVersion.of(opened.status)
         varies = bool(self._codings) and (is_compressible(media) or media == UNKNOWN)
         # a folder on the way that gives place to a link may lead the same path outside
-        way: Dependencies = tuple((path, A_FOLDER) for path in self.folder.parents_of(names))
-        asked = Asked(request, media, varies, way + depends, more)
-        asked = asked.on(self.folder.path_of(names), version, linked=opened.linked)
-        plain = Variant(file, version, entity_tag(version))
+        way: Dependencies = tuple((path, ANY_FOLDER) for path in self.root.parents_of(names))
+        asked = ResponseContext(request, media, varies, way + depends, more)
+        asked = asked.on(self.root.path_of(names), version, linked=opened.linked)
+        plain = Representation(file, version, entity_tag(version))
         # a range is always one of the file as it is
         if not varies or "range" in request.headers:
             return self._finish(asked, plain)
-        liked = accepted(request.headers.get("accept-encoding"), self._codings)
+        liked = acceptable_codings(request.headers.get("accept-encoding"), self._codings)
         for coding in liked:
             beside = (*names[:-1], names[-1] + coding.extension)
             ready = self._ready(beside, opened)
             if ready is None:
-                asked = asked.on(self.folder.path_of(beside), None)
+                asked = asked.on(self.root.path_of(beside), None)
                 continue
-            file, version = OpenFile(ready.descriptor), Version.of(ready.status)
-            asked = asked.on(self.folder.path_of(beside), version, linked=ready.linked)
+            file, version = OpenFile(ready.descriptor), FileVersion.of(ready.status)
+            asked = asked.on(self.root.path_of(beside), version, linked=ready.linked)
             etag = f"{entity_tag(version)}-{coding.name}"
-            return self._finish(asked, Variant(file, version, etag, coding.name))
+            return self._finish(asked, Representation(file, version, etag, coding.name))
         makers = [coding for coding in liked if coding.compress is not None]
         if makers and is_compressible(media) and version.size in WORTH_COMPRESSING:
             return self._compressed(asked, plain, makers[0])
         return self._finish(asked, plain)
 
-    def _ready(self, names: Sequence[bytes], original: Opened) -> Opened | None:
+    def _ready(self, names: Sequence[bytes], original: OpenedPath) -> OpenedPath | None:
         """Return the compressed file that lies beside its original, if it is no older."""
         try:
-            found = self.folder.open(names)
+            found = self.root.open(names)
         except FileNotFoundError:
             return None
         if found.is_folder or found.status.st_mtime < original.status.st_mtime:
@@ -308,7 +320,7 @@ class Files:
     # compressing
 
     def _compressed(
-        self, asked: Asked, plain: Variant, coding: Coding
+        self, asked: ResponseContext, plain: Representation, coding: ContentCoding
     ) -> Response | Awaitable[Response]:
         key = plain.version, coding.name
         coded = plain._replace(etag=f"{plain.etag}-{coding.name}", coding=coding.name)
@@ -316,9 +328,9 @@ class Files:
         if made is not None:
             gained = len(made) < plain.version.size
             return self._finish(asked, coded._replace(made=made) if gained else plain)
-        if judge(asked.request.headers, coded.etag, plain.modified) != 200:
+        if evaluate_preconditions(asked.request.headers, coded.etag, plain.modified) != 200:
             return self._finish(asked, coded)  # which needs no body
-        body = plain.pieces([range(plain.version.size)]).whole()
+        body = plain.pieces([range(plain.version.size)]).read_all()
         as_it_is, coded = plain._replace(file=None, made=body), coded._replace(file=None)
 
         def settle(made: bytes) -> Response:
@@ -336,12 +348,12 @@ class Files:
         async def beside() -> Response:
             try:
                 return settle(await self._work.run(lambda: compress(body), key, pure=True))
-            except Busy:  # then it goes out as it is
+            except Overloaded:  # then it goes out as it is
                 return self._finish(asked, as_it_is)
 
         return beside()
 
-    def _keep(self, key: tuple[Version, str], made: bytes) -> None:
+    def _keep(self, key: tuple[FileVersion, str], made: bytes) -> None:
         if key not in self._made:
             self._made[key] = made
             self._made_size += len(made)
@@ -351,7 +363,7 @@ class Files:
 
     # the reply to what was chosen
 
-    def _finish(self, asked: Asked, chosen: Variant) -> Response:
+    def _finish(self, asked: ResponseContext, chosen: Representation) -> Response:
         wishes = asked.request.headers
         # RFC 9110 section 8.8.2.1: never later than the Date header
         modified = min(max(chosen.modified, 0), time.time())
@@ -360,7 +372,7 @@ class Files:
         if asked.varies:
             headers.append(("Vary", "Accept-Encoding"))
         try:
-            verdict = judge(wishes, chosen.etag, modified)
+            verdict = evaluate_preconditions(wishes, chosen.etag, modified)
             if verdict == 304:
                 return Response(304, headers, depends=asked.depends)
             if verdict == 412:
@@ -376,14 +388,14 @@ class Files:
                 reply = _stretches(chosen, wanted, asked.media, headers)
             reply.depends = asked.depends
             return reply
-        except Unsatisfiable:
+        except RangeNotSatisfiable:
             total = ("Content-Range", f"bytes */{chosen.version.size}")
             why = f"The file has {chosen.version.size} bytes."
             return error_reply(416, why, total, accept=wishes.get("accept"))
 
 
-def _wanted(request: Request, chosen: Variant, modified: float) -> list[range] | None:
-    """Return the ranges that a request asks for, None for the whole. Raises Unsatisfiable."""
+def _wanted(request: Request, chosen: Representation, modified: float) -> list[range] | None:
+    """Return the ranges that a request asks for, None for the whole. Raises RangeNotSatisfiable."""
     header = request.headers.get("range")
     if header is None or request.method != "GET" or chosen.coding:
         return None
@@ -393,7 +405,7 @@ def _wanted(request: Request, chosen: Variant, modified: float) -> list[range] |
 
 
 def _stretches(
-    chosen: Variant,
+    chosen: Representation,
     wanted: list[range] | None,
     media: str,
     headers: list[tuple[str, str]],
@@ -424,7 +436,7 @@ def _content_range(one: range, size: int) -> str:
 
 
 def _body_of(
-    chosen: Variant,
+    chosen: Representation,
     parts: Sequence[bytes | range],
     status: int,
     headers: list[tuple[str, str]],
@@ -432,12 +444,12 @@ def _body_of(
     length = sum(len(part) for part in parts)
     pieces = chosen.pieces(parts)
     if length <= COPIED:
-        return Response(status, headers, pieces.whole(), length)
-    pieces.know_ends()  # while another version can still be chosen
+        return Response(status, headers, pieces.read_all(), length)
+    pieces.record_ends()  # while another version can still be chosen
     return Response(status, headers, pieces, length)
 
 
-def entity_tag(version: Version) -> str:
+def entity_tag(version: FileVersion) -> str:
     """Return the strong tag of a version, without its quotes: it changes whenever the file does.
 
     Times of writing and of change, in nanoseconds, and the inode go in: a file that is replaced

@@ -7,11 +7,11 @@ from collections.abc import Generator, Iterator, Sequence
 
 from zipstream import ZIP_STORED, ZipStream
 
-from stretta.http.server.files.document_root import Folder
-from stretta.http.server.files.listing import looked_at
+from stretta.http.server.files.document_root import DocumentRoot
+from stretta.http.server.files.listing import scan
 from stretta.http.server.files.representation import MOST
 
-__all__ = ["ZipPieces"]
+__all__ = ["ZipBody"]
 
 DEEPEST = 64
 """Folders within folders that are followed; a link to its own parent goes round for ever."""
@@ -21,11 +21,11 @@ GIVE_WAY = 32
 """Things that are left out until others get their turn: looking at each takes its time."""
 
 
-class ZipPieces:
+class ZipBody:
     """The ZIP file of a folder, piece by piece, uncompressed: it keeps pace with any network."""
 
-    def __init__(self, folder: Folder, names: Sequence[bytes]) -> None:
-        self._folder = folder
+    def __init__(self, root: DocumentRoot, names: Sequence[bytes]) -> None:
+        self._root = root
         self._pieces = self._make(tuple(names))
 
     def __next__(self) -> bytes:
@@ -58,8 +58,8 @@ class ZipPieces:
         """Give the paths beneath, and None now and then while there are none."""
         deeper, left_out = [], 0
         try:
-            with self._folder.opened(names) as opened:
-                for entry in looked_at(self._folder, names, opened.descriptor):
+            with self._root.opened(names) as opened:
+                for entry in scan(self._root, names, opened.descriptor):
                     if entry is None:
                         left_out += 1
                         if left_out % GIVE_WAY == 0:
@@ -75,11 +75,11 @@ class ZipPieces:
             yield from self._walk((*names, name), depth + 1)
 
     def _is_link(self, names: tuple[bytes, ...]) -> bool:
-        return os.path.islink(self._folder.path_of(names))
+        return os.path.islink(self._root.path_of(names))
 
     def _contents(self, names: tuple[bytes, ...]) -> Iterator[bytes]:
         try:
-            with self._folder.opened(names) as opened:
+            with self._root.opened(names) as opened:
                 at, end = 0, opened.status.st_size  # of a file that grows there is no end
                 while piece := os.pread(opened.descriptor, min(MOST, end - at), at):
                     yield piece
