@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass, replace
-from socket import AF_INET, AF_INET6, inet_ntop
+from functools import lru_cache
+from ipaddress import IPv4Address, IPv6Address
 from typing import Any
 
 __all__ = ["Packet", "checksum_is_good", "decode", "describe_payload", "transport_checksum"]
@@ -103,7 +104,7 @@ def decode(frame: bytes) -> Packet:
             return _ipv6(frame)
         if kind == 0x0806:
             operation = int.from_bytes(frame[20:22], "big")
-            who, whom = inet_ntop(AF_INET, frame[28:32]), inet_ntop(AF_INET, frame[38:42])
+            who, whom = _written(frame[28:32]), _written(frame[38:42])
             words = f"who has {whom}?" if operation == 1 else f"{who} is here"
             return Packet("arp", len(frame), who, whom, words=words)
     except (struct.error, IndexError, ValueError):
@@ -111,10 +112,16 @@ def decode(frame: bytes) -> Packet:
     return Packet("other", len(frame), words=f"EtherType 0x{kind:04x}")
 
 
+@lru_cache(256)
+def _written(raw: bytes) -> str:
+    """Return an address of 4 or 16 bytes as text (RFC 5952)."""
+    return str(IPv4Address(raw) if len(raw) == 4 else IPv6Address(raw))
+
+
 def _ipv4(frame: bytes) -> Packet:
     head, _, total, identity, bits, _, protocol = struct.unpack_from("!BBHHHBB", frame, ETHERNET)
-    source = inet_ntop(AF_INET, frame[ETHERNET + 12 : ETHERNET + 16])
-    target = inet_ntop(AF_INET, frame[ETHERNET + 16 : ETHERNET + 20])
+    source = _written(frame[ETHERNET + 12 : ETHERNET + 16])
+    target = _written(frame[ETHERNET + 16 : ETHERNET + 20])
     start = ETHERNET + (head & 15) * 4
     body = frame[start : ETHERNET + total]
     offset = (bits & 0x1FFF) * 8
@@ -127,8 +134,8 @@ def _ipv4(frame: bytes) -> Packet:
 
 def _ipv6(frame: bytes) -> Packet:
     length, protocol = struct.unpack_from("!HB", frame, ETHERNET + 4)
-    source = inet_ntop(AF_INET6, frame[ETHERNET + 8 : ETHERNET + 24])
-    target = inet_ntop(AF_INET6, frame[ETHERNET + 24 : ETHERNET + 40])
+    source = _written(frame[ETHERNET + 8 : ETHERNET + 24])
+    target = _written(frame[ETHERNET + 24 : ETHERNET + 40])
     start = ETHERNET + 40
     end = start + length
     identity, offset, more = 0, 0, False
