@@ -23,10 +23,11 @@ def segment(at, arrivals, seq, length=0, *, flags=ACK, back=False, ack=0, isn=2*
     )
 
 
-def call(at, end, name, way, moved, host="client"):
+def call(at, end, name, direction, transferred, host="client"):
     return Call(
-        -1, at, host, end=end, name=name, way=way, moved=moved, result=moved, protocol="tcp",
-        flow=FLOW, thread=1, process=1, shown=f"{name}()",
+        -1, at, host, end=end, name=name, direction=direction, transferred=transferred,
+        result=transferred, protocol="tcp",
+        flow=FLOW, thread=1, process=1, display=f"{name}()",
     )  # fmt: skip
 
 

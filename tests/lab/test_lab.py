@@ -61,7 +61,7 @@ def test_a_conversation_is_seen_whole(lab):
     kinds = {(link.kind, type(timeline.events[link.source])) for link in timeline.links}
     assert {("sent", Call), ("carried", Call), ("returned", Frame), ("delivered", Frame)} <= kinds
     connect = next(e for e in events(seen, Call) if e.name == "connect")
-    assert 40e6 < connect.took < 80e6  # one round trip, and no ARP before it
+    assert 40e6 < connect.duration < 80e6  # one round trip, and no ARP before it
     states = [e.state for e in events(seen, State) if e.host == "client"]
     assert states[:2] == ["SYN_SENT", "ESTABLISHED"]
     for link in timeline.links:
@@ -91,7 +91,7 @@ def test_a_dropped_syn_ack_is_sent_again_after_a_second(lab):
     )
     frames = events(seen, Frame)
     lost, again, *_ = [f for f in frames if f.packet.flag_names == "SYN ACK"]
-    assert (lost.arrivals, again.repeats) == ([], lost.id)
+    assert (lost.arrivals, again.retransmission_of) == ([], lost.id)
     assert 0.9e9 < again.at - lost.at < 1.4e9
     (fault,) = events(seen, Fault)
     assert (fault.effect, fault.by, fault.frame) == ("lost", "--drop syn-ack:1", lost.id)
@@ -111,7 +111,7 @@ def test_the_same_seed_gives_the_same_fates(lab):
     def fates(seed):
         seen = lab(server, client, wire=wire, seed=seed, calls=False)
         return [
-            [arrival.changed for arrival in f.arrivals]
+            [arrival.corrupted for arrival in f.arrivals]
             for f in events(seen, Frame)
             if f.packet.protocol == "udp"
         ]
@@ -323,7 +323,7 @@ def test_tshark_finds_the_same_retransmissions(lab, tmp_path):
         ours = [
             round((seen.timeline.start + f.at) % 10**9 / 1000)
             for f in events(seen, Frame)
-            if f.host == host and f.repeats is not None
+            if f.host == host and f.retransmission_of is not None
         ]
         assert sorted(ours) == sorted(theirs), (host, seen.lost)
         assert ours or host == "server"

@@ -262,7 +262,7 @@ def save(name: str, document: dict) -> None:
     events = [
         e for e in document["events"]
         if e["kind"] not in ("print", "state")
-        and not (e.get("name") in dull and "SO_LINGER" not in e["shown"])
+        and not (e.get("name") in dull and "SO_LINGER" not in e["display"])
     ]  # fmt: skip
     lines = ",\n".join(json.dumps(e, ensure_ascii=False) for e in events)
     text = f'{{"version": {document["version"]}, "start": 0, "events": [\n{lines}\n]}}\n'

@@ -9,7 +9,7 @@ from conversation import FLOW, call, segment
 from stretta.see.events import Arrival, Call, Fault, Flow, Frame, Process
 from stretta.see.explain import explain
 from stretta.see.packets import ACK, FIN, RST, SYN, Packet
-from stretta.see.strace_events import read_calls
+from stretta.see.strace_events import read_strace
 from stretta.see.timeline import build
 
 MS = 1_000_000
@@ -40,12 +40,12 @@ def frame(at, came=1, seq=1, length=0, *, payload=b"", number=-1, **kwargs):
     return made
 
 
-def did(at, took, name, way="", moved=0, host="client", **kwargs):
+def did(at, took, name, direction="", transferred=0, host="client", **kwargs):
     """Return a call that began after ``at`` ms; ``took`` None: it never returned."""
     end = None if took is None else int((at + took) * MS)
-    made = call(int(at * MS), end, name, way, moved, host)
-    made.took = 0 if took is None else int(took * MS)
-    made.result = None if took is None else moved
+    made = call(int(at * MS), end, name, direction, transferred, host)
+    made.duration = 0 if took is None else int(took * MS)
+    made.result = None if took is None else transferred
     for field, value in kwargs.items():
         setattr(made, field, value)
     return made
@@ -78,9 +78,9 @@ def datagram(at, came=1, data=b"ping", *, back=False, number=-1, **fields):
     return Frame(number, int(at * MS), host, packet=packet, arrivals=arrivals)
 
 
-def asked(at, took, name, way="", moved=0, host="client", **kwargs):
+def asked(at, took, name, direction="", transferred=0, host="client", **kwargs):
     fields = {"flow": UDP, "protocol": "udp", "socket": 1, **kwargs}
-    return did(at, took, name, way, moved, host, **fields)
+    return did(at, took, name, direction, transferred, host, **fields)
 
 
 # requests
@@ -115,7 +115,7 @@ def test_equal_answers_to_equal_questions_are_no_repetition():
         gone, fault(gone, "--drop udp:2"),
         datagram(400), datagram(402, data=b"pong", back=True),
     ]  # fmt: skip
-    waited = [asked(21, 300, "poll", result=0, flow=None, socket=-1, watches=(1,))]
+    waited = [asked(21, 300, "poll", result=0, flow=None, socket=-1, watched_sockets=(1,))]
     calls = [asked(at, 0.1, "sendto", "out", 4) for at in (9, 19, 399)]
     (text,) = notes(calls, waited, seen, rule="udp-repeated")
     assert "The datagram was lost" in text
@@ -131,7 +131,7 @@ def test_a_program_that_waited_in_vain_did_notice():
     gone = datagram(10, None, number=7)
     gone_and_why = [gone, fault(gone, "--drop udp:1")]
     sent = [asked(9, 0.1, "sendto", "out", 4), asked(0, 0.1, "bind", host="server")]
-    waited = [asked(11, 400, "poll", result=0, flow=None, socket=-1, watches=(1,))]
+    waited = [asked(11, 400, "poll", result=0, flow=None, socket=-1, watched_sockets=(1,))]
     (text,) = notes(sent, gone_and_why, rule="udp-lost")
     assert "and nobody noticed" in text
     (text,) = notes(sent, waited, gone_and_why, rule="udp-lost")
@@ -152,7 +152,7 @@ def test_many_losses_are_not_told_one_by_one():
 def test_a_damaged_fragment_is_put_together_with_the_others():
     first = datagram(10, data=bytes(1472), identity=5, more=True, number=7)
     here = first.packet
-    second = Frame(8, 10 * MS, "client", arrivals=[Arrival(11 * MS, changed=True)])
+    second = Frame(8, 10 * MS, "client", arrivals=[Arrival(11 * MS, corrupted=True)])
     second.packet = Packet("fragment", 500, here.source, here.target, identity=5, length=400)
     made = notes([first, second, fault(second, "--corrupt fragment:2", "corrupted")])
     assert [t for t in made if "when its 2 fragments were together" in t]
@@ -178,11 +178,11 @@ def test_a_connect_that_the_machine_kept_is_no_round_trip():
 
 
 def test_a_begin_moves_with_an_end_that_its_cause_moved():
-    early = did(-12, 4, "connect", latest=20 * MS)
+    early = did(-12, 4, "connect", next_seen=20 * MS)
     events = build(deepcopy([early, *OPENED])).events
     (seen,) = [e for e in events if isinstance(e, Call)]
     assert seen.end == 2 * MS + 1000
-    assert seen.end - seen.at == seen.took
+    assert seen.end - seen.at == seen.duration
     assert events.index(seen) == 0
 
 
@@ -244,7 +244,7 @@ def test_who_told_of_a_refusal():
     (text,) = notes(*refusal(begun), rule="refused")
     assert "connect() failed" not in text
     assert "keeps ECONNREFUSED for whoever asks next" in text
-    read = did(5, 0.1, "getsockopt", shown="getsockopt(3, SOL_SOCKET, SO_ERROR)")
+    read = did(5, 0.1, "getsockopt", display="getsockopt(3, SOL_SOCKET, SO_ERROR)")
     (text,) = notes(*refusal(begun, read), rule="refused")
     assert "getsockopt(SO_ERROR) told the program" in text
     failed = did(-1, 4, "connect", error="ECONNREFUSED", result=-1)
@@ -273,7 +273,7 @@ def test_a_listener_that_closes_throws_away_what_it_never_accepted():
 
 # the stream
 
-NODELAY = did(4, 0.1, "setsockopt", shown="setsockopt(3, SOL_TCP, TCP_NODELAY)")
+NODELAY = did(4, 0.1, "setsockopt", display="setsockopt(3, SOL_TCP, TCP_NODELAY)")
 HELD = [
     frame(5.05, length=100, ack=1),
     frame(45, ack=101, back=True),
@@ -302,12 +302,12 @@ def test_nagle_is_not_blamed_for_bytes_before_or_a_full_window():
 
 
 def test_the_parts_of_a_wait_add_up():
-    waits = did(10, 91, "recv", "in", 100, host="server", asked=100)
+    waits = did(10, 91, "recv", "in", 100, host="server", requested=100)
     sends = did(30, 0.1, "send", "out", 100)
     (text,) = notes([waits, sends], OPENED, [frame(60, 40, length=100, ack=1)])[-1:]
     assert text == (
         "recv() of the server waited 91 ms: 20 ms until the client called send(), 30 ms until the"
-        " client's kernel sent the bytes, 40 ms on the way, 1 ms until the machine ran it on."
+        " client's kernel sent the bytes, 40 ms on the direction, 1 ms until the machine ran it on."
     )
 
 
@@ -354,7 +354,7 @@ def test_a_lost_fin_crosses_nothing():
     assert "closed" not in text
     (text,) = notes(*seen, rule="time-wait")
     assert "The client was the first to send a FIN, with shutdown()" in text
-    reads = did(205, 50, "recv", "in", 0, host="server", asked=100)
+    reads = did(205, 50, "recv", "in", 0, host="server", requested=100)
     causes = [source for kind, source, _ in links(*seen, [reads]) if kind == "ended"]
     assert [c.arrived is not None for c in causes] == [True]
 
@@ -385,7 +385,7 @@ def test_a_broken_pipe_of_ones_own():
 
 def test_unread_bytes_are_counted_over_all_calls():
     calls = [did(5 + n, 0.1, "send", "out", 2000) for n in range(4)]
-    calls += [did(20 + n, 0.1, "recv", "in", 1024, host="server", asked=1024) for n in range(2)]
+    calls += [did(20 + n, 0.1, "recv", "in", 1024, host="server", requested=1024) for n in range(2)]
     calls += [did(30, 0.1, "close", host="server")]
     sent = [frame(5.05 + n, seq=1 + 2000 * n, length=2000, ack=1) for n in range(4)]
     reset = frame(30.05, flags=RST | ACK, back=True, ack=8001)
@@ -442,9 +442,9 @@ def test_a_new_connection_wakes_epoll():
         "7 0.000200000 epoll_wait(4<anon_inode:[eventpoll]>, [{events=EPOLLIN, data=0x3}], 10, -1)"
         " = 1 <0.003000000>\n"
     ).replace("data=0x3", "data={u32=3, u64=3}")
-    seen = read_calls(text, "server", ("10.0.0.2", "fd00::2")).calls
+    seen = read_strace(text, "server", ("10.0.0.2", "fd00::2")).calls
     (poll,) = [c for c in seen if c.name == "epoll_wait"]
     assert poll.local == ("0.0.0.0", 12000)
-    assert len(poll.watches) == 1
+    assert len(poll.watched_sockets) == 1
     woke = [(s, t) for kind, s, t in links(OPENED, seen) if kind == "woke"]
     assert [(s.at, t.name) for s, t in woke] == [(2 * MS, "epoll_wait")]

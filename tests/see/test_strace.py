@@ -1,6 +1,6 @@
 from stretta.see.events import Flow
-from stretta.see.strace_events import read_calls
-from stretta.see.strace_parser import read_lines, sockaddr, split_arguments, unescape
+from stretta.see.strace_events import read_strace
+from stretta.see.strace_parser import parse_lines, sockaddr, split_arguments, unescape
 
 OWN = ("10.0.0.1", "fd00::1")
 FLOW = Flow("tcp", ("10.0.0.1", 40000), ("10.0.0.2", 12000))
@@ -9,7 +9,7 @@ TUPLE = "TCP:[10.0.0.1:40000->10.0.0.2:12000]"
 
 def calls(*lines, own=OWN, host="client"):
     text = "\n".join(f"7 {n + 1}.000000000 {line}" for n, line in enumerate(lines))
-    return read_calls(text, host, own)
+    return read_strace(text, host, own)
 
 
 def test_a_client():
@@ -23,10 +23,15 @@ def test_a_client():
     assert [c.name for c in seen] == ["socket", "connect", "send", "recv", "close"]
     assert {c.flow for c in seen} == {FLOW}
     send = seen[2]
-    assert (send.way, send.moved, send.asked, send.data) == ("out", 8, 8, 'perché\0"'.encode())
-    assert send.shown == 'send(3, "perché\\x00"", 8)'
-    assert seen[1].took == 20_000_000
-    assert seen[1].shown == "connect(3, 10.0.0.2:12000)"
+    assert (send.direction, send.transferred, send.requested, send.data) == (
+        "out",
+        8,
+        8,
+        'perché\0"'.encode(),
+    )
+    assert send.display == 'send(3, "perché\\x00"", 8)'
+    assert seen[1].duration == 20_000_000
+    assert seen[1].display == "connect(3, 10.0.0.2:12000)"
 
 
 def test_calls_that_go_on_while_another_thread_calls():
@@ -37,8 +42,8 @@ def test_calls_that_go_on_while_another_thread_calls():
         " = 4<TCP:[10.0.0.2:12000->10.0.0.1:40000]> <0.499000000>\n"
         "7 1.600000000 recvfrom(4<TCP:[10.0.0.2:12000->10.0.0.1:40000]>,  <unfinished ...>\n"
     )
-    accept, receive = read_calls(text, "server", ("10.0.0.2", "fd00::2")).calls
-    assert (accept.name, accept.result, accept.took, accept.flow) == (
+    accept, receive = read_strace(text, "server", ("10.0.0.2", "fd00::2")).calls
+    assert (accept.name, accept.result, accept.duration, accept.flow) == (
         "accept",
         4,
         499_000_000,
@@ -56,7 +61,7 @@ def test_threads_share_descriptors_and_children_have_their_own():
         '9 5.000000000 write(3<TCP:[5]>, "a", 1) = 1 <0.000010000>\n'
         "9 6.000000000 close(3<TCP:[5]>) = 0 <0.000010000>\n"
     )
-    seen = read_calls(text, "client", OWN).calls
+    seen = read_strace(text, "client", OWN).calls
     assert [c.flow for c in seen] == [FLOW] * 4
     assert [c.flags for c in seen if c.name == "close"] == ["shared", ""]
     assert {c.process for c in seen} == {7, 9}
@@ -82,12 +87,12 @@ def test_datagrams_and_many_at_once():
         f"7 1.000000000 recvmmsg(3<UDP:[0.0.0.0:12000]>, [{message % (peer, 'ab', 2)}, {message % (peer, 'cde', 3)}], 64, 0, NULL) = 2 <0.000010000>\n"
         f'7 2.000000000 sendto(3<UDP:[0.0.0.0:12000]>, "AB", 2, 0, {peer}, 16) = 2 <0.000010000>\n'
     )
-    one, two, sent = read_calls(text, "server", ("10.0.0.2", "fd00::2")).calls
+    one, two, sent = read_strace(text, "server", ("10.0.0.2", "fd00::2")).calls
     flow = Flow("udp", ("10.0.0.1", 40000), ("10.0.0.2", 12000))
-    assert [(c.moved, c.data, c.flow) for c in (one, two, sent)] == [
+    assert [(c.transferred, c.data, c.flow) for c in (one, two, sent)] == [
         (2, b"ab", flow), (3, b"cde", flow), (2, b"AB", flow),
     ]  # fmt: skip
-    assert two.shown.endswith("2 of 2")
+    assert two.display.endswith("2 of 2")
 
 
 def test_epoll_tells_which_connection_was_ready():
@@ -108,7 +113,7 @@ def test_sendfile_errors_ipv6_and_exits():
         "+++ killed by SIGPIPE +++",
     )
     first, second = seen.calls
-    assert (first.way, first.moved, first.asked) == ("out", 5, 100)
+    assert (first.direction, first.transferred, first.requested) == ("out", 5, 100)
     assert (second.error, second.flow.server) == ("EPIPE", ("fd00::2", 12000))
     assert [p.status for p in seen.processes] == [-13]
 
@@ -119,7 +124,7 @@ def test_what_stays_in_the_host_is_no_conversation():
 
 
 def test_lines_that_mean_nothing_are_left_out():
-    assert not list(read_lines("strace: Process 7 attached\n\n7 1.0 x\n7 1.000000000 what?\n"))
+    assert not list(parse_lines("strace: Process 7 attached\n\n7 1.0 x\n7 1.000000000 what?\n"))
 
 
 def test_parts():

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from conversation import HANDSHAKE, call, segment
-from stretta.see.byte_ranges import Cover, Pieces
+from stretta.see.byte_ranges import ByteRangeMap, ByteRangeSet
 from stretta.see.events import Call, Frame
 from stretta.see.packets import ACK, FIN
 from stretta.see.timeline import build
@@ -63,30 +63,30 @@ def test_every_byte_of_a_call_has_one_first_transmission(drawn):
         elif link.kind == "delivered":
             delivered[link.target].append((link.first, link.last, link.source))
     offset = 0
-    for each in (e for e in timeline.events if isinstance(e, Call) and e.way == "out"):
+    for each in (e for e in timeline.events if isinstance(e, Call) and e.direction == "out"):
         parts = sorted(carried[each.id])
         assert parts[0][0] == offset
         assert all(a[1] == b[0] for a, b in pairwise(parts))
         offset = parts[-1][1]
     assert offset == sum(sizes)
     frames = [part[2] for parts in carried.values() for part in parts]
-    assert all(timeline.events[f].repeats is None for f in frames)
+    assert all(timeline.events[f].retransmission_of is None for f in frames)
     offset = 0
-    for each in (e for e in timeline.events if isinstance(e, Call) and e.way == "in"):
+    for each in (e for e in timeline.events if isinstance(e, Call) and e.direction == "in"):
         parts = sorted(delivered[each.id])
         assert parts[0][0] == offset
         assert all(a[1] == b[0] for a, b in pairwise(parts))
-        assert all(timeline.events[f].arrived < each.until for _, _, f in parts)
+        assert all(timeline.events[f].arrived < each.latest_end for _, _, f in parts)
         offset = parts[-1][1]
     assert offset == sum(sizes)
     for frame in (e for e in timeline.events if isinstance(e, Frame) and e.packet.length):
-        assert (frame.id in frames) == (frame.repeats is None)
+        assert (frame.id in frames) == (frame.retransmission_of is None)
 
 
 @given(st.lists(st.tuples(st.integers(0, 60), st.integers(0, 20)), max_size=20))
 @settings(deadline=None)
 def test_cover_finds_what_is_new(ranges):
-    cover, have = Cover(), set()
+    cover, have = ByteRangeSet(), set()
     for first, size in ranges:
         new = {n for a, b in cover.add(first, first + size) for n in range(a, b)}
         assert new == set(range(first, first + size)) - have
@@ -96,7 +96,7 @@ def test_cover_finds_what_is_new(ranges):
 
 
 def test_pieces_know_their_owners():
-    pieces = Pieces()
+    pieces = ByteRangeMap()
     pieces.add(10, 20, "b")
     pieces.add(0, 10, "a")
     assert list(pieces.within(5, 15)) == [(5, 10, "a"), (10, 15, "b")]
@@ -131,7 +131,7 @@ def test_a_call_that_never_returned_owns_what_followed():
 
 def test_no_call_returns_before_its_cause():
     connect = call(5, 35, "connect", "", 0)  # strace's clock: it returned before the SYN ACK came
-    connect.latest = 90
+    connect.next_seen = 90
     timeline = build([*HANDSHAKE, connect])
     (seen,) = [e for e in timeline.events if isinstance(e, Call)]
     assert 40 < seen.end <= 90

@@ -13,7 +13,7 @@ from stretta.see.events import Arrival, Event, Fault, Frame, Print, Process
 from stretta.see.explain import explain
 from stretta.see.packets import decode
 from stretta.see.pcapng import to_pcapng
-from stretta.see.strace_events import read_calls
+from stretta.see.strace_events import read_strace
 from stretta.see.timeline import Timeline, build
 
 __all__ = ["Recording", "Wired", "read_wire", "record", "timeline_of"]
@@ -109,7 +109,7 @@ def read_wire(wire: bytes, start: int) -> Wired:
             arrivals = frames[number].arrivals
             if size:
                 seen.changed[number, len(arrivals)] = body
-            arrivals.append(Arrival(time - start, changed=size > 0))
+            arrivals.append(Arrival(time - start, corrupted=size > 0))
         elif what == MARKED:
             kind, _, by = body.decode().partition("\t")
             seen.faults.append(
@@ -127,7 +127,7 @@ def _sent_by_nobody(timeline: Timeline, host: str) -> bool:
         and e.host == host
         and e.packet.protocol in ("tcp", "udp")
         and e.packet.length
-        and e.repeats is None
+        and e.retransmission_of is None
         and not e.forged
         and e.id not in carried
         for e in timeline.events
@@ -145,7 +145,7 @@ def timeline_of(seen: Capture, about: dict[str, object]) -> Recording:
     events: list[Event] = [*frames, *(f for f in wired.faults if f.frame in kept)]
     blind = []
     for host, text in seen.traces.items():
-        calls = read_calls(text, host, HOSTS[host], seen.start)
+        calls = read_strace(text, host, HOSTS[host], seen.start)
         events += calls.calls
         events += calls.processes
         if calls.blind:

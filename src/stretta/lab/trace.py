@@ -23,7 +23,7 @@ from stretta.lab.strace import command_of
 from stretta.see.events import Arrival, Call, Event, Frame
 from stretta.see.explain import explain
 from stretta.see.packets import Packet, decode
-from stretta.see.strace_events import read_calls
+from stretta.see.strace_events import read_strace
 from stretta.see.timeline import Timeline, build
 
 __all__ = ["trace"]
@@ -121,7 +121,7 @@ def trace(argv: list[str]) -> tuple[Timeline, int]:
         text = log.read().decode("latin-1")
     seen = sniffer.socket is not None
     missed = sniffer.close()
-    calls = read_calls(text, "client", _own_addresses(), start, loopback=True)
+    calls = read_strace(text, "client", _own_addresses(), start, loopback=True)
     events: list[Event] = [*calls.calls, *calls.processes]
     events += _own_frames(sniffer.frames, calls.calls, start)
     about: dict[str, object] = {

@@ -6,15 +6,15 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 from typing import Generic, TypeVar
 
-__all__ = ["Cover", "Pieces"]
+__all__ = ["ByteRangeMap", "ByteRangeSet"]
 
 T = TypeVar("T")
 
 
-class Cover:
+class ByteRangeSet:
     """A set of bytes as ranges, which knows what is new in another.
 
-    >>> cover = Cover()
+    >>> cover = ByteRangeSet()
     >>> cover.add(0, 10), cover.add(5, 15), cover.add(20, 25), cover.add(0, 30)
     ([(0, 10)], [(10, 15)], [(20, 25)], [(15, 20), (25, 30)])
     """
@@ -48,7 +48,7 @@ class Cover:
         return self._ends[0] if self._starts and self._starts[0] <= 0 else 0
 
 
-class Pieces(Generic[T]):
+class ByteRangeMap(Generic[T]):
     """Disjoint ranges of a stream, each with its owner; ask who owns what."""
 
     def __init__(self) -> None:

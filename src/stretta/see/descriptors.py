@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 
-from stretta.see.strace_parser import Line, plain_address
+from stretta.see.strace_parser import StraceLine, plain_address
 
 __all__ = ["Address", "Descriptors", "Socket"]
 
@@ -55,11 +55,11 @@ class Descriptors:
                 self._adopt(parent, thread, shared=self._forking[parent])
         return self.tables[thread]
 
-    def forking(self, line: Line) -> None:
+    def forking(self, line: StraceLine) -> None:
         """Note that a thread has entered fork() or clone()."""
         self._forking[line.thread] = "CLONE_FILES" in line.arguments
 
-    def forked(self, line: Line) -> None:
+    def forked(self, line: StraceLine) -> None:
         """Note that fork() or clone() returned in the parent."""
         shared = self._forking.pop(line.thread, False)
         if line.result and line.result > 0 and line.result not in self.tables:
@@ -100,14 +100,14 @@ class Descriptors:
             known.peer = peer or known.peer
         return known
 
-    def returned(self, line: Line) -> Socket | None:
+    def returned(self, line: StraceLine) -> Socket | None:
         """Return the socket that a call returned, under its number; it is a new one."""
         if line.result is None or line.result < 0:
             return None
         self.table(line.thread).sockets.pop(line.result, None)
         return self.socket(line.thread, f"{line.result}{line.rest}")
 
-    def duplicated(self, line: Line, source: int) -> None:
+    def duplicated(self, line: StraceLine, source: int) -> None:
         """Note that a call gave another number to a descriptor."""
         if line.result is None or line.result < 0 or line.result == source:
             return

@@ -71,22 +71,22 @@ class Call(Event):
     flow: Flow | None = None
     result: int | None = None
     error: str = ""
-    way: str = ""
-    moved: int = 0
-    asked: int | None = None
+    direction: str = ""
+    transferred: int = 0
+    requested: int | None = None
     data: bytes = b""
-    shown: str = ""
+    display: str = ""
     flags: str = ""
     peer: Address | None = None
     local: Address | None = None
     ready: tuple[Flow, ...] = ()
     socket: int = -1  # the same number for all calls on one socket of a host
-    watches: tuple[int, ...] = ()
-    took: int = 0
-    latest: int | None = None
+    watched_sockets: tuple[int, ...] = ()
+    duration: int = 0
+    next_seen: int | None = None
 
     @property
-    def until(self) -> int:
+    def latest_end(self) -> int:
         """The latest time at which it can have returned; for one that never did, the end of time.
 
         strace measures how long a call took, but from when is known only to some tenths of a
@@ -94,7 +94,7 @@ class Call(Event):
         """
         if self.end is None:
             return 2**63
-        return self.end if self.latest is None else max(self.end, self.latest)
+        return self.end if self.next_seen is None else max(self.end, self.next_seen)
 
 
 @dataclass(slots=True)
@@ -102,7 +102,7 @@ class Arrival:
     """A frame reached the other end: when, and whether unharmed."""
 
     at: int
-    changed: bool = False
+    corrupted: bool = False
 
 
 @dataclass(slots=True)
@@ -119,12 +119,12 @@ class Frame(Event):
     forged: bool = False
     seq: int = 0
     ack: int = 0
-    repeats: int | None = None  # the frame of which this is a retransmission
+    retransmission_of: int | None = None  # the frame of which this is a retransmission
 
     @property
     def arrived(self) -> int | None:
         """When it first arrived unharmed, or None."""
-        return next((a.at for a in self.arrivals if not a.changed), None)
+        return next((a.at for a in self.arrivals if not a.corrupted), None)
 
 
 @dataclass(slots=True)

@@ -24,7 +24,7 @@ from stretta.see.timeline import Timeline, build
 
 __all__ = ["VERSION", "from_document", "to_document"]
 
-VERSION = 1
+VERSION = 2
 """Of the schema; a document of another version is refused."""
 
 KINDS: dict[str, type[Event]] = {
@@ -141,12 +141,12 @@ def _to_event(fields: dict[str, Any]) -> Event:
             fields[name] = _to_packet(value)
         elif name == "arrivals":
             fields[name] = [Arrival(**each) for each in value]
-        elif name == "watches":
+        elif name == "watched_sockets":
             fields[name] = tuple(value)
         elif name in ("peer", "local") and value:
             fields[name] = (value[0], value[1])
     if kind is Frame:
-        fields.pop("repeats", None)  # found anew
+        fields.pop("retransmission_of", None)  # found anew
     return kind(**fields)
 
 

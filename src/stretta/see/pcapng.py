@@ -54,7 +54,7 @@ def to_pcapng(
             )
         for number, arrival in enumerate(frame.arrivals):
             data = changed.get((frame.id, number), body)
-            more = f"{comment}\ndamaged on the wire" if arrival.changed else comment
+            more = f"{comment}\ndamaged on the wire" if arrival.corrupted else comment
             packets.append(
                 (arrival.at, 1 - here, _packet(timeline, 1 - here, arrival.at, data, more, INBOUND))
             )
@@ -68,9 +68,9 @@ def _comment(timeline: Timeline, frame: Frame, link: object, fault: Fault | None
     if source is not None:
         event = timeline.events[source]
         if isinstance(event, Call):
-            lines.append(f"{frame.host}: {event.shown} (event {event.id})")
-    if frame.repeats is not None:
-        lines.append(f"retransmission of event {frame.repeats}")
+            lines.append(f"{frame.host}: {event.display} (event {event.id})")
+    if frame.retransmission_of is not None:
+        lines.append(f"retransmission of event {frame.retransmission_of}")
     if frame.forged:
         lines.append("forged by the wire")
     if fault:

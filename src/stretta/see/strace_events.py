@@ -10,9 +10,9 @@ import re
 
 from stretta.see.descriptors import Address, Descriptors, Socket
 from stretta.see.events import Call, Flow, Process
-from stretta.see.strace_parser import Line, quoted, read_lines, sockaddr, split_arguments
+from stretta.see.strace_parser import StraceLine, parse_lines, quoted, sockaddr, split_arguments
 
-__all__ = ["Calls", "read_calls"]
+__all__ = ["StraceEvents", "read_strace"]
 
 SENDS = {"send", "sendto", "sendmsg", "sendmmsg", "write", "writev", "sendfile", "splice"}
 RECEIVES = {"recv", "recvfrom", "recvmsg", "recvmmsg", "read", "readv"}
@@ -30,22 +30,22 @@ MESSAGE = re.compile(r"\{msg_hdr=(.*?), msg_len=(\d+)\}", re.DOTALL)
 ROOM = re.compile(r"iov_len=(\d+)")
 
 
-def read_calls(
+def read_strace(
     text: str, host: str, own: tuple[str, ...], start: int = 0, *, loopback: bool = False
-) -> Calls:
+) -> StraceEvents:
     """Return the events in strace's output of the programs on a host.
 
     ``own`` are the host's addresses, IPv4 first; ``start`` is taken off all times (nanoseconds).
     With ``loopback``, conversations of the host with itself count too. Events have no ids yet.
     """
-    calls = Calls(host, own, start, loopback=loopback)
-    for line in read_lines(text):
+    calls = StraceEvents(host, own, start, loopback=loopback)
+    for line in parse_lines(text):
         calls.take(line)
     calls.resolve()
     return calls
 
 
-class Calls:
+class StraceEvents:
     """The calls and the processes of one host, in order of time; ``blind`` says what hid calls."""
 
     def __init__(
@@ -62,7 +62,7 @@ class Calls:
         self._programs: dict[int, str] = {}
         self._numbers: dict[int, int] = {}  # of sockets, which all stay alive
 
-    def take(self, line: Line) -> None:
+    def take(self, line: StraceLine) -> None:
         """Add what one line of strace says."""
         name = line.name
         self._descriptors.table(line.thread)
@@ -113,13 +113,13 @@ class Calls:
         ends = (here, port), peer
         return Flow(protocol, *(ends if self.host == "client" else ends[::-1]))
 
-    def _event(self, line: Line, name: str = "") -> Call:
+    def _event(self, line: StraceLine, name: str = "") -> Call:
         process = self._descriptors.processes.get(line.thread, line.thread)
         call = Call(
             -1, line.at - self.start, self.host,
             end=None if line.end is None else line.end - self.start,
-            took=0 if line.end is None else line.end - line.at,
-            latest=line.latest - self.start if line.latest else None,
+            duration=0 if line.end is None else line.end - line.at,
+            next_seen=line.next_seen - self.start if line.next_seen else None,
             name=name or line.name, process=process, thread=line.thread,
             program=self._programs.get(process, ""), result=line.result,
         )  # fmt: skip
@@ -137,12 +137,12 @@ class Calls:
     def _number(self, socket: Socket) -> int:
         return self._numbers.setdefault(id(socket), len(self._numbers))
 
-    def _inherit_name(self, line: Line) -> None:
+    def _inherit_name(self, line: StraceLine) -> None:
         if line.result:
             parent = self._descriptors.processes.get(line.thread, line.thread)
             self._programs.setdefault(line.result, self._programs.get(parent, ""))
 
-    def _exit(self, line: Line) -> None:
+    def _exit(self, line: StraceLine) -> None:
         words = line.arguments.split()
         process = self._descriptors.processes.get(line.thread, line.thread)
         if process != line.thread:
@@ -163,7 +163,7 @@ class Calls:
             )
         )
 
-    def _execute(self, line: Line) -> None:
+    def _execute(self, line: StraceLine) -> None:
         if line.result != 0:
             return
         process = self._descriptors.processes.get(line.thread, line.thread)
@@ -174,7 +174,7 @@ class Calls:
             Process(-1, line.at - self.start, self.host, process=process, program=program)
         )
 
-    def _poll(self, line: Line) -> None:
+    def _poll(self, line: StraceLine) -> None:
         call = self._event(line)
         parts = split_arguments(line.arguments)
         sockets: list[Socket] = []
@@ -194,20 +194,20 @@ class Calls:
             all_watched = [s for s in known.values() if s]
         if not all_watched:
             return
-        call.watches = tuple(dict.fromkeys(self._number(s) for s in all_watched))
+        call.watched_sockets = tuple(dict.fromkeys(self._number(s) for s in all_watched))
         if len(all_watched) == 1:
             call.protocol = all_watched[0].protocol
         names = ", ".join(sorted({s.protocol.upper() for s in all_watched}))
         many = f"{len(all_watched)} sockets" if len(all_watched) > 1 else f"a {names} socket"
-        call.shown = f"{line.name}({many})"
+        call.display = f"{line.name}({many})"
         self.calls.append(call)
         self._ready.append((call, sockets))
         self._watched.append(all_watched)
 
-    def _socket(self, line: Line, text: str) -> Socket | None:
+    def _socket(self, line: StraceLine, text: str) -> Socket | None:
         return self._descriptors.socket(line.thread, text)
 
-    def _on_descriptor(self, line: Line) -> None:
+    def _on_descriptor(self, line: StraceLine) -> None:
         parts = split_arguments(line.arguments)
         name = line.name
         if name == "socket":
@@ -239,19 +239,19 @@ class Calls:
         elif name in SENDS or name in RECEIVES:
             self._move(line, parts, call, socket)
         else:
-            call.shown = f"{name}({number}{_rest_of(parts[1:3])})"
+            call.display = f"{name}({number}{_rest_of(parts[1:3])})"
             self._add(call, socket)
 
-    def _create(self, line: Line, parts: list[str]) -> None:
+    def _create(self, line: StraceLine, parts: list[str]) -> None:
         if parts[0] not in ("AF_INET", "AF_INET6"):
             return
         call = self._event(line)
         kind = parts[1].partition("|")[0]
-        call.shown = f"socket({parts[0]}, {kind})"
+        call.display = f"socket({parts[0]}, {kind})"
         call.descriptor = line.result if line.result is not None else -1
         self._add(call, self._descriptors.returned(line))
 
-    def _close_range(self, line: Line, parts: list[str]) -> None:
+    def _close_range(self, line: StraceLine, parts: list[str]) -> None:
         first = int(parts[0].partition("<")[0])
         last = parts[1].partition("<")[0]
         end = int(last) if last.isdecimal() else 2**32
@@ -259,7 +259,7 @@ class Calls:
             if first <= number <= end:
                 self._descriptors.closed(line.thread, number)
 
-    def _watch(self, line: Line, parts: list[str]) -> None:
+    def _watch(self, line: StraceLine, parts: list[str]) -> None:
         table = self._descriptors.table(line.thread)
         epoll = table.epolls.setdefault(int(parts[0].partition("<")[0]), {})
         socket = self._socket(line, parts[2])
@@ -267,7 +267,7 @@ class Calls:
         if socket and found and line.result == 0:
             epoll[int(found[1], 0)] = socket
 
-    def _copy(self, line: Line, parts: list[str]) -> None:
+    def _copy(self, line: StraceLine, parts: list[str]) -> None:
         """Add sendfile() or splice(), which move bytes from one descriptor to another."""
         source, target = (parts[1], parts[0]) if line.name == "sendfile" else (parts[0], parts[2])
         for text, way in ((target, "out"), (source, "in")):
@@ -276,39 +276,39 @@ class Calls:
                 continue
             call = self._event(line)
             call.descriptor = int(text.partition("<")[0])
-            call.way, call.moved = way, max(0, line.result or 0)
+            call.direction, call.transferred = way, max(0, line.result or 0)
             size = parts[3] if line.name == "sendfile" else parts[4]
-            call.asked = int(size) if size.isdecimal() else None
-            call.shown = f"{line.name}({call.descriptor}, {size})"
+            call.requested = int(size) if size.isdecimal() else None
+            call.display = f"{line.name}({call.descriptor}, {size})"
             self._add(call, socket)
 
-    def _connect(self, line: Line, parts: list[str], call: Call, socket: Socket) -> None:
+    def _connect(self, line: StraceLine, parts: list[str], call: Call, socket: Socket) -> None:
         address = sockaddr(parts[1])
         if address is not None:
             call.peer = address
             if socket.protocol == "udp" or call.error in ("", "EINPROGRESS"):
                 socket.peer = address
-            call.shown = f"connect({call.descriptor}, {_end(address)})"
+            call.display = f"connect({call.descriptor}, {_end(address)})"
         else:
-            call.shown = f"connect({call.descriptor}, {parts[1]})"
+            call.display = f"connect({call.descriptor}, {parts[1]})"
         self._add(call, socket)
 
-    def _bind(self, line: Line, parts: list[str], call: Call, socket: Socket) -> None:
+    def _bind(self, line: StraceLine, parts: list[str], call: Call, socket: Socket) -> None:
         address = sockaddr(parts[1])
         if address:
-            call.shown = f"bind({call.descriptor}, {_end(address)})"
+            call.display = f"bind({call.descriptor}, {_end(address)})"
             if not call.error and address[1]:
                 socket.local = address
         self._add(call, socket)
 
-    def _listen(self, line: Line, parts: list[str], call: Call, socket: Socket) -> None:
+    def _listen(self, line: StraceLine, parts: list[str], call: Call, socket: Socket) -> None:
         socket.listening = True
-        call.shown = f"listen({call.descriptor}, {parts[1]})"
+        call.display = f"listen({call.descriptor}, {parts[1]})"
         self._add(call, socket)
 
-    def _accept(self, line: Line, parts: list[str], call: Call, socket: Socket) -> None:
+    def _accept(self, line: StraceLine, parts: list[str], call: Call, socket: Socket) -> None:
         call.name = "accept"
-        call.shown = f"accept({call.descriptor})"
+        call.display = f"accept({call.descriptor})"
         new = self._descriptors.returned(line)
         if new is None:
             self._add(call, None)
@@ -319,23 +319,23 @@ class Calls:
         new.local = new.local or socket.local
         self._add(call, new)
 
-    def _shutdown(self, line: Line, parts: list[str], call: Call, socket: Socket) -> None:
+    def _shutdown(self, line: StraceLine, parts: list[str], call: Call, socket: Socket) -> None:
         call.flags = parts[1]
-        call.shown = f"shutdown({call.descriptor}, {parts[1]})"
+        call.display = f"shutdown({call.descriptor}, {parts[1]})"
         self._add(call, socket)
 
-    def _close(self, line: Line, parts: list[str], call: Call, socket: Socket) -> None:
+    def _close(self, line: StraceLine, parts: list[str], call: Call, socket: Socket) -> None:
         # only the last descriptor of a socket closes it
         self._descriptors.closed(line.thread, call.descriptor)
         others = {id(table): table for table in self._descriptors.tables.values()}.values()
         if any(socket in table.sockets.values() for table in others):
             call.flags = "shared"
-        call.shown = f"close({call.descriptor})"
+        call.display = f"close({call.descriptor})"
         self._add(call, socket)
 
-    def _move(self, line: Line, parts: list[str], call: Call, socket: Socket) -> None:
+    def _move(self, line: StraceLine, parts: list[str], call: Call, socket: Socket) -> None:
         name = line.name
-        call.way = "out" if name in SENDS else "in"
+        call.direction = "out" if name in SENDS else "in"
         if name in ("sendmmsg", "recvmmsg"):
             self._many(line, parts, call, socket)
             return
@@ -345,40 +345,44 @@ class Calls:
             body = parts[1] if len(parts) > 1 else ""
             vector = body[body.find("iov") :] if "iov" in body else body
             call.data = quoted(vector.partition("msg_control")[0])
-            call.asked = sum(int(n) for n in ROOM.findall(body)) or None
+            call.requested = sum(int(n) for n in ROOM.findall(body)) or None
             call.peer = sockaddr(body)
             if "MSG_TRUNC" in body.rpartition("msg_flags=")[2]:
                 call.flags = _joined(call.flags, "MSG_TRUNC")
         elif len(parts) > 2 and parts[2].isdecimal():
-            call.asked = int(parts[2])
+            call.requested = int(parts[2])
         if name in ("sendto", "recvfrom"):
             call.peer = sockaddr(parts[4]) if len(parts) > 4 else None
             if len(parts) > 4 and parts[4] == "NULL":
                 call.name = "send" if name == "sendto" else "recv"
-        call.moved = max(0, line.result or 0)
+        call.transferred = max(0, line.result or 0)
         if "MSG_PEEK" in call.flags:
-            call.way = "peek"
-        call.shown = _shown(call)
+            call.direction = "peek"
+        call.display = _shown(call)
         self._add(call, socket)
 
-    def _many(self, line: Line, parts: list[str], call: Call, socket: Socket) -> None:
+    def _many(self, line: StraceLine, parts: list[str], call: Call, socket: Socket) -> None:
         """Add recvmmsg() or sendmmsg() as one event a datagram, all of the same time."""
         total = max(0, line.result or 0)
         messages = MESSAGE.findall(line.arguments)[:total]
         if not messages:
-            call.shown = f"{line.name}({call.descriptor})"
-            call.way = ""
+            call.display = f"{line.name}({call.descriptor})"
+            call.direction = ""
             self._add(call, socket)
             return
         for number, (header, size) in enumerate(messages, 1):
             one = self._event(line)
-            one.descriptor, one.way, one.moved = call.descriptor, call.way, int(size)
+            one.descriptor, one.direction, one.transferred = (
+                call.descriptor,
+                call.direction,
+                int(size),
+            )
             one.data = quoted(header[header.find("msg_iov") :].partition("msg_control")[0])
-            one.asked = sum(int(n) for n in ROOM.findall(header)) or None
+            one.requested = sum(int(n) for n in ROOM.findall(header)) or None
             one.peer = sockaddr(header)
-            one.shown = _shown(one)
+            one.display = _shown(one)
             if total > 1:
-                one.shown += f" {number} of {total}"
+                one.display += f" {number} of {total}"
             self._add(one, socket)
 
 
@@ -396,9 +400,9 @@ HANDLERS = {
 
 def _shown(call: Call) -> str:
     address = f", {_end(call.peer)}" if call.peer and call.protocol != "tcp" else ""
-    if call.way == "out":
-        return f"{call.name}({call.descriptor}, {_said(call.data)}, {call.asked}{address})"
-    return f"{call.name}({call.descriptor}, {call.asked})"
+    if call.direction == "out":
+        return f"{call.name}({call.descriptor}, {_said(call.data)}, {call.requested}{address})"
+    return f"{call.name}({call.descriptor}, {call.requested})"
 
 
 def _said(data: bytes, most: int = 16) -> str:

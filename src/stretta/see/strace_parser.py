@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-__all__ = ["Line", "quoted", "read_lines", "sockaddr", "split_arguments", "unescape"]
+__all__ = ["StraceLine", "parse_lines", "quoted", "sockaddr", "split_arguments", "unescape"]
 
 LINE = re.compile(r"(?:(\d+)\s+)?(\d+)\.(\d{9}) (.*)", re.DOTALL)
 RESULT = re.compile(r"(.*)\)\s+= (-?\d+|0x[0-9a-f]+|\?)(.*?)(?: <(\d+)\.(\d{9})>)?", re.DOTALL)
@@ -17,7 +17,7 @@ IPV6 = re.compile(r'sin6_port=htons\((\d+)\),.*?inet_pton\(AF_INET6, "([^"]*)"',
 
 
 @dataclass(slots=True)
-class Line:
+class StraceLine:
     """One call (or signal, or exit) of one thread; times in nanoseconds since 1970.
 
     ``end`` is None for a call that never returned; ``latest`` is when its thread was seen again;
@@ -32,18 +32,18 @@ class Line:
     end: int | None = None
     result: int | None = None
     rest: str = ""
-    latest: int | None = None
+    next_seen: int | None = None
 
 
-def read_lines(text: str) -> Iterator[Line]:
+def parse_lines(text: str) -> Iterator[StraceLine]:
     """Return each call of strace's output, in the order of their starts and unfinished ones joined.
 
     Exits come as the call ``+++`` whose arguments are strace's words. What cannot be read is left
     out: strace's own warnings.
     """
-    lines: list[Line] = []
-    begun: dict[int, Line] = {}
-    before: dict[int, Line] = {}
+    lines: list[StraceLine] = []
+    begun: dict[int, StraceLine] = {}
+    before: dict[int, StraceLine] = {}
     for raw in text.split("\n"):
         found = LINE.fullmatch(raw)
         if found is None:
@@ -51,8 +51,8 @@ def read_lines(text: str) -> Iterator[Line]:
         thread = int(found[1] or 0)
         at = int(found[2]) * 1_000_000_000 + int(found[3])
         body = found[4]
-        if thread in before and before[thread].latest is None:
-            before[thread].latest = at
+        if thread in before and before[thread].next_seen is None:
+            before[thread].next_seen = at
         if body.startswith("<... "):
             resumed = RESUMED.fullmatch(body)
             line = begun.pop(thread, None)
@@ -60,12 +60,12 @@ def read_lines(text: str) -> Iterator[Line]:
                 _finish(line, line.arguments + resumed[2])
             continue
         if body.startswith("+++"):
-            lines.append(Line(thread, at, "+++", body.strip("+ "), at))
+            lines.append(StraceLine(thread, at, "+++", body.strip("+ "), at))
             continue
         name, parenthesis, rest = body.partition("(")
         if not parenthesis or not name.isidentifier():
             continue
-        line = Line(thread, at, name, rest)
+        line = StraceLine(thread, at, name, rest)
         lines.append(line)
         before[thread] = line
         if rest.endswith("<unfinished ...>"):
@@ -76,7 +76,7 @@ def read_lines(text: str) -> Iterator[Line]:
     return iter(lines)
 
 
-def _finish(line: Line, text: str) -> None:
+def _finish(line: StraceLine, text: str) -> None:
     found = RESULT.fullmatch(text)
     if found is None:
         line.arguments = text

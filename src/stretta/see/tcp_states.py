@@ -5,7 +5,7 @@ A kernel does not tell its states; what left and what arrived, and when, decides
 
 from __future__ import annotations
 
-from stretta.see.correlate.tcp import Side, TcpStory, other
+from stretta.see.correlate.tcp import Side, TcpConversation, other
 from stretta.see.events import Call, Frame, State
 from stretta.see.packets import ACK, FIN, RST, SYN
 
@@ -32,27 +32,27 @@ ARRIVED = {
 }
 
 
-def infer_states(story: TcpStory) -> list[State]:
-    """Return the changes of state of both ends, in order; the taker begins in LISTEN."""
+def infer_states(conversation: TcpConversation) -> list[State]:
+    """Return the changes of state of both ends, in order; the responder begins in LISTEN."""
     changes: list[State] = []
-    for side in (story.client, story.server):
-        changes += _of(story, side)
+    for side in (conversation.client, conversation.server):
+        changes += _of(conversation, side)
     changes.sort(key=lambda s: (s.at, s.cause))
     return changes
 
 
-def _of(story: TcpStory, side: Side) -> list[State]:
-    peer = story.side(other(side.host))
+def _of(conversation: TcpConversation, side: Side) -> list[State]:
+    peer = conversation.side(other(side.host))
     if not side.frames and not peer.frames:
         return []
-    opened = story.opener == side.host
-    moments: list[tuple[int, int, str, Frame | Call]] = [(f.at, 1, "out", f) for f in side.frames]
-    moments += [(f.arrived, 0, "in", f) for f in peer.frames if f.arrived is not None]
+    opened = conversation.initiator == side.host
+    steps: list[tuple[int, int, str, Frame | Call]] = [(f.at, 1, "out", f) for f in side.frames]
+    steps += [(f.arrived, 0, "in", f) for f in peer.frames if f.arrived is not None]
     listens = any(f.packet.flags & SYN for f in side.frames)
     state = "CLOSED" if opened or not listens else "LISTEN"
     fin_end = next((f.seq + f.packet.span for f in side.fins), None)
     changes: list[State] = []
-    for at, _, way, frame in sorted(moments, key=lambda m: (m[0], m[1], m[3].id)):
+    for at, _, way, frame in sorted(steps, key=lambda m: (m[0], m[1], m[3].id)):
         assert isinstance(frame, Frame)  # noqa: S101 - for the type checker
         for word in _words(frame, way, fin_end):
             if word == "rst":
@@ -65,7 +65,7 @@ def _of(story: TcpStory, side: Side) -> list[State]:
                         -1,
                         at,
                         side.host,
-                        flow=story.flow,
+                        flow=conversation.flow,
                         before=state,
                         state=after,
                         cause=frame.id,

@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
 from stretta.see.correlate import tcp, udp
-from stretta.see.correlate.tcp import TcpStory
-from stretta.see.correlate.udp import UdpStory
+from stretta.see.correlate.tcp import TcpConversation
+from stretta.see.correlate.udp import UdpConversation
 from stretta.see.events import Call, Event, Fault, Flow, Frame, Link, Note, Process, State
 from stretta.see.tcp_states import infer_states
 
@@ -23,7 +23,7 @@ class Timeline:
     """All that happened in a lab, and why.
 
     ``events`` are in order of time and know their ids, which are their places in the list;
-    ``start`` is when time began, in nanoseconds since 1970. ``stories`` hold what was found out
+    ``start`` is when time began, in nanoseconds since 1970. ``conversations`` hold the findings
     about each conversation. ``about`` says how it was made: commands, seed, faults, what is not
     seen.
     """
@@ -33,8 +33,8 @@ class Timeline:
     notes: list[Note] = field(default_factory=list)
     start: int = 0
     about: dict[str, object] = field(default_factory=dict)
-    tcp: dict[Flow, TcpStory] = field(default_factory=dict)
-    udp: dict[Flow, UdpStory] = field(default_factory=dict)
+    tcp: dict[Flow, TcpConversation] = field(default_factory=dict)
+    udp: dict[Flow, UdpConversation] = field(default_factory=dict)
 
     def of(self, kind: type[Event]) -> list[Event]:
         """Return the events of a kind."""
@@ -65,26 +65,31 @@ def build(
             by_flow[frame.flow][1].append(frame)
     processes = [e for e in timeline.events if isinstance(e, Process)]
     faults = {e.frame: e for e in timeline.events if isinstance(e, Fault)}
-    polls = [c for c in calls if not c.way and (c.ready or "poll" in c.name or "select" in c.name)]
+    polls = [
+        c for c in calls if not c.direction and (c.ready or "poll" in c.name or "select" in c.name)
+    ]
     settings = [c for c in calls if c.name == "setsockopt" and c.flow is None and c.local]
     watched = frozenset(c.host for c in calls)
     states: list[State] = []
     for flow, (its_calls, its_frames) in sorted(by_flow.items(), key=lambda kv: _first(kv[1])):
         if flow.protocol == "tcp":
-            story = tcp.tell(
+            conversation = tcp.correlate(
                 flow, its_calls, its_frames, polls, processes, faults, watched, settings
             )
-            timeline.tcp[flow] = story
-            states += infer_states(story)
+            timeline.tcp[flow] = conversation
+            states += infer_states(conversation)
         elif flow.protocol == "udp":
-            told = udp.tell(flow, its_calls, its_frames, polls, faults, watched)
+            told = udp.correlate(flow, its_calls, its_frames, polls, faults, watched)
             timeline.udp[flow] = told
-    stories: list[TcpStory | UdpStory] = [*timeline.tcp.values(), *timeline.udp.values()]
-    for each in stories:
+    conversations: list[TcpConversation | UdpConversation] = [
+        *timeline.tcp.values(),
+        *timeline.udp.values(),
+    ]
+    for each in conversations:
         _obey_causes(timeline, each.links)
     timeline.events += states
-    _renumber(timeline, stories)
-    for each in stories:
+    _renumber(timeline, conversations)
+    for each in conversations:
         timeline.links += each.links
     for fault in faults.values():
         if fault.frame >= 0:
@@ -109,10 +114,10 @@ def _obey_causes(timeline: Timeline, links: list[Link]) -> None:
         source, call = timeline.events[link.source], timeline.events[link.target]
         if isinstance(source, Frame) and isinstance(call, Call) and call.end is not None:
             came = source.arrived
-            if came is not None and call.end <= came <= call.until:
-                call.end = min(came + 1000, call.until)
-            begun = min(call.end - call.took, sent.get(call.id, call.end))
-            call.at = max(call.at, begun) if call.took else call.at
+            if came is not None and call.end <= came <= call.latest_end:
+                call.end = min(came + 1000, call.latest_end)
+            begun = min(call.end - call.duration, sent.get(call.id, call.end))
+            call.at = max(call.at, begun) if call.duration else call.at
 
 
 def _first(pair: tuple[list[Call], list[Frame]]) -> int:
@@ -150,7 +155,9 @@ def _find_lost_flows(calls: list[Call], frames: list[Frame]) -> None:
     socket that is never used again.
     """
     nameless = [
-        c for c in calls if c.flow is None and c.peer and (c.way == "out" or c.name == "connect")
+        c
+        for c in calls
+        if c.flow is None and c.peer and (c.direction == "out" or c.name == "connect")
     ]
     if not nameless:
         return
@@ -169,7 +176,7 @@ def _find_lost_flows(calls: list[Call], frames: list[Frame]) -> None:
         if call.flow is not None or call.peer is None:
             continue
         for frame in by_target[call.host, call.protocol, call.peer]:
-            if frame.flow not in claimed and call.at <= frame.at <= call.until:
+            if frame.flow not in claimed and call.at <= frame.at <= call.latest_end:
                 assert frame.flow is not None  # noqa: S101 - for the type checker
                 claimed.add(frame.flow)
                 for other in same[call.host, call.socket]:
@@ -182,17 +189,17 @@ def _find_lost_sources(calls: list[Call], frames: list[Frame]) -> None:
     """Name the conversations of receives that did not ask where a datagram came from."""
     nameless = [
         c for c in calls
-        if c.flow is None and c.protocol == "udp" and c.way == "in" and c.local and not c.error
+        if c.flow is None and c.protocol == "udp" and c.direction == "in" and c.local and not c.error  # noqa: E501
     ]  # fmt: skip
     used: set[int] = set()
-    for call in sorted(nameless, key=lambda c: c.until):
+    for call in sorted(nameless, key=lambda c: c.latest_end):
         for frame in frames:
             packet = frame.packet
             if (
                 frame.host != call.host and packet.protocol == "udp" and id(frame) not in used
                 and call.local is not None and packet.target_port == call.local[1]
-                and frame.arrived is not None and frame.arrived <= call.until
-                and call.moved in (packet.length, call.asked)
+                and frame.arrived is not None and frame.arrived <= call.latest_end
+                and call.transferred in (packet.length, call.requested)
             ):  # fmt: skip
                 used.add(id(frame))
                 call.flow = frame.flow
@@ -206,7 +213,7 @@ def _find_lost_failures(calls: list[Call]) -> None:
         if call.flow and call.protocol == "udp":
             flows[call.host, call.socket].add(call.flow)
     for call in calls:
-        if call.flow is None and call.protocol == "udp" and call.way == "in":
+        if call.flow is None and call.protocol == "udp" and call.direction == "in":
             found = flows[call.host, call.socket]
             if len(found) == 1:
                 call.flow = next(iter(found))
@@ -223,7 +230,7 @@ def _number(timeline: Timeline) -> None:
         fault.frame = frame.id if frame else -1
 
 
-def _renumber(timeline: Timeline, stories: list[TcpStory | UdpStory]) -> None:
+def _renumber(timeline: Timeline, conversations: list[TcpConversation | UdpConversation]) -> None:
     """Give the events new numbers, here and where they are named."""
     timeline.events.sort(key=lambda e: (e.at, ORDER.get(type(e).__name__, 9)))
     new = {}
@@ -236,10 +243,11 @@ def _renumber(timeline: Timeline, stories: list[TcpStory | UdpStory]) -> None:
             event.frame = new.get(event.frame, -1)
         elif isinstance(event, State):
             event.cause = new.get(event.cause, -1)
-        elif isinstance(event, Frame) and event.repeats is not None:
-            event.repeats = new[event.repeats]
-    for story in stories:
-        story.links = [
-            replace(link, source=new[link.source], target=new[link.target]) for link in story.links
+        elif isinstance(event, Frame) and event.retransmission_of is not None:
+            event.retransmission_of = new[event.retransmission_of]
+    for conversation in conversations:
+        conversation.links = [
+            replace(link, source=new[link.source], target=new[link.target])
+            for link in conversation.links
         ]
-        story.faults = {fault.frame: fault for fault in story.faults.values()}
+        conversation.faults = {fault.frame: fault for fault in conversation.faults.values()}

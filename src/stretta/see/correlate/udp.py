@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from stretta.see.events import Call, Fault, Flow, Frame, Link
 
-__all__ = ["Datagram", "UdpStory", "tell"]
+__all__ = ["Datagram", "UdpConversation", "correlate"]
 
 
 @dataclass(slots=True)
@@ -20,7 +20,7 @@ class Datagram:
     size: int
     call: Call | None = None
     arrivals: list[int] = field(default_factory=list)
-    taken: list[Call] = field(default_factory=list)
+    received_by: list[Call] = field(default_factory=list)
 
     @property
     def frame(self) -> Frame:
@@ -39,7 +39,7 @@ class Datagram:
 
 
 @dataclass(slots=True)
-class UdpStory:
+class UdpConversation:
     """The datagrams between two ends, in the order of their sending."""
 
     flow: Flow
@@ -57,23 +57,23 @@ class UdpStory:
         self.links.append(Link(source, target, kind, reason))
 
 
-def tell(
+def correlate(
     flow: Flow,
     calls: list[Call],
     frames: list[Frame],
     polls: list[Call],
     faults: dict[int, Fault],
     watched: frozenset[str] = frozenset(),
-) -> UdpStory:
-    """Return the story of the datagrams between two ends."""
-    story = UdpStory(flow, calls, frames, faults=faults, watched=watched)
-    story.datagrams = _join(frames)
-    _senders(story)
-    _receivers(story)
-    _errors(story, frames)
-    _wakes(story, polls)
-    story.in_vain = _in_vain(story, polls)
-    return story
+) -> UdpConversation:
+    """Return the conversation of the datagrams between two ends."""
+    conversation = UdpConversation(flow, calls, frames, faults=faults, watched=watched)
+    conversation.datagrams = _join(frames)
+    _senders(conversation)
+    _receivers(conversation)
+    _errors(conversation, frames)
+    _wakes(conversation, polls)
+    conversation.in_vain = _in_vain(conversation, polls)
+    return conversation
 
 
 def _join(frames: list[Frame]) -> list[Datagram]:
@@ -93,7 +93,7 @@ def _join(frames: list[Frame]) -> list[Datagram]:
             datagram.size += packet.length
     for datagram in datagrams:
         if len(datagram.frames) == 1:
-            datagram.arrivals = [a.at for a in datagram.frame.arrivals if not a.changed]
+            datagram.arrivals = [a.at for a in datagram.frame.arrivals if not a.corrupted]
         else:
             times = [f.arrived for f in datagram.frames]
             come = [t for t in times if t is not None]
@@ -102,62 +102,72 @@ def _join(frames: list[Frame]) -> list[Datagram]:
     return datagrams
 
 
-def _senders(story: UdpStory) -> None:
-    waiting = [c for c in story.calls if c.way == "out" and not c.error and c.result is not None]
-    for datagram in story.datagrams:
+def _senders(conversation: UdpConversation) -> None:
+    waiting = [
+        c
+        for c in conversation.calls
+        if c.direction == "out" and not c.error and c.result is not None
+    ]
+    for datagram in conversation.datagrams:
         for call in waiting:
-            fits = call.host == datagram.host and call.moved == datagram.size
+            fits = call.host == datagram.host and call.transferred == datagram.size
             if fits and call.at <= datagram.frame.at:
                 datagram.call = call
                 waiting.remove(call)
                 for frame in datagram.frames:
-                    story.link(call.id, frame.id, "carried", f"{call.name}() sent this datagram")
+                    conversation.link(
+                        call.id, frame.id, "carried", f"{call.name}() sent this datagram"
+                    )
                 break
 
 
-def _receivers(story: UdpStory) -> None:
+def _receivers(conversation: UdpConversation) -> None:
     """Relate each receive to the datagram that it returned: they are taken in order of arrival."""
     came = sorted(
-        ((at, number) for number, d in enumerate(story.datagrams) for at in d.arrivals),
+        ((at, number) for number, d in enumerate(conversation.datagrams) for at in d.arrivals),
     )
-    calls = [c for c in story.calls if c.way == "in" and not c.error and c.result is not None]
-    calls.sort(key=lambda c: c.until)
+    calls = [
+        c
+        for c in conversation.calls
+        if c.direction == "in" and not c.error and c.result is not None
+    ]
+    calls.sort(key=lambda c: c.latest_end)
     for call in calls:
         for at, number in came:
-            datagram = story.datagrams[number]
-            if datagram.host == call.host or at > call.until:
+            datagram = conversation.datagrams[number]
+            if datagram.host == call.host or at > call.latest_end:
                 continue
-            if call.moved == datagram.size or (
-                call.moved < datagram.size and call.asked == call.moved
+            if call.transferred == datagram.size or (
+                call.transferred < datagram.size and call.requested == call.transferred
             ):
                 came.remove((at, number))
-                datagram.taken.append(call)
-                story.link(datagram.frames[-1].id, call.id, "delivered", "this datagram")
+                datagram.received_by.append(call)
+                conversation.link(datagram.frames[-1].id, call.id, "delivered", "this datagram")
                 break
 
 
-def _errors(story: UdpStory, frames: list[Frame]) -> None:
+def _errors(conversation: UdpConversation, frames: list[Frame]) -> None:
     for frame in frames:
         if frame.packet.inner is None:
             continue
-        story.errors.append(frame)
+        conversation.errors.append(frame)
         cause = next(
             (
                 d
-                for d in reversed(story.datagrams)
+                for d in reversed(conversation.datagrams)
                 if d.host != frame.host and d.frame.at <= frame.at
             ),
             None,
         )
         if cause:
-            story.link(cause.frame.id, frame.id, "provoked", f"ICMP: {frame.packet.words}")
-        for call in story.calls:
+            conversation.link(cause.frame.id, frame.id, "provoked", f"ICMP: {frame.packet.words}")
+        for call in conversation.calls:
             if (
                 call.host != frame.host and frame.arrived is not None
                 and call.error in ("ECONNREFUSED", "EHOSTUNREACH", "EMSGSIZE", "ENETUNREACH")
-                and call.until >= frame.arrived
+                and call.latest_end >= frame.arrived
             ):  # fmt: skip
-                story.link(frame.id, call.id, "failed", f"ICMP: {frame.packet.words}")
+                conversation.link(frame.id, call.id, "failed", f"ICMP: {frame.packet.words}")
                 break
 
 
@@ -165,29 +175,31 @@ LONG = 50_000_000
 """Nanoseconds: a shorter look whether something is there is no waiting."""
 
 
-def _in_vain(story: UdpStory, polls: list[Call]) -> list[Call]:
+def _in_vain(conversation: UdpConversation, polls: list[Call]) -> list[Call]:
     """Return the receives, and the polls of their sockets, that waited until their time was up."""
-    sockets = {(c.host, c.socket) for c in story.calls if c.socket >= 0}
-    found = [c for c in story.calls if c.way == "in" and c.error in ("EAGAIN", "ETIMEDOUT")]
+    sockets = {(c.host, c.socket) for c in conversation.calls if c.socket >= 0}
+    found = [
+        c for c in conversation.calls if c.direction == "in" and c.error in ("EAGAIN", "ETIMEDOUT")
+    ]
     found += [
         c for c in polls
         if c.result == 0 and (
-            any((c.host, number) in sockets for number in c.watches)
-            or (not c.watches and c.protocol == "udp")  # a recording that does not say of which
+            any((c.host, number) in sockets for number in c.watched_sockets)
+            or (not c.watched_sockets and c.protocol == "udp")  # of unknown sockets
         )
     ]  # fmt: skip
-    return sorted((c for c in found if c.took > LONG), key=lambda c: c.at)
+    return sorted((c for c in found if c.duration > LONG), key=lambda c: c.at)
 
 
-def _wakes(story: UdpStory, polls: list[Call]) -> None:
-    came = [(at, d.host, d.frames[-1].id) for d in story.datagrams for at in d.arrivals]
-    came += [(f.arrived, f.host, f.id) for f in story.errors if f.arrived is not None]
+def _wakes(conversation: UdpConversation, polls: list[Call]) -> None:
+    came = [(at, d.host, d.frames[-1].id) for d in conversation.datagrams for at in d.arrivals]
+    came += [(f.arrived, f.host, f.id) for f in conversation.errors if f.arrived is not None]
     came.sort()
     for call in polls:
-        if story.flow in call.ready or (
+        if conversation.flow in call.ready or (
             call.flow is None and not call.ready and call.protocol == "udp"
         ):
             for at, host, number in came:
-                if host != call.host and call.at <= at <= call.until and call.result:
-                    story.link(number, call.id, "woke", "there is something to read")
+                if host != call.host and call.at <= at <= call.latest_end and call.result:
+                    conversation.link(number, call.id, "woke", "there is something to read")
                     break

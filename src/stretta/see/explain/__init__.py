@@ -41,9 +41,9 @@ def explain(timeline: Timeline) -> list[Note]:
             at = timeline.events[events[0]].at
             notes.append(Note(rule, text, tuple(events), at))
 
-    for story in timeline.tcp.values():
+    for conversation in timeline.tcp.values():
         for name, rule in TCP_RULES.items():
-            add(name, list(rule(story)))
+            add(name, list(rule(conversation)))
     for told in timeline.udp.values():
         for name, udp_rule in UDP_RULES.items():
             add(name, list(udp_rule(told)))

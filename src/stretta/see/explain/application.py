@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from stretta.see.correlate.tcp import Side, TcpStory
+from stretta.see.correlate.tcp import Side, TcpConversation
 from stretta.see.events import Frame
 from stretta.see.explain.phrases import Found, TcpRule, duration
 from stretta.see.packets import HTTP_METHODS, describe_payload
@@ -22,7 +22,7 @@ def _heads(side: Side, pattern: re.Pattern[bytes]) -> list[tuple[Frame, int, re.
     return [
         (frame, found.start(1), found)
         for frame in side.frames
-        if frame.repeats is None and frame.packet.length
+        if frame.retransmission_of is None and frame.packet.length
         for found in pattern.finditer(frame.packet.payload)
     ]
 
@@ -30,20 +30,20 @@ def _heads(side: Side, pattern: re.Pattern[bytes]) -> list[tuple[Frame, int, re.
 def _came(side: Side, frame: Frame, place: int) -> int | None:
     """Return when a byte of a segment reached the other end first, in whichever segment."""
     at = frame.seq - 1 + place
-    return next((f.arrived for _, _, f in side.landed.within(at, at + 1)), None)
+    return next((f.arrived for _, _, f in side.delivered_by.within(at, at + 1)), None)
 
 
-def http_exchange(story: TcpStory) -> Iterator[Found]:
+def http_exchange(conversation: TcpConversation) -> Iterator[Found]:
     """A request and its response, where only one request can be meant (RFC 9112 section 9.3.2)."""
-    opener, taker = story.sides
-    requests, told = _heads(opener, REQUEST), 0
+    initiator, responder = conversation.sides
+    requests, told = _heads(initiator, REQUEST), 0
     unanswered: list[tuple[Frame, int, re.Match[bytes]]] = []
-    for came, place, status in _heads(taker, STATUS):
+    for came, place, status in _heads(responder, STATUS):
         if status[2][:1] == b"1" and status[2] != b"101":
             continue  # the answer itself is still to come (RFC 9110 section 15.2)
-        while requests and (_came(opener, *requests[0][:2]) or 2**63) <= came.at:
+        while requests and (_came(initiator, *requests[0][:2]) or 2**63) <= came.at:
             unanswered.append(requests.pop(0))
-        arrived = _came(taker, came, place)
+        arrived = _came(responder, came, place)
         if len(unanswered) == 1 and arrived is not None and told < 10:
             asked, _, request = unanswered[0]
             told += 1
@@ -55,17 +55,17 @@ def http_exchange(story: TcpStory) -> Iterator[Found]:
         del unanswered[:1]
 
 
-def tls_handshake(story: TcpStory) -> Iterator[Found]:
+def tls_handshake(conversation: TcpConversation) -> Iterator[Found]:
     """A TLS handshake, from ClientHello to the first application data."""
-    opener, taker = story.sides
+    initiator, responder = conversation.sides
     hello = next(
-        (f for f in opener.frames if "ClientHello" in describe_payload(f.packet.payload)), None
+        (f for f in initiator.frames if "ClientHello" in describe_payload(f.packet.payload)), None
     )
     answer = next(
-        (f for f in taker.frames if "ServerHello" in describe_payload(f.packet.payload)), None
+        (f for f in responder.frames if "ServerHello" in describe_payload(f.packet.payload)), None
     )
     if hello and answer and answer.arrived is not None:
-        later = (f for f in opener.frames if f.at > answer.at)
+        later = (f for f in initiator.frames if f.at > answer.at)
         named = ((f, describe_payload(f.packet.payload)) for f in later)
         data = next((f for f, words in named if "application data" in words), None)
         took = (data.at if data else answer.arrived) - hello.at

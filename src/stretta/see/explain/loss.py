@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from stretta.see.correlate.tcp import Repeat, Side, TcpStory, other
+from stretta.see.correlate.tcp import Retransmission, Side, TcpConversation, other
 from stretta.see.events import Frame
 from stretta.see.explain.phrases import Found, TcpRule, bytes_, duration, fate, kernel, times
 from stretta.see.packets import FIN, RST
@@ -12,35 +12,37 @@ from stretta.see.packets import FIN, RST
 __all__ = ["RULES"]
 
 
-def _data_repeats(side: Side, cause: str) -> list[Repeat]:
+def _data_repeats(side: Side, cause: str) -> list[Retransmission]:
     return [
-        r for r in side.repeats if r.cause == cause and r.frame.packet.length and not r.needless
+        r
+        for r in side.retransmissions
+        if r.cause == cause and r.frame.packet.length and not r.needless
     ]
 
 
-def time_out(story: TcpStory) -> Iterator[Found]:
+def time_out(conversation: TcpConversation) -> Iterator[Found]:
     """A segment was sent again after a time-out."""
-    for side in story.sides:
+    for side in conversation.sides:
         for repeat in _data_repeats(side, "time-out")[:3]:
-            again = next((r for r in side.repeats if r.original is repeat.frame), None)
-            if again is None or repeat.original.repeats is None:
+            again = next((r for r in side.retransmissions if r.original is repeat.frame), None)
+            if again is None or repeat.original.retransmission_of is None:
                 size = repeat.frame.packet.length
                 unseen = " The programs saw nothing of it but time." if repeat.frame.arrived else ""
                 yield (
                     f"{bytes_(size)} {'was' if size == 1 else 'were'} sent again after"
                     f" {duration(repeat.waited)}: the segment"
-                    f" {fate(story.faults, repeat.original)}, and no acknowledgement came in time"
+                    f" {fate(conversation.faults, repeat.original)}, and no acknowledgement came in time"  # noqa: E501
                     " (RFC 6298; for the last segment of a burst the kernel may ask sooner, RFC"
                     f" 8985).{unseen}",
                     [repeat.frame.id, repeat.original.id],
                 )
 
 
-def back_off(story: TcpStory) -> Iterator[Found]:
+def back_off(conversation: TcpConversation) -> Iterator[Found]:
     """Each further time-out is longer."""
-    for side in story.sides:
-        chain: list[Repeat] = []
-        for repeat in [r for r in side.repeats if r.cause != "duplicate-acks"]:
+    for side in conversation.sides:
+        chain: list[Retransmission] = []
+        for repeat in [r for r in side.retransmissions if r.cause != "duplicate-acks"]:
             if chain and repeat.original.id == chain[-1].frame.id:
                 chain.append(repeat)
             else:
@@ -56,25 +58,25 @@ def back_off(story: TcpStory) -> Iterator[Found]:
                 break
 
 
-def fast(story: TcpStory) -> Iterator[Found]:
+def fast(conversation: TcpConversation) -> Iterator[Found]:
     """A segment was sent again without waiting for a time-out."""
-    for side in story.sides:
+    for side in conversation.sides:
         repeats = _data_repeats(side, "duplicate-acks")
         for repeat in repeats[:1]:
             more = f" {len(repeats)} segments were repaired like this." if len(repeats) > 1 else ""
             yield (
                 f"Sent again after only {duration(repeat.waited)}: the segment"
-                f" {fate(story.faults, repeat.original)}, and acknowledgements of later ones said"
+                f" {fate(conversation.faults, repeat.original)}, and acknowledgements of later ones said"  # noqa: E501
                 f" that it was missing (fast retransmit, RFC 5681; SACK, RFC 6675).{more}",
                 [repeat.frame.id, repeat.original.id],
             )
 
 
-def needless(story: TcpStory) -> Iterator[Found]:
+def needless(conversation: TcpConversation) -> Iterator[Found]:
     """What was sent again had arrived."""
-    for side in story.sides:
-        for repeat in [r for r in side.repeats if r.needless and r.frame.packet.length][:1]:
-            peer = story.side(other(side.host))
+    for side in conversation.sides:
+        for repeat in [r for r in side.retransmissions if r.needless and r.frame.packet.length][:1]:
+            peer = conversation.side(other(side.host))
             ack = next(
                 (
                     f
@@ -85,7 +87,7 @@ def needless(story: TcpStory) -> Iterator[Found]:
             )
             why = "its acknowledgement had not come yet"
             if ack and ack.arrived is None:
-                why = f"its acknowledgement {fate(story.faults, ack)}"
+                why = f"its acknowledgement {fate(conversation.faults, ack)}"
             yield (
                 f"Sent again for nothing: the segment had arrived, but {why}."
                 f" {kernel(peer.host).capitalize()} threw the second copy away by its sequence"
@@ -94,10 +96,10 @@ def needless(story: TcpStory) -> Iterator[Found]:
             )
 
 
-def lost_ack(story: TcpStory) -> Iterator[Found]:
+def lost_ack(conversation: TcpConversation) -> Iterator[Found]:
     """A lost acknowledgement did no harm."""
-    for side in story.sides:
-        peer = story.side(other(side.host))
+    for side in conversation.sides:
+        peer = conversation.side(other(side.host))
         for frame in side.frames:
             plain = not frame.packet.span and not frame.packet.flags & RST and not frame.forged
             if not plain or frame.arrivals or frame.ack <= 1:
@@ -108,22 +110,22 @@ def lost_ack(story: TcpStory) -> Iterator[Found]:
             )
             blamed = any(
                 r.needless and frame.at < r.frame.at and r.original.seq < frame.ack
-                for r in peer.repeats
+                for r in peer.retransmissions
             )
             if later and not blamed:
                 yield (
-                    f"This acknowledgement {fate(story.faults, frame)}, and it did no harm: the"
+                    f"This acknowledgement {fate(conversation.faults, frame)}, and it did no harm: the"  # noqa: E501
                     " next one says everything that it said.",
                     [frame.id, later.id],
                 )
                 return
 
 
-def corrupted(story: TcpStory) -> Iterator[Found]:
+def corrupted(conversation: TcpConversation) -> Iterator[Found]:
     """A damaged segment is a lost one."""
-    for side in story.sides:
+    for side in conversation.sides:
         for frame in side.frames:
-            if any(a.changed for a in frame.arrivals) and frame.arrived is None:
+            if any(a.corrupted for a in frame.arrivals) and frame.arrived is None:
                 yield (
                     "One bit of this segment changed on the wire. Its checksum no longer fitted,"
                     f" and {kernel(other(side.host))} dropped it without a word: damage looks"
@@ -133,9 +135,9 @@ def corrupted(story: TcpStory) -> Iterator[Found]:
                 return
 
 
-def doubled(story: TcpStory) -> Iterator[Found]:
+def doubled(conversation: TcpConversation) -> Iterator[Found]:
     """A segment that came twice."""
-    for side in story.sides:
+    for side in conversation.sides:
         for frame in side.frames:
             if len(frame.arrivals) > 1 and frame.packet.length:
                 yield (
@@ -146,9 +148,9 @@ def doubled(story: TcpStory) -> Iterator[Found]:
                 return
 
 
-def overtaken(story: TcpStory) -> Iterator[Found]:
+def overtaken(conversation: TcpConversation) -> Iterator[Found]:
     """Segments that came in another order."""
-    for side in story.sides:
+    for side in conversation.sides:
         highest: Frame | None = None
         data = [f for f in side.frames if f.packet.length and f.arrived is not None]
         for frame in sorted(data, key=lambda f: f.arrived or 0):
@@ -164,18 +166,18 @@ def overtaken(story: TcpStory) -> Iterator[Found]:
                 highest = frame
 
 
-def lost_fin(story: TcpStory) -> Iterator[Found]:
+def lost_fin(conversation: TcpConversation) -> Iterator[Found]:
     """A FIN that was lost."""
-    for side in story.sides:
-        for repeat in side.repeats:
+    for side in conversation.sides:
+        for repeat in side.retransmissions:
             if repeat.frame.packet.flags & FIN and repeat.original.arrived is None:
-                cause = [k.source for k in story.links if k.target == repeat.original.id]
+                cause = [k.source for k in conversation.links if k.target == repeat.original.id]
                 call = next((c for c in side.calls if c.id in cause), None)
                 done = ""
                 if call and call.end is not None and call.end < repeat.frame.at:
                     done = f" {call.name}() had returned long before."
                 yield (
-                    f"The FIN {fate(story.faults, repeat.original)}; a FIN takes a sequence"
+                    f"The FIN {fate(conversation.faults, repeat.original)}; a FIN takes a sequence"
                     " number as a byte does, so it was sent again after"
                     f" {duration(repeat.waited)}. The kernel does this alone.{done}",
                     [repeat.frame.id, repeat.original.id],
@@ -183,11 +185,11 @@ def lost_fin(story: TcpStory) -> Iterator[Found]:
                 return
 
 
-def unplugged(story: TcpStory) -> Iterator[Found]:
+def unplugged(conversation: TcpConversation) -> Iterator[Found]:
     """The wire was cut."""
-    ours = {f.id: f for side in story.sides for f in side.frames}
+    ours = {f.id: f for side in conversation.sides for f in side.frames}
     cuts: dict[str, list[Frame]] = {}
-    for fault in story.faults.values():
+    for fault in conversation.faults.values():
         if fault.effect == "cut" and fault.frame in ours:
             cuts.setdefault(fault.by, []).append(ours[fault.frame])
     for option, lost in cuts.items():
@@ -199,7 +201,7 @@ def unplugged(story: TcpStory) -> Iterator[Found]:
             f"The wire was unplugged ({option}, counted from the client's start), and {len(lost)}"
             f" frame{'s of this conversation were' if len(lost) > 1 else ' was'} lost."
         ]
-        if story.established is not None and story.established < before and not ended:
+        if conversation.established is not None and conversation.established < before and not ended:
             stayed = ": it stayed open" if after and not after.packet.flags & RST else ""
             words.append(f"A connection is state at its two ends, not a wire{stayed}.")
         if after:
@@ -212,11 +214,11 @@ def unplugged(story: TcpStory) -> Iterator[Found]:
         yield " ".join(words), [lost[0].id, *([after.id] if after else [])]
 
 
-def forged(story: TcpStory) -> Iterator[Found]:
+def forged(conversation: TcpConversation) -> Iterator[Found]:
     """Somebody on the way reset the connection."""
-    made = [f for side in story.sides for f in side.frames if f.forged]
+    made = [f for side in conversation.sides for f in side.frames if f.forged]
     if made:
-        stopped = [f for f in story.faults.values() if f.effect == "reset"]
+        stopped = [f for f in conversation.faults.values() if f.effect == "reset"]
         yield (
             "Neither program and neither kernel sent this RST: something on the way did, to both"
             " ends, each in the other's name. Neither can tell the difference.",
@@ -224,10 +226,10 @@ def forged(story: TcpStory) -> Iterator[Found]:
         )
 
 
-def queue_full(story: TcpStory) -> Iterator[Found]:
+def queue_full(conversation: TcpConversation) -> Iterator[Found]:
     """A slow wire's queue overflowed."""
-    ours = {f.id for side in story.sides for f in side.frames}
-    full = [f for f in story.faults.values() if f.effect == "queue-full" and f.frame in ours]
+    ours = {f.id for side in conversation.sides for f in side.frames}
+    full = [f for f in conversation.faults.values() if f.effect == "queue-full" and f.frame in ours]
     if full:
         yield (
             f"The slow wire's queue was full, and {len(full)} segments found no place in it: this"
@@ -236,9 +238,9 @@ def queue_full(story: TcpStory) -> Iterator[Found]:
         )
 
 
-def gave_up(story: TcpStory) -> Iterator[Found]:
+def gave_up(conversation: TcpConversation) -> Iterator[Found]:
     """A call failed because nothing was acknowledged any more."""
-    for side in story.sides:
+    for side in conversation.sides:
         for call in side.calls:
             if call.error == "ETIMEDOUT" and call.name != "connect":
                 yield (
@@ -249,17 +251,17 @@ def gave_up(story: TcpStory) -> Iterator[Found]:
                 return
 
 
-def held(story: TcpStory) -> Iterator[Found]:
+def held(conversation: TcpConversation) -> Iterator[Found]:
     """Bytes that had come waited behind a gap."""
-    for side in story.sides:
-        peer = story.side(other(side.host))
-        mended = [(a, f) for a, _, f in side.landed if f.repeats is not None]
-        for first, last, frame in side.landed if mended else ():
-            taken = next(iter(side.takes.within(first, last)), None)
+    for side in conversation.sides:
+        peer = conversation.side(other(side.host))
+        mended = [(a, f) for a, _, f in side.delivered_by if f.retransmission_of is not None]
+        for first, last, frame in side.delivered_by if mended else ():
+            taken = next(iter(side.received_by.within(first, last)), None)
             if taken is None or frame.arrived is None:
                 continue
             gap = [f for a, f in mended if a < first and (f.arrived or 0) > frame.arrived]
-            if gap and taken[2].until > (gap[0].arrived or 0):
+            if gap and taken[2].latest_end > (gap[0].arrived or 0):
                 wait = (gap[0].arrived or 0) - frame.arrived
                 if wait > 1_000_000:
                     yield (

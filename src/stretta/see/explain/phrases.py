@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from stretta.see.correlate.tcp import TcpStory
-from stretta.see.correlate.udp import UdpStory
+from stretta.see.correlate.tcp import TcpConversation
+from stretta.see.correlate.udp import UdpConversation
 from stretta.see.events import Call, Fault, Frame
 
 __all__ = [
@@ -23,8 +23,8 @@ __all__ = [
 Found = tuple[str, list[int]]
 """A sentence, and the ids of the events that it is about, the one to stand beside first."""
 
-TcpRule = Callable[[TcpStory], Iterable[Found]]
-UdpRule = Callable[[UdpStory], Iterable[Found]]
+TcpRule = Callable[[TcpConversation], Iterable[Found]]
+UdpRule = Callable[[UdpConversation], Iterable[Found]]
 
 
 def duration(nanoseconds: int) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from stretta.escape import escape
 from stretta.see.events import Call, Frame, Process
 from stretta.see.explain.phrases import duration
-from stretta.see.render.scene import label, outcome, scene
+from stretta.see.render.layout import label, lay_out, outcome
 from stretta.see.timeline import Timeline
 
 __all__ = ["to_mermaid"]
@@ -27,13 +27,13 @@ def to_mermaid(timeline: Timeline, *, everything: bool = False) -> str:
 
     Mermaid has one arrow for a segment, not a slanted one: it stands where the segment leaves.
     """
-    what = scene(timeline, everything=everything)
+    what = lay_out(timeline, everything=everything)
     lines: list[str] = []
-    for moment in what.moments:
-        event, host = moment.event, moment.event.host
-        if moment.kind == "fold":
-            lines.append(f"Note over ck,sk: {_safe(moment.words)}")
-        elif isinstance(event, Frame) and moment.kind == "leave":
+    for step in what.steps:
+        event, host = step.event, step.event.host
+        if step.kind == "fold":
+            lines.append(f"Note over ck,sk: {_safe(step.words)}")
+        elif isinstance(event, Frame) and step.kind == "leave":
             there = "server" if host == "client" else "client"
             words = _safe(label(event))
             if event.flow in what.names:
@@ -43,10 +43,10 @@ def to_mermaid(timeline: Timeline, *, everything: bool = False) -> str:
             else:
                 lines.append(f"{KERNEL[host]}-x{KERNEL[there]}: {words} (lost)")
         elif isinstance(event, Call):
-            if moment.kind == "enter":
-                lines.append(f"{PROGRAM[host]}->>{KERNEL[host]}: {_safe(event.shown)}")
-            elif event.took >= 1_000_000 or event.result:
-                took = f" after {duration(event.took)}" if event.took >= 1_000_000 else ""
+            if step.kind == "enter":
+                lines.append(f"{PROGRAM[host]}->>{KERNEL[host]}: {_safe(event.display)}")
+            elif event.duration >= 1_000_000 or event.result:
+                took = f" after {duration(event.duration)}" if event.duration >= 1_000_000 else ""
                 lines.append(
                     f"{KERNEL[host]}-->>{PROGRAM[host]}: {_safe(event.name)} {outcome(event)}{took}"
                 )
@@ -54,8 +54,8 @@ def to_mermaid(timeline: Timeline, *, everything: bool = False) -> str:
             lines.append(
                 f"Note over {PROGRAM[host]}: {_safe(event.program)} ends, status {event.status}"
             )
-        lines += [f"Note over {KERNEL[there]}: {state}" for there, state in moment.states.items()]
-        lines += [f"Note over ck,sk: {_safe(timeline.notes[n - 1].text)}" for n in moment.notes]
+        lines += [f"Note over {KERNEL[there]}: {state}" for there, state in step.states.items()]
+        lines += [f"Note over ck,sk: {_safe(timeline.notes[n - 1].text)}" for n in step.notes]
     return HEADING + "".join(f"    {line}\n" for line in lines)
 
 

@@ -14,7 +14,7 @@ from stretta.escape import escape
 from stretta.see.events import Call, Fault, Frame, Process
 from stretta.see.explain.phrases import duration
 from stretta.see.render.canvas import ASCII, HARD, Row
-from stretta.see.render.scene import Moment, Scene, label, outcome, scene
+from stretta.see.render.layout import Layout, Step, label, lay_out, outcome
 from stretta.see.timeline import Timeline
 
 __all__ = ["draw"]
@@ -61,8 +61,8 @@ def draw(
     ``everything`` draws ARP, neighbour discovery and quiet calls too; without ``fold`` long runs
     are drawn whole.
     """
-    what = scene(timeline, everything=everything, fold=fold)
-    if not what.moments:
+    what = lay_out(timeline, everything=everything, fold=fold)
+    if not what.steps:
         return "Nothing was seen: no call on a socket, no frame on the wire.\n"
     beside = width >= 80 + MARGIN - 10
     width = max(60, width)
@@ -121,8 +121,8 @@ def _padded(text: str, width: int) -> str:
 class Page:
     """The columns, and everything drawn in them; ``references`` maps rows to explanations."""
 
-    def __init__(self, what: Scene, width: int) -> None:
-        self.scene, self.width = what, width
+    def __init__(self, what: Layout, width: int) -> None:
+        self.layout, self.width = what, width
         wire = max(20, min(44, (width - TIME) * 3 // 10))
         lane = (width - TIME - wire - 2) // 2
         self.lane, self.wire = lane, width - TIME - 2 * lane - 2
@@ -151,7 +151,7 @@ class Page:
         row = Row(self.width)
         row.write(0, "time (s)", "dim")
         names = ("client program", "kernel", "wire", "kernel", "server program")
-        if self.scene.timeline.about.get("trace"):
+        if self.layout.timeline.about.get("trace"):
             names = ("program", "kernel", "network", "peer", "")
         row.write(self.starts["client"], names[0], "bold")
         row.write(self.left - 6, names[1], "bold")
@@ -161,67 +161,67 @@ class Page:
         return [row]
 
     def compose(self) -> list[Line]:
-        """Put the moments in rows: what follows at once from what is in the last one joins it."""
+        """Put the steps in rows: what follows at once from what is in the last one joins it."""
         lines: list[Line] = []
-        for moment in self.scene.moments:
+        for step in self.layout.steps:
             last = lines[-1] if lines else None
-            if last and last.at is not None and moment.at - last.at >= GAP:
-                lines.append(Line(gap=True, across=duration(moment.at - last.at)))
+            if last and last.at is not None and step.at - last.at >= GAP:
+                lines.append(Line(gap=True, across=duration(step.at - last.at)))
                 last = None
-            joined = self.join(last, moment) if last else False
+            joined = self.join(last, step) if last else False
             if not joined:
-                lines.append(Line(moment.at))
-                self.put(lines[-1], moment)
+                lines.append(Line(step.at))
+                self.put(lines[-1], step)
             line = lines[-1]
-            line.notes += moment.notes
-            for host, state in moment.states.items():
+            line.notes += step.notes
+            for host, state in step.states.items():
                 line.states[host] = state
         return self.settle(lines)
 
-    def join(self, line: Line, moment: Moment) -> bool:
-        """Add a moment to the last row if it belongs to what is there; return whether it did."""
-        event, host = moment.event, moment.event.host
-        if moment.kind == "leave" and isinstance(event, Frame):
+    def join(self, line: Line, step: Step) -> bool:
+        """Add a step to the last row if it belongs to what is there; return whether it did."""
+        event, host = step.event, step.event.host
+        if step.kind == "leave" and isinstance(event, Frame):
             caller = line.calls.get(host)
             free = not line.frames and not line.across
-            if caller and free and self.scene.sent_by.get(event.id) == caller.id:
+            if caller and free and self.layout.sent_by.get(event.id) == caller.id:
                 line.frames.append(("leave", event, 0))
                 return True
-        elif moment.kind == "arrive" and isinstance(event, Frame):
-            if ("leave", event, 0) in line.frames and event.arrivals[moment.copy].at == event.at:
-                line.frames.append(("arrive", event, moment.copy))  # seen at one place only
+        elif step.kind == "arrive" and isinstance(event, Frame):
+            if ("leave", event, 0) in line.frames and event.arrivals[step.copy].at == event.at:
+                line.frames.append(("arrive", event, step.copy))  # seen at one place only
                 return True
-        elif moment.kind == "exit" and isinstance(event, Call):
+        elif step.kind == "exit" and isinstance(event, Call):
             if line.calls.get(host) is event and line.text[host].startswith("┌"):
                 line.text[host] = f"{self.words(event, self.lane)}"
                 self.open_calls[host].pop(event.id, None)
                 line.calls[host] = event
                 return True
-            ender = self.scene.ended_by.get(event.id)
+            ender = self.layout.ended_by.get(event.id)
             came = any(way == "arrive" and f.id == ender for way, f, _ in line.frames)
             if came and host not in line.text:
-                self.put(line, moment)
+                self.put(line, step)
                 return True
         return False
 
-    def put(self, line: Line, moment: Moment) -> None:
-        """Write a moment in a row."""
-        event, host = moment.event, moment.event.host
-        if moment.kind == "fold":
-            line.across = f"… {moment.words} …"
+    def put(self, line: Line, step: Step) -> None:
+        """Write a step in a row."""
+        event, host = step.event, step.event.host
+        if step.kind == "fold":
+            line.across = f"… {step.words} …"
         elif isinstance(event, Frame):
-            line.frames.append((moment.kind, event, moment.copy))
+            line.frames.append((step.kind, event, step.copy))
         elif isinstance(event, Process):
             status = event.status or 0
             how = f"killed by signal {-status}" if status < 0 else f"exit status {status}"
             line.text[host] = f"{event.program or 'program'}: {how}"
             line.colour[host] = "dim"
-        elif isinstance(event, Call) and moment.kind == "enter":
+        elif isinstance(event, Call) and step.kind == "enter":
             line.text[host] = "┌ " + self.brief(event, self.lane - 2)
             line.calls[host] = event
             self.open_calls[host][event.id] = event
         elif isinstance(event, Call):
-            took = f", {duration(event.took)}" if event.took >= 1_000_000 else ""
+            took = f", {duration(event.duration)}" if event.duration >= 1_000_000 else ""
             text = f"└ {event.name} {outcome(event)}{took}"
             if len(text) > self.lane and not event.error:
                 text = f"└ {event.name}{took}"
@@ -232,23 +232,28 @@ class Page:
     def words(self, call: Call, room: int) -> str:
         """Return a call with its result, as long as there is room for."""
         result = outcome(call)
-        full = f"{escape(call.shown)} {result}"
+        full = f"{escape(call.display)} {result}"
         if len(full) <= room:
             return full
         return f"{self.brief(call, room - len(result) - 1)} {result}"
 
     def brief(self, call: Call, room: int) -> str:
         """Return a call without its result."""
-        shown = escape(call.shown)
+        shown = escape(call.display)
         if len(shown) <= room:
             return shown
         said = f"{call.name}({call.data.decode(errors='replace')!r})" if call.data else ""
-        if call.way == "out" and said and len(said) <= room and call.asked == len(call.data):
+        if (
+            call.direction == "out"
+            and said
+            and len(said) <= room
+            and call.requested == len(call.data)
+        ):
             return said.replace("'", '"')
-        if call.way == "out" and call.asked is not None:
-            return _cut(f"{call.name}({call.asked} B)", room)
-        if call.way == "in" and call.asked is not None:
-            return _cut(f"{call.name}({call.asked})", room)
+        if call.direction == "out" and call.requested is not None:
+            return _cut(f"{call.name}({call.requested} B)", room)
+        if call.direction == "in" and call.requested is not None:
+            return _cut(f"{call.name}({call.requested})", room)
         return _cut(f"{call.name}()", room)
 
     def settle(self, lines: list[Line]) -> list[Line]:
@@ -269,7 +274,7 @@ class Page:
         if line.gap:
             row.write(0, f"⋮ {line.across}".rjust(TIME - 1), "dim")
         elif line.at is not None:
-            row.write(0, f"{(line.at - self.scene.begin) / 1e9:.6f}"[: TIME - 1], "dim")
+            row.write(0, f"{(line.at - self.layout.begin) / 1e9:.6f}"[: TIME - 1], "dim")
         for host, text in line.text.items():
             row.write(
                 self.starts[host] + (host == "server"),
@@ -333,7 +338,7 @@ class Page:
     def name(self, frame: Frame) -> str:
         """Return the words on an arrow, with the conversation's letter where there are several."""
         words = escape(label(frame))
-        letter = self.scene.names.get(frame.flow) if frame.flow else None
+        letter = self.layout.names.get(frame.flow) if frame.flow else None
         return f"{letter} {words}" if letter else words
 
     def write_label(self, row: Row, frame: Frame, begin: int, end: int | None) -> None:
@@ -342,7 +347,7 @@ class Page:
         room = self.wire - (9 if end is None else 5)
         words = _cut(words, room).replace(" ", HARD)
         colour = "red" if end is None or frame.forged else (
-            "yellow" if frame.repeats is not None else COLOURS.get(frame.packet.protocol, "")
+            "yellow" if frame.retransmission_of is not None else COLOURS.get(frame.packet.protocol, "")  # noqa: E501
         )  # fmt: skip
         rightward = frame.host == "client"
         if end is None:
@@ -367,8 +372,8 @@ class Page:
         if frame.forged:
             size = (self.wire + size) // 2
         steps = end - begin
-        colour = "red" if frame.forged or frame.arrivals[copy].changed else (
-            "yellow" if frame.repeats is not None else COLOURS.get(frame.packet.protocol, "")
+        colour = "red" if frame.forged or frame.arrivals[copy].corrupted else (
+            "yellow" if frame.retransmission_of is not None else COLOURS.get(frame.packet.protocol, "")  # noqa: E501
         )  # fmt: skip
         start = max(size, min(self.wire // (steps + 1), self.wire - 3))
         slope = "╲" if rightward else "╱"
@@ -394,7 +399,7 @@ class Page:
         arrived = start + (last - start) * (steps - 1) // steps + 1 if steps > 1 else start + 1
         for distance in range(min(arrived, last), self.wire - 1):
             rows[end].write(place(distance), "─", colour)
-        harmed = frame.arrivals[copy].changed
+        harmed = frame.arrivals[copy].corrupted
         head = "!" if harmed else ("▶" if rightward else "◀")
         rows[end].write(place(self.wire - 1), head, colour)
 

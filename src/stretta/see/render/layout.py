@@ -1,6 +1,6 @@
 """What of a timeline is drawn, in order: calls that begin and end, frames that leave and arrive.
 
-Long runs of the same are folded. Pure; each renderer draws these moments in its own way.
+Long runs of the same are folded. Pure; each renderer draws these steps in its own way.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from stretta.see.explain.phrases import duration
 from stretta.see.packets import ACK, RST, SYN, describe_payload
 from stretta.see.timeline import Timeline
 
-__all__ = ["Moment", "Scene", "label", "outcome", "scene"]
+__all__ = ["Layout", "Step", "label", "lay_out", "outcome"]
 
 QUIET_CALLS = {
     "setsockopt", "getsockopt", "getsockname", "getpeername", "ioctl", "fcntl", "epoll_ctl",
@@ -31,7 +31,7 @@ LONG_WAIT = 1_000_000
 
 
 @dataclass(slots=True)
-class Moment:
+class Step:
     """One thing to draw: ``kind`` is enter, exit, leave, arrive, end, or fold.
 
     ``states`` maps hosts to the TCP state that begins here; ``notes`` are numbers of explanations,
@@ -48,18 +48,18 @@ class Moment:
 
 
 @dataclass(slots=True)
-class Scene:
-    """The moments of a timeline, from ``begin``; ``names`` are letters for its conversations."""
+class Layout:
+    """The steps of a timeline, from ``begin``; ``names`` are letters for its conversations."""
 
     timeline: Timeline
-    moments: list[Moment]
+    steps: list[Step]
     begin: int
     names: dict[Flow, str]
     sent_by: dict[int, int]  # frame to the call that sent it
     ended_by: dict[int, int]  # call to the frame whose arrival ended it
 
 
-def scene(timeline: Timeline, *, everything: bool = False, fold: bool = True) -> Scene:
+def lay_out(timeline: Timeline, *, everything: bool = False, fold: bool = True) -> Layout:
     """Return what there is to draw; ``everything`` adds housekeeping frames and quiet calls."""
     events = [e for e in timeline.events if _is_drawn(e, everything=everything)]
     if not everything:
@@ -88,13 +88,13 @@ def scene(timeline: Timeline, *, everything: bool = False, fold: bool = True) ->
     names = {}
     if len(flows) > 1:
         names = {f: letters[n] if n < 26 else str(n + 1) for n, f in enumerate(flows)}
-    folds: list[Moment] = []
+    folds: list[Step] = []
     if fold:
         events, folds = _fold(events, noted, names)
-    moments = [m for event in events for m in _moments(event, last)] + folds
-    moments.sort(key=_order)
-    _add_states(timeline, moments)
-    _add_notes(timeline, moments)
+    steps = [m for event in events for m in _steps(event, last)] + folds
+    steps.sort(key=_order)
+    _add_states(timeline, steps)
+    _add_notes(timeline, steps)
     sent_by: dict[int, int] = {}
     ended_by: dict[int, int] = {}
     for link in timeline.links:
@@ -102,16 +102,16 @@ def scene(timeline: Timeline, *, everything: bool = False, fold: bool = True) ->
             sent_by.setdefault(link.target, link.source)
         elif link.kind in ("returned", "delivered", "ended", "failed", "woke"):
             ended_by[link.target] = link.source
-    begin = moments[0].at if moments else 0
-    return Scene(timeline, moments, begin, names, sent_by, ended_by)
+    begin = steps[0].at if steps else 0
+    return Layout(timeline, steps, begin, names, sent_by, ended_by)
 
 
-def _order(moment: Moment) -> tuple[int, int, int, str]:
-    """Return where a moment stands: of those of one time, arrivals come first and returns last."""
-    kind = moment.kind
-    at_once = kind == "arrive" and moment.event.at == moment.at  # seen at one place only
+def _order(step: Step) -> tuple[int, int, int, str]:
+    """Return where a step stands: of those of one time, arrivals come first and returns last."""
+    kind = step.kind
+    at_once = kind == "arrive" and step.event.at == step.at  # seen at one place only
     rank = 0 if kind == "arrive" and not at_once else 2 if kind == "exit" else 1
-    return moment.at, rank, moment.event.id, "leave+" if at_once else kind
+    return step.at, rank, step.event.id, "leave+" if at_once else kind
 
 
 def _is_drawn(event: Event, *, everything: bool) -> bool:
@@ -125,9 +125,9 @@ def _is_drawn(event: Event, *, everything: bool) -> bool:
         return True
     if event.name in QUIET_CALLS:
         return False
-    if not event.way and ("poll" in event.name or "select" in event.name):
-        return event.took >= LONG_WAIT and event.result != 0 and not event.error
-    return not (event.error in ("EAGAIN", "EWOULDBLOCK") and event.way != "out")
+    if not event.direction and ("poll" in event.name or "select" in event.name):
+        return event.duration >= LONG_WAIT and event.result != 0 and not event.error
+    return not (event.error in ("EAGAIN", "EWOULDBLOCK") and event.direction != "out")
 
 
 def _busy_sockets(timeline: Timeline) -> set[tuple[str, int]]:
@@ -140,17 +140,17 @@ def _busy_sockets(timeline: Timeline) -> set[tuple[str, int]]:
     } | {("client", -1), ("server", -1)}
 
 
-def _moments(event: Event, last: int) -> list[Moment]:
+def _steps(event: Event, last: int) -> list[Step]:
     if isinstance(event, Call):
-        moments = [Moment(event.at, "enter", event)]
+        steps = [Step(event.at, "enter", event)]
         if event.end is not None and event.end <= last:
-            moments.append(Moment(event.end, "exit", event))
-        return moments
+            steps.append(Step(event.end, "exit", event))
+        return steps
     if isinstance(event, Frame):
-        moments = [Moment(event.at, "leave", event)]
-        moments += [Moment(a.at, "arrive", event, copy=n) for n, a in enumerate(event.arrivals)]
-        return moments
-    return [Moment(event.at, "end", event)]
+        steps = [Step(event.at, "leave", event)]
+        steps += [Step(a.at, "arrive", event, copy=n) for n, a in enumerate(event.arrivals)]
+        return steps
+    return [Step(event.at, "end", event)]
 
 
 def _is_dull(event: Event, noted: set[int]) -> bool:
@@ -158,30 +158,32 @@ def _is_dull(event: Event, noted: set[int]) -> bool:
     if event.id in noted:
         return False
     if isinstance(event, Call):
-        return (bool(event.way) and not event.error and event.moved > 0) or "poll" in event.name
+        return (
+            bool(event.direction) and not event.error and event.transferred > 0
+        ) or "poll" in event.name
     if isinstance(event, Frame):
-        plain = len(event.arrivals) == 1 and not event.arrivals[0].changed
+        plain = len(event.arrivals) == 1 and not event.arrivals[0].corrupted
         usual = not event.packet.flags & (SYN | RST | 1) and event.packet.protocol in ("tcp", "udp")
-        return plain and usual and event.repeats is None and not event.forged
+        return plain and usual and event.retransmission_of is None and not event.forged
     return False
 
 
 def _fold(
     events: list[Event], noted: set[int], names: dict[Flow, str]
-) -> tuple[list[Event], list[Moment]]:
+) -> tuple[list[Event], list[Step]]:
     """Take the middle of long dull runs out, and say what was taken.
 
     Where there are several conversations, a pause ends a run: what follows is another matter.
     """
     kept: list[Event] = []
-    folds: list[Moment] = []
+    folds: list[Step] = []
     run: list[Event] = []
 
     def end_run() -> None:
         if len(run) > LONGEST_RUN:
             kept.extend(run[:KEEP])
             middle = run[KEEP:-KEEP]
-            folds.append(Moment(middle[0].at, "fold", middle[0], words=_summary(middle, names)))
+            folds.append(Step(middle[0].at, "fold", middle[0], words=_summary(middle, names)))
             kept.extend(run[-KEEP:])
         else:
             kept.extend(run)
@@ -219,11 +221,11 @@ def _summary(events: list[Event], names: dict[Flow, str]) -> str:
     return f"{whose_words}{', '.join(parts)}, {duration(events[-1].at - events[0].at)}"
 
 
-def _add_states(timeline: Timeline, moments: list[Moment]) -> None:
+def _add_states(timeline: Timeline, steps: list[Step]) -> None:
     places = {}
-    for moment in moments:
-        if isinstance(moment.event, Frame):
-            places[moment.event.id, moment.kind] = moment
+    for step in steps:
+        if isinstance(step.event, Frame):
+            places[step.event.id, step.kind] = step
     first: set[tuple[str, Flow]] = set()
     for event in timeline.events:
         if not isinstance(event, State) or event.flow is None:
@@ -236,14 +238,14 @@ def _add_states(timeline: Timeline, moments: list[Moment]) -> None:
                 break
 
 
-def _add_notes(timeline: Timeline, moments: list[Moment]) -> None:
-    places: dict[int, Moment] = {}
-    for moment in moments:
-        places.setdefault(moment.event.id, moment)
+def _add_notes(timeline: Timeline, steps: list[Step]) -> None:
+    places: dict[int, Step] = {}
+    for step in steps:
+        places.setdefault(step.event.id, step)
     for number, note in enumerate(timeline.notes, 1):
         place = next((places[e] for e in note.events if e in places), None)
-        if place is None and moments:
-            place = min(moments, key=lambda m: abs(m.at - note.at))
+        if place is None and steps:
+            place = min(steps, key=lambda m: abs(m.at - note.at))
         if place:
             place.notes.append(number)
 
@@ -265,7 +267,7 @@ def label(frame: Frame) -> str:
             words = ["RST"]
         if frame.forged:
             words.append("(forged)")
-        if frame.repeats is not None:  # before what may be too long to be seen whole
+        if frame.retransmission_of is not None:  # before what may be too long to be seen whole
             words.insert(len(words) if len(" ".join(words)) < 12 else 0, "again")
         if packet.window == 0 and packet.flags & ACK and not packet.flags & (SYN | RST):
             words = [*(w for w in words if not w.startswith("ACK")), "ACK, window 0"]
