@@ -42,7 +42,7 @@ def test_a_program_is_traced(tmp_path):
     document = json.loads(file.read_text(encoding="utf-8"))
     calls = {e["name"]: e for e in document["events"] if e["kind"] == "call" and e.get("flow")}
     assert calls["connect"]["flow"]["server"] == ["127.0.0.1", port]
-    assert (calls["send"]["moved"], calls["recv"]["moved"]) == (4, 4)
+    assert (calls["send"]["transferred"], calls["recv"]["transferred"]) == (4, 4)
     frames = [e for e in document["events"] if e["kind"] == "frame"]
     assert "┌ connect" in done.stdout or "connect() = 0" in done.stdout
     if not document["about"]["segments"]:

@@ -307,7 +307,7 @@ def test_the_parts_of_a_wait_add_up():
     (text,) = notes([waits, sends], OPENED, [frame(60, 40, length=100, ack=1)])[-1:]
     assert text == (
         "recv() of the server waited 91 ms: 20 ms until the client called send(), 30 ms until the"
-        " client's kernel sent the bytes, 40 ms on the direction, 1 ms until the machine ran it on."
+        " client's kernel sent the bytes, 40 ms on the way, 1 ms until the machine ran it on."
     )
 
 
