@@ -89,7 +89,7 @@ PROBES = {
     "one command another's protocol": (
         "stretta.cli.tcp.client", "from stretta.http.client.blocking import get"),
     "what commands share one command": (
-        "stretta.cli.ui.talk", "from stretta.cli.http.show import Show"),
+        "stretta.cli.ui.console", "from stretta.cli.http.show import Show"),
     "what commands share the network": (
         "stretta.cli.ui.prompt", "from stretta.net.resolve import resolve"),
     "compiled code a protocol": (

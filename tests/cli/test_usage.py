@@ -268,9 +268,9 @@ def test_a_server_whose_log_nobody_reads_goes_on(protocol):
         process.terminate()
         error = process.communicate(timeout=PATIENCE)[1]
         assert process.returncode == 0
-    assert (
-        error
-        == "stretta: standard output takes nothing more: its reader has gone. Going on without.\n"
+    assert error == (
+        "stretta: cannot write to standard output: its reader has closed it."
+        " Continuing without it.\n"
     )
 
 

@@ -8,7 +8,7 @@ import click
 
 from stretta.cli.flags import talk_flags
 from stretta.cli.main import Command
-from stretta.cli.ui.talk import Talk, write_out
+from stretta.cli.ui.console import Console, write_stdout
 from stretta.demo import demonstrate, text_folder
 
 __all__ = ["command"]
@@ -22,21 +22,21 @@ def command(*, quiet: bool, as_json: bool) -> int:
     The text is the first canto of Dante's Inferno. Everything stays on this machine. Status 0 if
     every reply was what it must be, 1 if one was not.
     """
-    talk = Talk(quiet=quiet, as_json=as_json)
+    console = Console(quiet=quiet, as_json=as_json)
 
     def say(line: str) -> None:
         if not quiet and not as_json:
-            write_out(line + "\n")
+            write_stdout(line + "\n")
 
     outcomes = []
     for outcome in demonstrate(say, text_folder()):
         outcomes.append(outcome)
         if as_json:
-            talk.data({"event": "outcome", **asdict(outcome)})
+            console.write_json({"event": "outcome", **asdict(outcome)})
     if not as_json:
         say("")
-        write_out("".join(f"{outcome}\n" for outcome in outcomes))
+        write_stdout("".join(f"{outcome}\n" for outcome in outcomes))
         for outcome in outcomes:
             for difference in outcome.differences[1:]:
-                write_out(f"{outcome.protocol}: {difference}\n")
+                write_stdout(f"{outcome.protocol}: {difference}\n")
     return int(any(outcome.differences for outcome in outcomes))

@@ -10,7 +10,7 @@ import pytest
 
 from canned import HELLO, canned
 from stretta.cli.http.show import Show
-from stretta.cli.ui.talk import Talk
+from stretta.cli.ui.console import Console
 from stretta.http.message.charset import charset_of
 from stretta.http.message.headers import Headers
 from support import Terminal, free_port, stretta, until
@@ -209,8 +209,8 @@ def test_a_charset_that_the_web_does_not_know_is_taken_for_utf_8(charset):
 
 def test_text_in_the_smallest_pieces_is_shown_once(monkeypatch):
     shown = []
-    monkeypatch.setattr("stretta.cli.http.show.person_reads", lambda: True)
-    monkeypatch.setattr("stretta.cli.http.show.write_out", shown.append)
+    monkeypatch.setattr("stretta.cli.http.show.stdout_is_terminal", lambda: True)
+    monkeypatch.setattr("stretta.cli.http.show.write_stdout", shown.append)
     text = "perché\r\n" * 300
     pieces = (bytes([byte]) for byte in text.encode())
     reader = SimpleNamespace(framing="close", trailers=(), expected=None)
@@ -222,7 +222,7 @@ def test_text_in_the_smallest_pieces_is_shown_once(monkeypatch):
         def __iter__(self):
             return pieces
 
-    Show(Talk(quiet=False, as_json=False)).body(Stream())
+    Show(Console(quiet=False, as_json=False)).body(Stream())
     assert "".join(shown) == text.replace("\r", "")
 
 

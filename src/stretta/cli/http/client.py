@@ -14,7 +14,7 @@ from stretta.cli.flags import flags_of, take, talk_flags
 from stretta.cli.http.fetch import Fetcher, Interrupted, Wanted, check_har, save_har
 from stretta.cli.http.show import Show
 from stretta.cli.main import Command
-from stretta.cli.ui.talk import Talk, write_out
+from stretta.cli.ui.console import Console, write_stdout
 from stretta.cli.ui.terminal import is_terminal
 from stretta.errors import UsageError
 from stretta.escape import escape
@@ -153,9 +153,9 @@ def command(
                 remote_name=wanted.remote_name, resume=wanted.resume, family=family,
                 patience=patience, limits=limits, route=route,
             )  # fmt: skip
-            write_out(f"{line}\n".encode(errors="surrogateescape"))
+            write_stdout(f"{line}\n".encode(errors="surrogateescape"))
         return 0
-    show = Show(Talk(quiet=quiet, as_json=as_json), verbose=verbose)
+    show = Show(Console(quiet=quiet, as_json=as_json), verbose=verbose)
     fetcher = Fetcher(wanted, show)
     with Client(
         version=version, compressed=compressed, follow=follow, patience=patience, limits=limits,
@@ -246,10 +246,10 @@ def _run(fetcher: Fetcher, urls: tuple[str, ...], har: str | None) -> int:
     try:
         for text in urls or _typed():
             statuses.append(fetcher.fetch(text))
-            if fetcher.show.talk.as_json:
+            if fetcher.show.console.as_json:
                 from stretta.http.client.har import as_json  # noqa: PLC0415
 
-                fetcher.show.talk.data(as_json(fetcher.records[-1]))
+                fetcher.show.console.write_json(as_json(fetcher.records[-1]))
             if statuses[-1] == Interrupted.status and not typed:
                 return Interrupted.status
     finally:  # also when Ctrl-C ends it, and when nobody reads on

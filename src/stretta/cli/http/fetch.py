@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 from stretta.cli.http.show import Show
-from stretta.cli.ui.talk import complain, write_out
+from stretta.cli.ui.console import print_error, write_stdout
 from stretta.errors import HttpStatus, OutputError, StrettaError, UsageError
 from stretta.http.client.blocking import Client, ResponseStream
 from stretta.http.client.exchange import MOST_DECODED
@@ -95,12 +95,12 @@ class Fetcher:
             self._note(started, text, stream, saving, None)
             raise
         if error is not None:
-            complain(error)
+            print_error(error)
         self._note(started, text, stream, saving, error)
         return error.status if error is not None else 0
 
     def _saving(self, url: Url) -> Saving | None:
-        wanted, quiet = self.wanted, self.show.talk.quiet
+        wanted, quiet = self.wanted, self.show.console.quiet
         if wanted.output in {None, "-"} and not wanted.remote_name:
             return None
         from functools import partial  # noqa: PLC0415 - few exchanges are saved
@@ -127,31 +127,33 @@ class Fetcher:
 
     def _most(self) -> int:
         """Return how many bytes of a body are kept: for a log beside it, not all that may come."""
-        if not self.show.talk.as_json:
+        if not self.show.console.as_json:
             return MOST_LOGGED
         return self.client.limits.max_size or MOST_DECODED
 
     def _receive(self, stream: KeptStream, saving: Saving | None) -> StrettaError | None:
         """Bring the body where it belongs; return the error that its status is."""
-        head, talk = stream.head, self.show.talk
+        head, console = stream.head, self.show.console
         error = status_error(head, str(stream.exchange.request.url))
         if saving is not None and saving.complete_if_whole(stream):
-            talk.say(f"{saving.path} is there whole already: {saving.done} bytes.")
+            console.print_message(f"{saving.path} is there whole already: {saving.done} bytes.")
             return None
         if saving is not None and error is None:
             saving.take(stream)
-            talk.say(f"Saved {saving.done} bytes in {saving.path} {saving.note}".rstrip())
+            console.print_message(
+                f"Saved {saving.done} bytes in {saving.path} {saving.note}".rstrip()
+            )
         elif saving is not None and error is not None:
-            talk.say("(nothing was saved)")
+            console.print_message("(nothing was saved)")
             if head.status == 416 and saving.fields():
                 why = "the part that is there does not begin the object"
                 error = HttpStatus(416, error.what, why, "Begin again, without -c.")
-        elif talk.as_json:
+        elif console.as_json:
             for _ in stream:  # it is kept, and told at the end
                 stream.exchange.check_size(MOST_DECODED)
         elif self.wanted.output == "-":
             for piece in stream:
-                write_out(piece)
+                write_stdout(piece)
         else:
             self.show.body(stream)
         return error

@@ -7,7 +7,7 @@ import sys
 import click
 
 from stretta.cli.main import Command
-from stretta.cli.ui.talk import write_out
+from stretta.cli.ui.console import write_stdout
 from stretta.cli.ui.terminal import is_terminal
 from stretta.errors import UsageError
 from stretta.http.server.auth import password_line
@@ -32,4 +32,4 @@ def command(user: str) -> None:
         password = sys.stdin.readline().rstrip("\n")
     if not password:
         raise UsageError("the password is empty")
-    write_out(password_line(user, password) + "\n")
+    write_stdout(password_line(user, password) + "\n")

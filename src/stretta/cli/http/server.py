@@ -10,7 +10,7 @@ import click
 from stretta.cli.flags import end_flags, flags_of, parse_end, take, talk_flags, workers_flag
 from stretta.cli.main import Command
 from stretta.cli.serving import run_server
-from stretta.cli.ui.talk import Talk
+from stretta.cli.ui.console import Console
 from stretta.errors import UsageError
 from stretta.http.server.access_log import AccessLog, LogFormat
 from stretta.http.server.server import serve
@@ -80,37 +80,37 @@ def command(
         found = os.path.exists(directory)
         why = "it is no folder" if found else "there is no such folder"
         raise UsageError(f"cannot serve {directory}", why)
-    talk = Talk(quiet=quiet, as_json=as_json)
+    console = Console(quiet=quiet, as_json=as_json)
     server = serve(
         directory, address, number,
         service=load(service) if service else None,
         options=take(SiteOptions, options),
         tls=take(ServerTls, options),
         limits=take(HttpLimits, options),
-        watch=Announcer(talk) if qr else talk.watch,
-        access=access_log(talk, log_format),
+        watch=Announcer(console) if qr else console.watch,
+        access=access_log(console, log_format),
     )  # fmt: skip
     run_server(server, port, workers)
 
 
-def access_log(talk: Talk, form: str) -> AccessLog | None:
+def access_log(console: Console, form: str) -> AccessLog | None:
     """Return the log that was asked for: on stderr, or on stdout where all that is said is JSON."""
-    if talk.as_json:
-        return AccessLog(lambda lines: talk.pour(lines + "\n"), "json")
-    if talk.quiet or form == "off":
+    if console.as_json:
+        return AccessLog(lambda lines: console.write_log(lines + "\n"), "json")
+    if console.quiet or form == "off":
         return None
-    return AccessLog(talk.say, cast("LogFormat", form))
+    return AccessLog(console.print_message, cast("LogFormat", form))
 
 
 class Announcer:
     """Says what a server reports, and shows the way to it as a QR code."""
 
-    def __init__(self, talk: Talk) -> None:
-        self._talk = talk
+    def __init__(self, console: Console) -> None:
+        self._console = console
 
     def __call__(self, report: Report) -> None:
         """Say a report; after the first, show the code."""
-        self._talk(report)
+        self._console(report)
         if isinstance(report, Serving):
             import io  # noqa: PLC0415
 
@@ -121,4 +121,4 @@ class Announcer:
             drawing = io.StringIO()
             url = (away or report.urls)[0]
             segno.make(url, micro=False).terminal(drawing, compact=True, border=2)
-            self._talk.say(f"{drawing.getvalue()}\n  {url}")
+            self._console.print_message(f"{drawing.getvalue()}\n  {url}")

@@ -6,7 +6,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 
-from stretta.cli.ui.talk import Talk, person_reads, write_out
+from stretta.cli.ui.console import Console, stdout_is_terminal, write_stdout
 from stretta.cli.ui.terminal import is_terminal, paint, wants_colour
 from stretta.escape import TerminalText, escape
 from stretta.http.client.blocking import ResponseStream
@@ -38,9 +38,9 @@ class Show:
     """
 
     def __init__(
-        self, talk: Talk, *, verbose: int = 0, clock: Callable[[], float] = time.monotonic
+        self, console: Console, *, verbose: int = 0, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        self.talk = talk
+        self.console = console
         self.verbose = verbose
         self._clock = clock
         self._began = clock()
@@ -56,7 +56,7 @@ class Show:
 
     def __call__(self, report: Report) -> None:
         """Show what is going on."""
-        if self.talk.as_json or self.talk.quiet:
+        if self.console.as_json or self.console.quiet:
             return
         if isinstance(report, LookedUp):
             self._choice = len(report.addresses) > 1
@@ -66,18 +66,18 @@ class Show:
             self._show_verbose(report)
         elif isinstance(report, Awaiting):
             self._awaiting = True
-            self.talk.say(f"{report} ", end="")
+            self.console.print_message(f"{report} ", end="")
         elif isinstance(report, Requesting):
-            self.talk.say(escape(str(report)), end="")
+            self.console.print_message(escape(str(report)), end="")
             if report.body != 0:
-                self.talk.say(f"({_size(report.body)} of body)\n")
+                self.console.print_message(f"({_size(report.body)} of body)\n")
         elif isinstance(report, Interim | Responding):
             if self._awaiting:
-                self.talk.say("received\nResponse:")
+                self.console.print_message("received\nResponse:")
             self._awaiting = isinstance(report, Interim)
-            self.talk.say("\n".join(_coloured(report.head)))
+            self.console.print_message("\n".join(_coloured(report.head)))
         else:
-            self.talk.say(escape(str(report)))
+            self.console.print_message(escape(str(report)))
 
     def _show_verbose(self, report: Report) -> None:
         if isinstance(report, Requesting):
@@ -96,44 +96,44 @@ class Show:
         """Say one line with the time since the exchange began."""
         ms = (self._clock() - self._began) * 1000
         stamp = paint(f"{ms:9.3f} ms", "dim", sys.stderr)
-        self.talk.say(f"{stamp} {mark} {text}".rstrip())
+        self.console.print_message(f"{stamp} {mark} {text}".rstrip())
 
     def broken_off(self) -> None:
         """End the line that was waiting for the response."""
         if self._awaiting:
             self._awaiting = False
-            self.talk.say("")
+            self.console.print_message("")
 
     def times(self, phases: Phases) -> None:
         """Show the bar of the phases to a person."""
-        if is_terminal(sys.stderr) and not (self.talk.quiet or self.talk.as_json):
+        if is_terminal(sys.stderr) and not (self.console.quiet or self.console.as_json):
             import shutil  # noqa: PLC0415
 
             from stretta.cli.http.timing_bar import timing_bar  # noqa: PLC0415 - a pipe shows none
 
             columns = shutil.get_terminal_size().columns
             for row in timing_bar(phases, columns, lambda text, c: paint(text, c, sys.stderr)):
-                self.talk.say(row)
+                self.console.print_message(row)
 
     # the body
 
     def body(self, stream: ResponseStream) -> None:
         """Show a body as it comes: text to a person, all of its bytes to a program."""
         pieces = self._told(stream)
-        if person_reads():
+        if stdout_is_terminal():
             self._to_person(stream, pieces)
         else:
             self._to_program(stream, pieces)
 
     def _to_program(self, stream: ResponseStream, pieces: Iterator[bytes | memoryview]) -> None:
         progress = None
-        if is_terminal(sys.stderr) and not (self.talk.quiet or self.verbose):
+        if is_terminal(sys.stderr) and not (self.console.quiet or self.verbose):
             from stretta.cli.ui.progress import Progress  # noqa: PLC0415 - a script needs none
 
             progress = Progress(stream.exchange.reader.expected)
         try:
             for piece in pieces:
-                write_out(piece)
+                write_stdout(piece)
                 if progress is not None:
                     progress.show(stream.exchange.received)
         finally:
@@ -175,13 +175,13 @@ class Show:
             shown = pretty.lay_out(name, shown)
             if wants_colour(sys.stdout):
                 shown = pretty.colour_text(name, shown)
-        write_out(shown)
+        write_stdout(shown)
         for piece in pieces:
             part = text.feed(piece)
-            write_out(part)
+            write_stdout(part)
             shown = part or shown
         rest = text.finish()
-        write_out(rest if (rest or shown).endswith("\n") else rest + "\n")
+        write_stdout(rest if (rest or shown).endswith("\n") else rest + "\n")
 
     def _document_is_there(
         self, stream: ResponseStream, name: str
@@ -210,15 +210,15 @@ class Show:
         more = f" or {human_size(size)}" if size is not None and size >= 1000 else ""
         told = "" if size is None else f", {size} bytes{more}"
         kind = escape(name) or "unknown type"
-        self.talk.say(f"(binary, not shown: {kind}{told}; to save it: -o FILE)")
-        progress = Progress(exchange.reader.expected, quiet=self.talk.quiet or self.verbose > 0)
+        self.console.print_message(f"(binary, not shown: {kind}{told}; to save it: -o FILE)")
+        progress = Progress(exchange.reader.expected, quiet=self.console.quiet or self.verbose > 0)
         try:
             for _ in pieces:
                 progress.show(exchange.received)
         finally:
             progress.end()
         if size is None:
-            self.talk.say(f"({exchange.decoded} bytes have come)")
+            self.console.print_message(f"({exchange.decoded} bytes have come)")
 
 
 def _gather(

@@ -6,7 +6,7 @@ import click
 
 from stretta.cli.flags import look_flags
 from stretta.cli.main import Command
-from stretta.cli.ui.talk import write_out
+from stretta.cli.ui.console import write_stdout
 from stretta.lab.scenarios import SCENARIOS
 
 __all__ = ["command"]
@@ -18,4 +18,4 @@ def command() -> None:
     """Name the scenarios that stretta lab run knows."""
     width = max(map(len, SCENARIOS))
     for name, scenario in SCENARIOS.items():
-        write_out(f"{name:{width}}  {scenario.words}\n{'':{width}}  {scenario.look}\n")
+        write_stdout(f"{name:{width}}  {scenario.words}\n{'':{width}}  {scenario.look}\n")

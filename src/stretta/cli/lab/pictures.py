@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 import click
 
-from stretta.cli.ui.talk import write_out
+from stretta.cli.ui.console import write_stdout
 from stretta.cli.ui.terminal import is_terminal, wants_colour
 from stretta.errors import OutputError
 from stretta.see.json_document import to_document
@@ -65,7 +65,7 @@ def show_pictures(timeline: Timeline, options: dict[str, Any]) -> None:
             write_file(file, content.encode() if isinstance(content, str) else content)
     if not to_stdout:
         encoding = (getattr(sys.stdout, "encoding", None) or "ascii").lower()
-        write_out(
+        write_stdout(
             draw(
                 timeline,
                 width=options["width"] or _columns(),
@@ -114,7 +114,7 @@ def _columns() -> int:
 def write_file(name: str, data: bytes) -> None:
     """Write a file, or stdout for ``-``. Raises OutputError."""
     if name == "-":
-        write_out(data)
+        write_stdout(data)
         return
     try:
         Path(name).write_bytes(data)

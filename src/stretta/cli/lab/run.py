@@ -11,7 +11,7 @@ import click
 from stretta.cli.flags import flags_of, look_flags, take
 from stretta.cli.lab.pictures import FILE, check_files, picture_flags, show_pictures
 from stretta.cli.main import Command
-from stretta.cli.ui.talk import Talk
+from stretta.cli.ui.console import Console
 from stretta.cli.ui.terminal import paint
 from stretta.errors import UsageError
 from stretta.escape import TerminalText
@@ -101,8 +101,8 @@ def command(
     seed = wire.seed if wire.seed is not None else secrets.randbelow(10**9)
     chance = Faults(wire, seed, 0).uses_chance  # which also finds mistakes, before anything starts
     check_files(options)
-    talk = Talk(quiet=quiet, as_json=False)
-    voices = {host: Voice(host, talk) for host in ("server", "client")}
+    console = Console(quiet=quiet, as_json=False)
+    voices = {host: Voice(host, console) for host in ("server", "client")}
 
     def show(output: Output) -> None:
         voices[output.host].hear(output.data)
@@ -113,10 +113,10 @@ def command(
     for voice in voices.values():
         voice.end()
     for line in _remarks(recording, seed if chance else None):
-        talk.say(line)
+        console.print_message(line)
     show_pictures(recording.timeline, {**options, "pcapng": recording.to_pcapng})
     if look:
-        talk.say(f"\nLook: {look}")
+        console.print_message(f"\nLook: {look}")
     if recording.capture.interrupted:
         return 128 + recording.capture.interrupted
     status = recording.status
@@ -137,8 +137,8 @@ def _over(base: WireOptions, given: WireOptions) -> WireOptions:
 class Voice:
     """What a program prints, line by line with its host's name before it."""
 
-    def __init__(self, host: str, talk: Talk) -> None:
-        self._talk = talk
+    def __init__(self, host: str, console: Console) -> None:
+        self._console = console
         self._mark = paint(f"{host} │", "blue" if host == "client" else "yellow", sys.stderr)
         self._text = TerminalText()
         self._rest = ""
@@ -147,13 +147,13 @@ class Voice:
         """Say the lines that are complete."""
         *lines, self._rest = (self._rest + self._text.feed(data)).split("\n")
         for line in lines:
-            self._talk.say(f"{self._mark} {line}")
+            self._console.print_message(f"{self._mark} {line}")
 
     def end(self) -> None:
         """Say what was left without an end of line."""
         rest = self._rest + self._text.finish()
         if rest:
-            self._talk.say(f"{self._mark} {rest}")
+            self._console.print_message(f"{self._mark} {rest}")
 
 
 def _remarks(recording: Recording, seed: int | None) -> list[str]:

@@ -9,7 +9,7 @@ import click
 from stretta.cli.flags import look_flags
 from stretta.cli.lab.pictures import picture_flags, show_pictures
 from stretta.cli.main import Command
-from stretta.cli.ui.talk import Talk
+from stretta.cli.ui.console import Console
 from stretta.lab.trace import trace
 
 __all__ = ["command"]
@@ -30,15 +30,15 @@ def command(argv: tuple[str, ...], *, quiet: bool, **options: Any) -> int:
     Example:
       stretta trace -- curl -s http://127.0.0.1:8080/
     """
-    talk = Talk(quiet=quiet, as_json=False)
+    console = Console(quiet=quiet, as_json=False)
     timeline, status = trace(list(argv))
     if not timeline.about["segments"]:
-        talk.say(
+        console.print_message(
             "Calls only: to see segments too, a packet socket is needed, which this user may not"
             " open. Try: sudo stretta trace -- ..., or stretta lab run, which needs no rights."
         )
     if timeline.about["missed"]:
-        talk.say(
+        console.print_message(
             f"Warning: {timeline.about['missed']} packets of this busy machine came too fast to be"
             " seen; some of this program's may be among them."
         )

@@ -10,8 +10,8 @@ import click
 
 from stretta.cli.flags import end_flags, flags_of, parse_end, take, talk_flags
 from stretta.cli.main import Command
+from stretta.cli.ui.console import Console, stdout_is_terminal, write_stdout
 from stretta.cli.ui.prompt import SENTENCE, ask_line
-from stretta.cli.ui.talk import Talk, person_reads, write_out
 from stretta.cli.ui.terminal import is_terminal
 from stretta.errors import ReplyEndedEarly, UsageError
 from stretta.escape import TerminalText
@@ -57,7 +57,7 @@ def command(
     number = parse_end(port, any_port=any_port)
     patience = take(StreamPatience, options)
     tls = take(ClientTls, options)
-    talk = Talk(quiet=quiet, as_json=as_json)
+    console = Console(quiet=quiet, as_json=as_json)
     what: bytes | int | None
     if interactive and message:
         raise UsageError("-i asks for sentences", "there is one in the arguments", "Leave one out.")
@@ -66,35 +66,35 @@ def command(
     elif message:
         what = os.fsencode(" ".join(message))
     elif is_terminal(sys.stdin):
-        sentence = ask_line(SENTENCE, quiet=talk.watch is None or as_json)
+        sentence = ask_line(SENTENCE, quiet=console.watch is None or as_json)
         if sentence is None:
             return
         what = sentence.encode(errors="surrogateescape")
     else:
         what = 0  # standard input, as it comes
-    with connect(address, number, patience=patience, tls=tls, watch=talk) as conversation:
+    with connect(address, number, patience=patience, tls=tls, watch=console) as conversation:
         if what is None:
-            talk_line_by_line(conversation, talk)
+            talk_line_by_line(conversation, console)
             return
-        show = Reply(talk)
+        show = Reply(console)
         try:
             conversation.exchange(what, show.piece)
         finally:
             show.end()
 
 
-def talk_line_by_line(conversation: Conversation, talk: Talk) -> None:
+def talk_line_by_line(conversation: Conversation, console: Console) -> None:
     """Send each line that is typed, and show the line that comes back.
 
     Raises ReplyEndedEarly when the server closes instead of answering.
     """
-    silent = talk.quiet or talk.as_json
+    silent = console.quiet or console.as_json
     while (sentence := ask_line(SENTENCE, quiet=silent)) is not None:
         conversation.send(sentence.encode(errors="surrogateescape") + b"\n")
         reply = conversation.receive_until(b"\n")
         whole = reply.endswith(b"\n")
         if reply:
-            show = Reply(talk)
+            show = Reply(console)
             show.piece(memoryview(reply.removesuffix(b"\n") if show.decorated else reply))
             show.end()
         if not whole:
@@ -109,16 +109,16 @@ def talk_line_by_line(conversation: Conversation, talk: Talk) -> None:
 class Reply:
     """A reply as it comes: the lecture's line for a person, the bytes for a program."""
 
-    def __init__(self, talk: Talk) -> None:
-        self.decorated = person_reads() and not talk.as_json
+    def __init__(self, console: Console) -> None:
+        self.decorated = stdout_is_terminal() and not console.as_json
         self._text = TerminalText()
-        self._line = "" if talk.quiet else "Received reply <"
-        self._last = "\n" if talk.quiet else ">\n"
+        self._line = "" if console.quiet else "Received reply <"
+        self._last = "\n" if console.quiet else ">\n"
         self.piece: Sink = self._show
-        if talk.as_json:
-            self.piece = talk.piece
+        if console.as_json:
+            self.piece = console.write_reply
         elif not self.decorated:
-            self.piece = write_out
+            self.piece = write_stdout
 
     def _show(self, piece: memoryview) -> None:
         # whole lines at once: a server on the same terminal may be writing its own between them
@@ -127,10 +127,10 @@ class Reply:
         if len(rest) > LONG_LINE:
             lines, end, rest = self._line, "", ""
         if lines or end:
-            write_out(lines + end)
+            write_stdout(lines + end)
             self._line = rest
 
     def end(self) -> None:
         """Close the lecture's bracket, or end the line, where a person reads."""
         if self.decorated:
-            write_out(self._line + self._text.finish() + self._last)
+            write_stdout(self._line + self._text.finish() + self._last)

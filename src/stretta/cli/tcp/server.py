@@ -17,7 +17,7 @@ from stretta.cli.flags import (
 )
 from stretta.cli.main import Command
 from stretta.cli.serving import run_server
-from stretta.cli.ui.talk import Talk
+from stretta.cli.ui.console import Console
 from stretta.options import ServerTls, StreamLimits
 from stretta.services import load
 from stretta.tcp.server import serve
@@ -62,10 +62,10 @@ def command(
     """
     number = parse_end(port, any_port=any_port)
     limits = take(StreamLimits, options)
-    talk = Talk(quiet=quiet, as_json=as_json)
+    console = Console(quiet=quiet, as_json=as_json)
     tls = take(ServerTls, options)
     server = serve(
         load(service), address, number,
-        framing=framing, limits=limits, tls=tls, watch=talk.watch,
+        framing=framing, limits=limits, tls=tls, watch=console.watch,
     )  # fmt: skip
     run_server(server, port, workers)

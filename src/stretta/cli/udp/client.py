@@ -10,8 +10,8 @@ import click
 
 from stretta.cli.flags import end_flags, flags_of, parse_end, take, talk_flags
 from stretta.cli.main import Command
+from stretta.cli.ui.console import Console, stdout_is_terminal, write_stdout
 from stretta.cli.ui.prompt import SENTENCE, ask_line
-from stretta.cli.ui.talk import Talk, person_reads, write_out
 from stretta.cli.ui.terminal import is_terminal
 from stretta.escape import TerminalText
 from stretta.options import DatagramPatience
@@ -47,7 +47,7 @@ def command(
     """
     number = parse_end(port, any_port=any_port)
     patience = take(DatagramPatience, options)
-    talk = Talk(quiet=quiet, as_json=as_json)
+    console = Console(quiet=quiet, as_json=as_json)
     if message:
         data = os.fsencode(" ".join(message))
     elif is_terminal(sys.stdin):
@@ -58,11 +58,11 @@ def command(
     else:
         # one byte more than fits is enough to refuse it
         data = sys.stdin.buffer.read(max(LARGEST.values()) + 1)
-    reply = ask(data, address, number, patience=patience, watch=talk)
+    reply = ask(data, address, number, patience=patience, watch=console)
     if as_json:
-        talk.piece(reply)
-    elif person_reads():
+        console.write_reply(reply)
+    elif stdout_is_terminal():
         text = TerminalText()
-        write_out(text.feed(reply) + text.finish() + "\n")
+        write_stdout(text.feed(reply) + text.finish() + "\n")
     else:
-        write_out(reply)
+        write_stdout(reply)

@@ -17,7 +17,7 @@ from stretta.cli.flags import (
 )
 from stretta.cli.main import Command
 from stretta.cli.serving import run_server
-from stretta.cli.ui.talk import Talk
+from stretta.cli.ui.console import Console
 from stretta.options import DatagramLimits
 from stretta.services import load
 from stretta.udp.server import serve
@@ -51,6 +51,6 @@ def command(
     """
     number = parse_end(port, any_port=any_port)
     limits = take(DatagramLimits, options)
-    talk = Talk(quiet=quiet, as_json=as_json)
-    server = serve(load(service), address, number, limits=limits, watch=talk.watch)
+    console = Console(quiet=quiet, as_json=as_json)
+    server = serve(load(service), address, number, limits=limits, watch=console.watch)
     run_server(server, port, workers)

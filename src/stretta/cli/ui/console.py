@@ -1,0 +1,116 @@
+"""The console of a command: messages on stderr, data on stdout, or both as JSON lines on stdout."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import sys
+from typing import Any
+
+from stretta.cli.ui.terminal import is_terminal, paint
+from stretta.errors import OutputError, StrettaError
+from stretta.escape import escape
+from stretta.reports import Report, Watch
+
+__all__ = ["Console", "print_error", "stdout_is_terminal", "write_stdout"]
+
+
+class Console:
+    """Prints what one command reports; an instance is called with each report."""
+
+    def __init__(self, *, quiet: bool, as_json: bool) -> None:
+        self.quiet, self.as_json = quiet, as_json
+        self._log_closed = False
+
+    def __call__(self, report: Report) -> None:
+        """Print a report as its line, or as a JSON object; an unwritable log raises nothing."""
+        if not self.as_json:
+            self.print_message(str(report))
+        else:
+            self.write_log(_line(report.as_json()))
+
+    def write_log(self, lines: str) -> None:
+        """Write log lines to stdout; the first failure is printed, later lines are dropped."""
+        if not self._log_closed:
+            try:
+                write_stdout(lines)
+            except (OSError, OutputError) as error:
+                self._log_closed = True
+                why = getattr(error, "why", "") or "its reader has closed it"
+                print_error(
+                    OutputError("cannot write to standard output", why, "Continuing without it.")
+                )
+
+    @property
+    def watch(self) -> Watch | None:
+        """Return the ``watch`` argument of a library call: None when nothing would be printed."""
+        return self if self.as_json or not self.quiet else None
+
+    def print_message(self, line: str, end: str = "\n") -> None:
+        """Print one message on stderr, or with another ``end`` the beginning of one."""
+        if self.quiet or self.as_json:
+            return
+        try:
+            # one write: other processes may write to the same terminal
+            print(f"{line}{end}", end="", file=sys.stderr, flush=True)  # noqa: T201
+        except OSError:  # stderr is closed; the conversation continues
+            self.quiet = True
+
+    def write_json(self, fields: dict[str, Any]) -> None:
+        """Write one JSON object to stdout. Raises OutputError."""
+        write_stdout(_line(fields))
+
+    def write_reply(self, data: bytes | memoryview) -> None:
+        """Write a part of a reply as a JSON object: ``text``, or ``base64`` if it is not UTF-8."""
+        data = bytes(data)
+        fields: dict[str, Any] = {"event": "reply", "bytes": len(data)}
+        try:
+            fields["text"] = data.decode()
+        except UnicodeDecodeError:
+            import base64  # noqa: PLC0415
+
+            fields["base64"] = base64.b64encode(data).decode()
+        self.write_json(fields)
+
+
+def _line(fields: dict[str, Any]) -> str:
+    import json  # noqa: PLC0415 - a client that prints text starts without it
+
+    return json.dumps(fields, ensure_ascii=False) + "\n"
+
+
+def print_error(error: StrettaError) -> None:
+    """Print an error after which the command continues."""
+    if "--debug" in sys.argv:
+        import traceback  # noqa: PLC0415
+
+        traceback.print_exception(error)
+    with contextlib.suppress(OSError):  # stderr is closed
+        line = f"{paint('stretta:', 'red', sys.stderr)} {escape(str(error))}"
+        print(line, file=sys.stderr)  # noqa: T201
+
+
+def stdout_is_terminal() -> bool:
+    """Return whether stdout is a terminal: a person, not a program, reads the data."""
+    return is_terminal(sys.stdout)
+
+
+def write_stdout(data: bytes | memoryview | str) -> None:
+    """Write all of the data to stdout; repeats write(2) when it takes only a part.
+
+    Raises BrokenPipeError when the reader has closed the pipe, OutputError for any other reason.
+    """
+    rest = memoryview(data.encode("utf-8", "backslashreplace") if isinstance(data, str) else data)
+    try:
+        while rest:
+            rest = rest[os.write(1, rest) :]
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        closed = error.errno == errno.EBADF
+        raise OutputError(
+            "cannot write the reply to standard output",
+            "it is closed" if closed else os.strerror(error.errno or 0).lower(),
+            "Part of the reply may have been written; make room, then run the command again.",
+        ) from error
