@@ -11,7 +11,15 @@ from stretta.errors import UsageError
 from stretta.net.server.stream_server import Connection, StreamServer
 from stretta.options import ServerTls, StreamLimits
 from stretta.reports import Received, Sent, Watch
-from stretta.services import CUTS, QUICK, Quick, Service, is_async, nothing_is_quick, upper
+from stretta.services import (
+    FastPath,
+    Service,
+    cut_of,
+    fast_path_of,
+    is_async,
+    no_fast_path,
+    upper,
+)
 from stretta.tcp.framing import Framing, LineFraming, LineTooLong, StreamFraming
 
 __all__ = ["TcpServer", "serve"]
@@ -77,7 +85,7 @@ class TcpServer(StreamServer):
             return (
                 LineFraming(limits.max_line)
                 if framing == "line"
-                else StreamFraming(CUTS.get(service))
+                else StreamFraming(cut_of(service))
             )
 
         super().__init__(
@@ -97,7 +105,7 @@ LINGER = 1.0
 class Answering(Connection):
     """One connection and a plain service: what arrives is answered before anything else."""
 
-    __slots__ = ("_framing", "_quick", "_received", "_service")
+    __slots__ = ("_fast_path", "_framing", "_received", "_service")
 
     takes_views = True
 
@@ -106,19 +114,21 @@ class Answering(Connection):
         self._service = service
         self._framing = framing
         self._received = False  # and the reply not yet reported
-        self._quick: Quick = nothing_is_quick
+        self._fast_path: FastPath = no_fast_path
 
     def data_received(self, data: bytes | memoryview) -> None:
         self.busy = True
-        quick = self._quick  # to call an attribute takes longer in __slots__ than a variable
-        reply = quick(data)
+        fast_path = (
+            self._fast_path
+        )  # to call an attribute takes longer in __slots__ than a variable
+        reply = fast_path(data)
         if reply is None:
             self._take(bytes(data))
         else:
             self.transport.write(reply)
 
     def _take(self, data: bytes) -> None:
-        """Answer what has no quick answer: the first bytes, split characters, other services."""
+        """Answer what has no fast answer: the first bytes, split characters, other services."""
         framing = self._framing
         if not self._received and not isinstance(framing, Refused):
             self._begin()
@@ -129,15 +139,15 @@ class Answering(Connection):
             self._failed(error)
             return
         at_rest = isinstance(framing, StreamFraming) and not framing.holds
-        self._answer_with(QUICK.get(self._service) if at_rest else None)
+        self._answer_with(fast_path_of(self._service) if at_rest else None)
 
-    def _answer_with(self, quick: Quick | None) -> None:
-        """Let what is quick answer from now on; our own transport asks it without us."""
+    def _answer_with(self, fast_path: FastPath | None) -> None:
+        """Let this function answer from now on; our own transport calls it directly."""
         direct = getattr(self.transport, "answer_with", None)
         if direct is not None:
-            direct(quick)
+            direct(fast_path)
         else:
-            self._quick = quick or nothing_is_quick
+            self._fast_path = fast_path or no_fast_path
 
     def eof_received(self) -> bool:
         # the client has said all it has to say (RFC 9293 3.6): answer the rest, then close

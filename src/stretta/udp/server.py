@@ -9,7 +9,7 @@ from typing import cast
 from stretta.net.server.datagram_server import DatagramServer, Fail, ReplyTo
 from stretta.options import DatagramLimits
 from stretta.reports import Watch
-from stretta.services import QUICK, Service, is_async, nothing_is_quick, upper
+from stretta.services import Service, fast_path_of, is_async, no_fast_path, upper
 
 __all__ = ["UdpServer", "serve"]
 
@@ -76,8 +76,8 @@ class UdpServer(DatagramServer):
         return self._is_async
 
     def answer_all(self, requests: list[bytes], fail: Fail) -> list[bytes | None]:
-        quick = QUICK.get(self._service, nothing_is_quick)
-        replies = list(map(quick, requests))
+        fast_path = fast_path_of(self._service) or no_fast_path
+        replies = list(map(fast_path, requests))
         if all(replies):
             return replies
         for number, data in enumerate(requests):
