@@ -115,7 +115,7 @@ class HttpServer(StreamServer):
         """Every URL at which it can be reached, this machine's own first."""
         hosts = [host for endpoint in self.endpoints for host in reachable(endpoint.host)]
         scheme = "http" if self.identity is None else "https"
-        base = self.handler.base
+        base = self.handler.base_path
         return [
             f"{scheme}://{Endpoint(host, self.port).authority}{base}"
             for host in dict.fromkeys(hosts)

@@ -1,0 +1,179 @@
+"""Answer GET and HEAD from the folder served: a file, a folder's index, its listing or its ZIP."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Awaitable
+from hashlib import blake2b
+from urllib.parse import quote_from_bytes
+
+from stretta.http.server.auth_gate import RETRY_LATER
+from stretta.http.server.files.conditional import evaluate_preconditions
+from stretta.http.server.files.content_encoding import CONTENT_CODINGS, acceptable_codings, gzip
+from stretta.http.server.files.document_root import DocumentRoot, OpenedPath
+from stretta.http.server.files.representation import FileChanged, FileResponder
+from stretta.http.server.pages import HTML, JSON, best_type, error_reply, redirect_reply
+from stretta.http.server.request_parser import Request
+from stretta.http.server.request_target import Target, parse_target
+from stretta.http.server.requester import Requester
+from stretta.http.server.response import Dependencies, Response
+from stretta.http.server.site_options import parse_base_path, parse_index
+from stretta.http.server.worker_pool import Overloaded, WorkerPool
+from stretta.options import SiteOptions
+
+__all__ = ["FileHandler"]
+
+GZIP = [coding for coding in CONTENT_CODINGS if coding.name == "gzip"]
+
+LISTINGS, WAITING_LISTINGS = 2, 32
+"""Listings that are made at once, and that may wait; further ones get 503."""
+
+READ_ATTEMPTS = 3
+"""Attempts to read a file that changes while it is read."""
+
+
+class FileHandler:
+    """Serves the files beneath ``root``. Raises UsageError for invalid options."""
+
+    def __init__(self, root: DocumentRoot, options: SiteOptions) -> None:
+        self._root, self._options = root, options
+        self._listings = WorkerPool(LISTINGS, WAITING_LISTINGS)
+        self._files = FileResponder(root, compress=options.compress)
+        self._index = parse_index(options.index)
+        self._base = parse_base_path(options.base_path)
+        self.base_path = Target(self._base, is_folder=True, query="").path
+
+    def respond(self, request: Request, client: Requester) -> Response | Awaitable[Response]:
+        """Return the response to a GET or HEAD, or an awaitable of it."""
+        for _ in range(READ_ATTEMPTS):
+            try:
+                return self._look_up(request, client)
+            except FileChanged:
+                continue
+        return _error(request, 503, "The file is being changed. Try again.")
+
+    def _look_up(self, request: Request, client: Requester) -> Response | Awaitable[Response]:
+        requested = parse_target(request.target)
+        target = requested.beneath(self._base)
+        if target is None:
+            return _error(request, 404)
+        try:
+            opened = self._root.open(target.names)
+        except FileNotFoundError:
+            return self._missing(request, target)
+        if not opened.is_folder:
+            if target.is_folder:  # a slash after the name of a file
+                os.close(opened.descriptor)
+                return self._missing(request, target)
+            return self._files.reply(request, target.names, opened)
+        os.close(opened.descriptor)
+        if not requested.is_folder:
+            query = f"?{requested.query}" if requested.query else ""
+            return redirect_reply(301, f"{requested.path}/{query}")
+        index = self._find_index(target.names)
+        if index is not None:
+            names, found, depends = index
+            location = ("Content-Location", requested.child(names[-1]))
+            return self._files.reply(request, names, found, depends, location)
+        return self._folder(request, client, target)
+
+    def _find_index(
+        self, names: tuple[bytes, ...]
+    ) -> tuple[tuple[bytes, ...], OpenedPath, Dependencies] | None:
+        """Open the index of a folder; return its path, and the absence of earlier candidates."""
+        depends: Dependencies = ()
+        for name in self._index:
+            path = (*names, name)
+            try:
+                found = self._root.open(path)
+            except FileNotFoundError:
+                depends = (*depends, (self._root.path_of(path), None))
+                continue
+            if not found.is_folder:
+                return path, found, depends
+            os.close(found.descriptor)
+        return None
+
+    def _missing(self, request: Request, target: Target) -> Response | Awaitable[Response]:
+        """Return 404, or with ``--spa`` the index of the folder served."""
+        if self._options.spa and not self._root.is_hidden(target.names):
+            index = self._find_index(())
+            if index is not None:
+                response = self._files.reply(request, index[0], index[1])
+                if isinstance(response, Response):  # the path itself may be created later
+                    response.depends = None
+                return response
+        return _error(request, 404)
+
+    def _folder(
+        self, request: Request, client: Requester, target: Target
+    ) -> Response | Awaitable[Response]:
+        wanted = target.format
+        if not self._options.listing:
+            return self._missing(request, target)
+        if wanted == "zip":
+            return self._zip(target) if self._options.zip else _error(request, 404)
+        accept = request.headers.get("accept")
+        kind = JSON if wanted == "json" else best_type(accept, HTML, JSON)
+        return self._list(request, client, target, kind)
+
+    async def _list(
+        self, request: Request, client: Requester, target: Target, kind: str
+    ) -> Response:
+        from stretta.http.server.files.listing import listing_json, listing_page  # noqa: PLC0415 - when needed
+
+        compresses = bool(acceptable_codings(request.headers.get("accept-encoding"), GZIP))
+
+        def make() -> bytes:
+            with self._root.opened(target.names) as opened:
+                if kind == JSON:
+                    page = listing_json(self._root, target, opened.descriptor)
+                else:
+                    page = listing_page(
+                        self._root, target, opened.descriptor, offers_zip=self._options.zip
+                    )
+            return gzip(page) if compresses else page
+
+        try:
+            page = await self._listings.run(
+                make, (target, kind, compresses), is_there=client.is_there
+            )
+        except FileNotFoundError:  # removed meanwhile
+            return _error(request, 404)
+        except Overloaded:
+            return _error(request, 503, "", RETRY_LATER)
+        etag = blake2b(page, digest_size=9).hexdigest()
+        headers = [("Vary", "Accept, Accept-Encoding"), ("ETag", f'"{etag}"')]
+        status = evaluate_preconditions(request.headers, etag, None)
+        if status != 200:
+            return Response(304, headers) if status == 304 else _error(request, status)
+        if compresses:
+            headers.append(("Content-Encoding", "gzip"))
+        charset = "" if kind == JSON else "; charset=utf-8"
+        return Response.of(200, kind + charset, page, *headers)
+
+    def _zip(self, target: Target) -> Response:
+        from stretta.http.server.files.zip import ZipBody  # noqa: PLC0415 - when needed
+
+        name = (target.names or (os.path.basename(self._root.path) or b"folder",))[-1] + b".zip"
+        headers = [
+            ("Content-Type", "application/zip"),
+            ("Content-Disposition", attachment(name)),
+        ]
+        return Response(200, headers, ZipBody(self._root, target.names), None)
+
+
+def _error(request: Request, status: int, why: str = "", *headers: tuple[str, str]) -> Response:
+    return error_reply(status, why, *headers, accept=request.headers.get("accept"))
+
+
+def attachment(name: bytes) -> str:
+    """Return a Content-Disposition that names the file to save (RFC 6266, RFC 8187).
+
+    >>> attachment("perché.zip".encode())
+    'attachment; filename="perch__.zip"; filename*=UTF-8\\'\\'perch%C3%A9.zip'
+    """
+    plain = re.sub(rb"[^A-Za-z0-9!#$&+.^_`|~ -]", b"_", name).decode()
+    exact = quote_from_bytes(name, safe="")
+    return f"attachment; filename=\"{plain}\"; filename*=UTF-8''{exact}"
