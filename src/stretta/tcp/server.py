@@ -8,7 +8,8 @@ from collections.abc import Awaitable, Callable
 from typing import Literal, cast
 
 from stretta.errors import UsageError
-from stretta.net.server.stream_server import Connection, StreamServer
+from stretta.net.server.connection import Connection
+from stretta.net.server.stream_server import StreamServer
 from stretta.options import ServerTls, StreamLimits
 from stretta.reports import Received, Sent, Watch
 from stretta.services import (
@@ -143,9 +144,9 @@ class Answering(Connection):
 
     def _answer_with(self, fast_path: FastPath | None) -> None:
         """Let this function answer from now on; our own transport calls it directly."""
-        direct = getattr(self.transport, "answer_with", None)
-        if direct is not None:
-            direct(fast_path)
+        fast = self.fast
+        if fast is not None:
+            fast.set_fast_path(fast_path)
         else:
             self._fast_path = fast_path or no_fast_path
 
@@ -165,10 +166,10 @@ class Answering(Connection):
             self._end()
         super().connection_lost(exc)
 
-    def rested(self) -> None:
+    def on_rest(self) -> None:
         if self._received:
             self._end()
-        super().rested()
+        super().on_rest()
 
     def _answer(self, request: bytes, end: bytes) -> None:
         reply = cast("bytes | None", self._service(request))
@@ -276,10 +277,10 @@ class AsyncAnswering(Answering):
             self._task.cancel()
         super().connection_lost(exc)
 
-    def rested(self) -> None:
+    def on_rest(self) -> None:
         if self._task is None:  # else the service is at work: that is no silence
-            super().rested()
+            super().on_rest()
 
-    def wind_up(self) -> None:
+    def close_if_idle(self) -> None:
         if self._task is None:
-            super().wind_up()
+            super().close_if_idle()

@@ -111,9 +111,9 @@ class UdpServer(DatagramServer):
     def _done(self, task: asyncio.Task[None]) -> None:
         self._at_work.discard(task)
         if not self._at_work:
-            self._idle()
+            self._on_idle()
 
-    def _wind_up(self) -> int:
+    def _close_idle(self) -> int:
         return len(self._at_work)
 
     def abort(self) -> None:

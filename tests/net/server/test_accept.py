@@ -67,12 +67,12 @@ def broken(error):
 @pytest.mark.parametrize("error", [errno.EMFILE, errno.ENOSPC, errno.EINVAL])
 def test_what_concerns_more_than_one_connection_pauses_accepting(monkeypatch, error):
     poller = broken(error)
-    monkeypatch.setattr(accept, "_poller", poller)
+    monkeypatch.setattr(accept, "open_poller", poller)
 
     async def main():
         told = asyncio.Queue()
         with listening(2) as sockets, dial(sockets[0]), dial(sockets[1]):
-            acceptor = Acceptor(sockets, Noting, backlog=10, exhausted=told.put_nowait)
+            acceptor = Acceptor(sockets, Noting, backlog=10, on_exhausted=told.put_nowait)
             first = await asyncio.wait_for(told.get(), PATIENCE)
             for _ in range(10):
                 await asyncio.sleep(0)
@@ -85,11 +85,11 @@ def test_what_concerns_more_than_one_connection_pauses_accepting(monkeypatch, er
 
 def test_the_trouble_of_one_connection_after_the_other_does_not_hold_up_the_end(monkeypatch):
     poller = broken(errno.EPERM)  # a firewall's rule, say
-    monkeypatch.setattr(accept, "_poller", poller)
+    monkeypatch.setattr(accept, "open_poller", poller)
 
     async def main():
         with listening(1) as sockets, dial(sockets[0]):
-            acceptor = Acceptor(sockets, Noting, backlog=1000, exhausted=pytest.fail)
+            acceptor = Acceptor(sockets, Noting, backlog=1000, on_exhausted=pytest.fail)
             acceptor.close()
             assert sockets[0].fileno() == -1
 
@@ -110,7 +110,7 @@ def test_who_waits_at_the_end_is_taken_on_every_socket(monkeypatch, pure):
 
         with listening(2) as sockets, ExitStack() as clients:
             new = partial(Noting, notes, heard)
-            acceptor = Acceptor(sockets, new, backlog=200, exhausted=pytest.fail)
+            acceptor = Acceptor(sockets, new, backlog=200, on_exhausted=pytest.fail)
             for sock in sockets:
                 for _ in range(70):
                     clients.enter_context(dial(sock))
@@ -142,7 +142,7 @@ def test_what_is_sent_during_a_turn_is_not_read_in_it_on_any_socket(monkeypatch,
 
         with listening(2) as sockets, ExitStack() as clients:
             new = partial(Noting, notes, heard)
-            acceptor = Acceptor(sockets, new, backlog=9, exhausted=pytest.fail)
+            acceptor = Acceptor(sockets, new, backlog=9, on_exhausted=pytest.fail)
             early = [clients.enter_context(dial(sock)) for sock in sockets]
             late = [clients.enter_context(dial(sock)) for sock in sockets]
             await asyncio.wait_for(step.wait(), PATIENCE)

@@ -121,7 +121,7 @@ class Wire:
     def accept(self, factory):
         while not select.select([self.listener], [], [], PATIENCE)[0]:
             raise AssertionError("nobody came")
-        self.poller.accept(self.listener.fileno(), factory, 1)
+        self.poller.accept(self.listener, factory, 1)
 
     def connect(self, *, small=False, made_by=Recorder, **then):
         """Return a client and the protocol it talks to; ``small``: their buffers are."""
@@ -161,7 +161,7 @@ class Wire:
 
 def arrived(protocol, size=1):
     """Wait until so many bytes are there to be received, without taking a turn of the loop."""
-    number = protocol.transport.get_extra_info("fileno")
+    number = protocol.transport.fileno()
     with socket.socket(fileno=os.dup(number)) as sock:
         deadline = time.monotonic() + PATIENCE
         while True:
@@ -244,7 +244,7 @@ def test_what_comes_during_a_pause_is_heard_after_it(wire, what):
     protocol.transport.pause_reading()
     assert not protocol.transport.is_reading()
     client.send(b"ciao") if what == "data" else reset(client) if what == "reset" else client.close()
-    select.select([protocol.transport.get_extra_info("fileno")], [], [], PATIENCE)
+    select.select([protocol.transport.fileno()], [], [], PATIENCE)
     other.send(b"!")
     wire.until(lambda: witness.data)  # whose edge came after
     assert protocol.calls == ["connection_made"]
@@ -321,20 +321,20 @@ def test_who_returns_true_at_the_end_can_still_answer(wire):
 def test_a_function_answers_and_what_it_does_not_know_goes_to_the_protocol(wire):
     client, protocol = wire.connect()
     transport = protocol.transport
-    transport.answer_with(lambda data: bytes(data).upper() if data != b"what?" else None)
-    assert not transport.has_answered()
+    transport.set_fast_path(lambda data: bytes(data).upper() if data != b"what?" else None)
+    assert not transport.fast_path_used()
     for asked, answer in ((b"ciao", b"CIAO"), (b"x" * 8192, b"X" * 8192)):
         client.send(asked)
         wire.until(lambda: select.select([client], [], [], 0)[0])
         assert client.recv(1 << 20) == answer
-        assert (transport.has_answered(), transport.has_answered()) == (True, False)
+        assert (transport.fast_path_used(), transport.fast_path_used()) == (True, False)
     client.send(b"what?")
     wire.until(lambda: protocol.data == b"what?")
-    assert not transport.has_answered()
-    transport.answer_with(None)
+    assert not transport.fast_path_used()
+    transport.set_fast_path(None)
     client.send(b"ciao")
     wire.until(lambda: protocol.data == b"what?ciao")
-    transport.answer_with(len)
+    transport.set_fast_path(len)
     transport.set_protocol(protocol)  # a new one is asked everything
     client.send(b"!")
     wire.until(lambda: protocol.data == b"what?ciao!")
@@ -343,7 +343,7 @@ def test_a_function_answers_and_what_it_does_not_know_goes_to_the_protocol(wire)
 def test_a_function_that_fails_or_answers_with_no_bytes_ends_its_connection_only(wire):
     for quick in (lambda _: 1 / 0, len):
         client, protocol = wire.connect()
-        protocol.transport.answer_with(quick)
+        protocol.transport.set_fast_path(quick)
         client.send(b"ciao")
         wire.until(lambda: protocol.lost)  # noqa: B023 - in this very turn
         assert isinstance(protocol.error, (ZeroDivisionError, TypeError)) and wire.troubles.pop()
@@ -363,7 +363,7 @@ def test_who_is_answered_by_a_function_and_does_not_read_is_not_read_from(wire):
         asked.append(bytes(data))
         return data
 
-    protocol.transport.answer_with(echo)
+    protocol.transport.set_fast_path(echo)
     sent, got = 0, b""
     client.setblocking(False)
     while "pause_writing" not in protocol.calls:
@@ -508,7 +508,7 @@ def test_a_head_does_not_wait_for_a_file_that_does_not_come(wire, bad):
             protocol.transport.write(b"head")
         else:
             assert protocol.transport.offer_file(b"head", file.fileno(), 0, 0) == 0
-        number = protocol.transport.get_extra_info("fileno")
+        number = protocol.transport.fileno()
         assert fcntl.ioctl(number, SIOCOUTQNSD, bytes(4)) == bytes(4)
     assert wire.receive(client, 4) == b"head"
 
@@ -702,10 +702,10 @@ def test_a_reset_ends_a_connection_that_is_being_flushed(wire):
 def test_who_is_cut_in_the_same_batch_hears_nothing_but_the_end(wire):
     def cut_the_other(protocol, _):
         other = two if protocol is one else one
-        number = other.transport.get_extra_info("fileno")
+        number = other.transport.fileno()
         other.transport.abort()
         _, new = wire.connect()  # its descriptor is not the other's: that is still in this batch
-        assert new.transport.get_extra_info("fileno") != number
+        assert new.transport.fileno() != number
         others.append(new)
 
     others = []
@@ -739,7 +739,7 @@ def test_after_the_end_a_transport_answers_and_does_nothing(wire):
     client, protocol = wire.connect()
     transport = protocol.transport
     its = transport.get_extra_info("socket")
-    assert its.fileno() == transport.get_extra_info("fileno")
+    assert its.fileno() == transport.fileno()
     assert transport.get_extra_info("sockname") == client.getpeername()
     transport.abort()
     wire.until(lambda: protocol.lost)
@@ -877,7 +877,7 @@ def test_an_interrupt_loses_nobody_s_data_and_nobody_s_end(wire):
 
 def test_an_interrupt_while_others_end_loses_no_end(wire):
     protocols = [wire.connect(connection_lost=fails(KeyboardInterrupt))[1] for _ in range(3)]
-    numbers = [each.transport.get_extra_info("fileno") for each in protocols]
+    numbers = [each.transport.fileno() for each in protocols]
     for protocol in protocols:
         protocol.transport.abort()
     assert interrupted(wire, protocols)
@@ -954,7 +954,7 @@ def test_a_poller_goes_with_its_last_connection(wire):
 def test_a_loop_that_is_closed_lets_go_of_open_connections(loop_of):
     wire = Wire(loop_of)
     _, protocol = wire.connect()
-    number = protocol.transport.get_extra_info("fileno")
+    number = protocol.transport.fileno()
     its = protocol.transport.get_extra_info("socket")
     wire.loop.close()
     wire.clients.pop().close()
@@ -975,7 +975,7 @@ def test_a_loop_that_is_closed_lets_go_of_open_connections(loop_of):
 
 def test_a_descriptor_that_somebody_else_keeps_open_wakes_nobody_wrongly(wire):
     client, first = wire.connect()
-    number = first.transport.get_extra_info("fileno")
+    number = first.transport.fileno()
     copy = os.dup(number)  # as in a process that was forked meanwhile
     second = Recorder(wire)
     other, witness = wire.connect()
@@ -987,7 +987,7 @@ def test_a_descriptor_that_somebody_else_keeps_open_wakes_nobody_wrongly(wire):
         other.send(b"!")
         wire.until(lambda: witness.data == b"!")
         wire.accept(lambda: second)
-        assert second.transport.get_extra_info("fileno") == number
+        assert second.transport.fileno() == number
         client.close()
         other.send(b"!")
         wire.until(lambda: witness.data == b"!!")

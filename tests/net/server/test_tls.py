@@ -20,7 +20,7 @@ from stretta import http, tcp
 from stretta.errors import NetworkError, TimedOut, UsageError
 from stretta.http.server.connection import HttpConnection
 from stretta.net.server.dev_ca import own_certificate
-from stretta.net.server.server_tls import Identity
+from stretta.net.server.server_tls import ServerCertificate
 from stretta.net.server.tls_stream import TlsStream
 from stretta.options import ClientTls, HttpLimits, ServerTls, StreamPatience
 from support import PATIENCE, Running, naive_tcp_server, serving, until
@@ -144,7 +144,7 @@ class Heard(asyncio.Protocol):
     def data_received(self, data):
         self.data.append(bytes(data))
 
-    def later(self):
+    def on_late_data(self):
         self.data.append(None)
 
 
@@ -189,7 +189,7 @@ class InHand:
 
 @pytest.fixture(scope="module")
 def context(files):
-    return Identity(str(files / "server.pem"), None, [], []).context
+    return ServerCertificate(str(files / "server.pem"), None, [], []).context
 
 
 @pytest.mark.parametrize("version", [V.TLSv1_2, V.TLSv1_3])
@@ -273,7 +273,7 @@ def test_a_file_that_changed_within_a_turn_is_served_as_it_was_when_asked_for(
 
     async def main():
         async with http.serve(tmp_path, tls=ours) as server:
-            ends = InHand(server.identity.context, HttpConnection(server))
+            ends = InHand(server.certificate.context, HttpConnection(server))
             ends.shake_hands()
             ask = b"GET /a HTTP/1.1\r\nHost: a\r\n\r\n"
             for _ in range(3):

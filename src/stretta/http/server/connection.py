@@ -12,7 +12,7 @@ from stretta.http.server.pages import error_reply
 from stretta.http.server.request_parser import NO_REQUEST, Refused, Request, RequestParser, State
 from stretta.http.server.response import Response, ResponseBody, head
 from stretta.http.server.response_cache import CachedResponse, OpenFileBody
-from stretta.net.server.stream_server import Connection, has_said_all, is_gone
+from stretta.net.server.connection import Connection
 from stretta.options import HttpLimits
 
 if TYPE_CHECKING:
@@ -90,14 +90,14 @@ class HttpConnection(Connection):
         self._lingering: float | None = None
         self._head: bytes | None = None  # of the request that is being answered, if it came alone
 
-    def not_tls(self) -> bytes:
+    def on_plaintext(self) -> bytes:
         page = self.handler.refusal(
             Refused(400, "This port speaks HTTPS; here it was asked in plain HTTP.")
         )
         body = page.body if isinstance(page.body, bytes) else b""
         return head(page, self.server.clock.date(), "close") + body
 
-    def later(self) -> None:
+    def on_late_data(self) -> None:
         self._cache.begin_iteration(self.server)  # what was seen before does not hold for it
 
     # what the site asks
@@ -109,7 +109,7 @@ class HttpConnection(Connection):
 
     def is_there(self) -> bool:
         """Return whether the client surely still waits for its reply."""
-        return not has_said_all(self.transport)
+        return not self.peer_finished()
 
     # reading
 
@@ -194,11 +194,11 @@ class HttpConnection(Connection):
     def _send_kept(self, out: bytes, body: OpenFileBody) -> None:
         """Send what the kernel takes of a kept file at once; the rest is a body like any other."""
         sent = 0
-        offer = getattr(self.transport, "offer_file", None)
-        if offer is None:
+        fast = self.fast
+        if fast is None:
             self.transport.write(out)
         else:
-            sent = offer(out, body.descriptor, body.start, body.size)
+            sent = fast.offer_file(out, body.descriptor, body.start, body.size)
             if sent == body.size:
                 return
         self._begin(body.after(sent))
@@ -424,12 +424,12 @@ class HttpConnection(Connection):
                 self.transport.abort()
         elif self._task or self._pieces or self._blocked:
             self._waited = 0.0  # it is not the request that is waited for
-            if self._task and is_gone(self.transport):  # nobody reads, so nobody is told
+            if self._task and self.is_gone():  # nobody reads, so nobody is told
                 self.transport.abort()
         elif self._reader is not None and self._reader.in_body:
             self._waited += elapsed
             self._watch_body(self._reader.body_so_far)
-        elif self.server.is_handshaking(self.transport):
+        elif self.is_handshaking:
             self._waited = 0.0  # nor can any have been sent
         elif self._reader is not None or not self._served:
             self._waited += elapsed
@@ -440,7 +440,7 @@ class HttpConnection(Connection):
 
     def _watch_body(self, got: int) -> None:
         limits = self.limits
-        if self.quiet >= limits.body_timeout:
+        if self.idle_for >= limits.body_timeout:
             self._time_out("slow_body", "its request's body stopped coming")
         elif self._waited >= limits.body_timeout and got < limits.body_rate * self._waited:
             self._time_out("slow_body", "its request's body came too slowly")
@@ -454,14 +454,14 @@ class HttpConnection(Connection):
         self._send(NO_REQUEST, self.handler.refusal(late), linger=True)
         self._work()
 
-    def rested(self) -> None:
+    def on_rest(self) -> None:
         if self._reader is not None or self._at_work:
             return
-        if self.quiet >= self.limits.idle_timeout and not self.transport.is_closing():
+        if self.idle_for >= self.limits.idle_timeout and not self.transport.is_closing():
             self.server.counts["idle"] += 1
             self.transport.close()
 
-    def wind_up(self) -> None:
+    def close_if_idle(self) -> None:
         in_body = self._reader is not None and self._reader.in_body
         if not (in_body or self._at_work):
-            super().wind_up()
+            super().close_if_idle()

@@ -14,7 +14,7 @@ from stretta.http.server.request_parser import RequestParser
 from stretta.http.server.response import Clock
 from stretta.http.server.response_cache import ResponseCache
 from stretta.net.interfaces import is_local, reachable
-from stretta.net.server.stream_server import StreamServer, tick_length
+from stretta.net.server.stream_server import StreamServer, tick_interval
 from stretta.options import HttpLimits, ServerTls, SiteOptions
 from stretta.reports import Serving, Watch
 from stretta.services import Service
@@ -95,7 +95,8 @@ class HttpServer(StreamServer):
             alpn=["http/1.1"],
             watch=watch,
         )
-        protected = self.identity is not None or is_local(host) or handler.options.auth_without_tls
+        encrypted = self.certificate is not None
+        protected = encrypted or is_local(host) or handler.options.auth_without_tls
         if handler.users is not None and not protected:
             raise UsageError(
                 "passwords would travel unprotected",
@@ -108,13 +109,13 @@ class HttpServer(StreamServer):
         self.cache = ResponseCache(limits.max_requests - 1)
         self.spare_parsers: list[RequestParser] = []  # that no connection uses at the moment
         more = (limits.header_timeout, limits.body_timeout)
-        self._every = min(self._every, tick_length(limits, *more))
+        self._interval = min(self._interval, tick_interval(limits, *more))
 
     @property
     def urls(self) -> list[str]:
         """Every URL at which it can be reached, this machine's own first."""
         hosts = [host for endpoint in self.endpoints for host in reachable(endpoint.host)]
-        scheme = "http" if self.identity is None else "https"
+        scheme = "http" if self.certificate is None else "https"
         base = self.handler.base_path
         return [
             f"{scheme}://{Endpoint(host, self.port).authority}{base}"
@@ -139,7 +140,7 @@ class HttpServer(StreamServer):
                 self.handler.root.path.decode("utf-8", "replace"),
                 shared=not all(endpoint.is_loopback for endpoint in self.endpoints)
                 and self.handler.users is None,
-                trust=self.identity.trust if self.identity is not None else None,
+                trust=self.certificate.ca_file if self.certificate is not None else None,
             )
         )
 

@@ -1,13 +1,34 @@
 # cython: language_level=3, boundscheck=False, wraparound=False
-"""Accepted connections in an epoll set of their own, which the event loop sees as one descriptor.
+"""A poller: accepted connections in an epoll set of their own, one descriptor to the event loop.
 
-What ``net/server/accept.py`` does with a transport object from a library, this does with a fifth of its
-memory: a struct for each connection, one buffer for all, and no Python between the kernel's
-event and the protocol's ``data_received``. Compiled with Cython where a C compiler is; nothing
-needs it.
+The twin of ``poller.py``, with a fifth of its memory: a struct for each connection, one receive
+buffer for all, and no Python between the kernel's event and the protocol's ``data_received``.
+Cython compiles it where there is a C compiler; nothing requires it.
 
-Each socket is watched edge-triggered (epoll(7)): nothing need be told to the kernel when reading
-pauses. So whoever leaves data unread, or unsent while there is room, must arm the socket again.
+The rules of edge-triggered polling (epoll(7)), on which every method below relies:
+
+1. An edge is reported once. Each socket is registered once, for EPOLLIN, EPOLLPRI and EPOLLRDHUP
+   with EPOLLET; pausing and resuming a protocol costs no system call. EPOLLOUT is added at the
+   first write that the kernel does not take, and then stays.
+2. Code that stops reading before the receive queue is empty, or stops writing before the kernel
+   refuses bytes, must re-arm the socket (EPOLL_CTL_MOD, ``rearm()``): the kernel then reports a
+   new edge for everything that is possible at that moment.
+3. A receive shorter than the buffer has emptied the queue, with two exceptions: an end of file
+   behind the data (EPOLLRDHUP, EPOLLHUP, EPOLLERR were in the event), and urgent data (EPOLLPRI),
+   at which recv(2) stops. ``unread`` stays true in both cases.
+4. While the protocol is paused nothing is received, and ``unread`` notes that an edge came;
+   ``resume_reading()`` re-arms exactly then.
+5. A protocol may close, pause, resume or write in any callback. So each loop checks ``state`` and
+   ``paused`` again after each callback, and no connection is freed inside one: ``end_with()``
+   queues it, and ``sweep()`` calls ``connection_lost()`` after the events of this iteration.
+6. Fairness: one connection receives one buffer (RECEIVE_SIZE) or sends MAX_SENT bytes for one
+   event, then re-arms and waits for the others.
+7. An exception that ends the program (KeyboardInterrupt) re-arms the connections whose events
+   were fetched and not handled, for a caller that goes on.
+
+The states of a connection: OPEN; FLUSHING after ``close()``, until the queue is sent; CLOSED. A
+CLOSED connection has its file descriptor until ``sweep()``, so the kernel cannot reuse the number
+for another one within the same iteration.
 """
 
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_FillInfo, PyBuffer_Release, PyObject_GetBuffer
@@ -75,92 +96,96 @@ cdef extern from "<arpa/inet.h>" nogil:
     const char *inet_ntop(int family, const void *address, char *text, socklen_t length)
 
 cdef enum:
-    ROOM = 256 * 1024  # bytes received at a time, in one buffer for all
-    MOST_EVENTS = 256  # connections that get their turn before the event loop looks elsewhere
-    MOST_SENT = 1024 * 1024  # bytes to one peer before others get their turn
-    AHEAD = 4  # connections between the one whose turn it is and the one that is fetched
-    LARGE = 4096  # of this, a protocol that ``takes_views`` gets no copy
-    HIGH = 64 * 1024  # as asyncio's own
+    RECEIVE_SIZE = 256 * 1024  # bytes received at a time
+    MAX_EVENTS = 256  # connections served in one call of ready()
+    MAX_SENT = 1024 * 1024  # bytes sent for one event
+    PREFETCH = 4  # connections between the current one and the prefetched one
+    LARGE = 4096  # bytes from which a protocol that ``takes_views`` gets no copy
+    HIGH = 64 * 1024  # asyncio's own watermarks
     LOW = 16 * 1024
 
 cdef extern from *:
     """
-    /* Have the processor bring an object while we do something else: of thousands of connections,
-       each is out of its caches when its turn comes. */
-    static void fetch(const void *object)
+    /* Prefetch an object into the processor's cache: with thousands of connections, none is still
+       there when its next event comes. */
+    static void prefetch(const void *object)
     {
-        const char *start = (const char *)object - 16; /* what the collector keeps before it */
+        const char *start = (const char *)object - 16; /* the garbage collector's header */
         for (int line = 0; line < 3; line++)
             __builtin_prefetch(start + 64 * line, 1);
     }
     """
-    void fetch(const void *object)
+    void prefetch(const void *object)
 
 cdef extern from "Python.h":
-    void *PyList_GET_ITEM(list items, Py_ssize_t at)  # without a reference of ours
+    void *PyList_GET_ITEM(list items, Py_ssize_t at)  # a borrowed reference
 
 cdef enum State:
-    ENDING  # it ends when the protocols have had their turn, or has, or never began
+    CLOSED  # connection_lost() is queued or has been called, or the connection never opened
     OPEN
-    FLUSHING  # closed by us, and something is still to be sent
+    FLUSHING  # close() was called, and bytes are still queued
 
 
 cdef failure(int number):
-    """Return the exception that stands for an errno."""
+    """Return the exception for an errno."""
     return OSError(number, os.strerror(number))
 
 
 @final
 cdef class Poller:
-    """The connections that a server has accepted, on all its listening sockets.
+    """The accepted connections of a server, on all its listening sockets.
 
-    ``loop`` is the event loop that runs them, asyncio's or one like it. Raises OSError as
-    epoll_create1(2) fails.
+    ``loop`` is an asyncio event loop. Raises OSError as epoll_create1(2) does.
     """
 
     cdef int epoll
-    cdef bint within, retired, scheduled
+    cdef bint dispatching, retired, scheduled
     cdef int open
-    cdef Room room
+    cdef ReceiveBuffer buffer
     cdef object loop
     cdef list table  # transports by descriptor
-    cdef object ending  # transports that are over, and why
+    cdef object ended  # transports and their errors, for sweep()
 
     def __cinit__(self, loop):
         self.epoll = -1
-        self.room = Room.__new__(Room)
+        self.buffer = ReceiveBuffer.__new__(ReceiveBuffer)
         self.epoll = epoll_create1(EPOLL_CLOEXEC)
         if self.epoll < 0:
             raise failure(errno)
-        self.loop, self.table, self.ending = loop, [], deque()
+        self.loop, self.table, self.ended = loop, [], deque()
         loop.add_reader(self.epoll, self.ready)
 
     def __dealloc__(self):
         if self.epoll >= 0:
             close(self.epoll)
 
-    def accept(self, int listener, factory, int most):
-        """Take up to ``most`` connections that wait; return whether more may.
+    @property
+    def starting(self):
+        """The number of accepted connections whose protocol has not been told yet."""
+        return 0
 
-        ``listener`` is the descriptor of a TCP socket; ``factory()`` makes the protocol of each.
-        Raises OSError as accept(2) fails, and as epoll_ctl(2) does for one more descriptor.
+    def accept(self, listener, factory, int most):
+        """Accept up to ``most`` connections; return whether more may wait.
+
+        ``factory()`` makes the protocol of each. Raises OSError as accept(2) does, and as
+        epoll_ctl(2) does for one more descriptor.
         """
         cdef sockaddr_in6 peer
         cdef socklen_t length
-        cdef int fd
+        cdef int fd, listening = listener.fileno()
         for _ in range(most):
             length = sizeof(peer)
-            fd = accept4(listener, <sockaddr *>&peer, &length, SOCK_NONBLOCK | SOCK_CLOEXEC)
+            fd = accept4(listening, <sockaddr *>&peer, &length, SOCK_NONBLOCK | SOCK_CLOEXEC)
             if fd >= 0:
                 self.begin(fd, &peer, factory)
             elif errno == EAGAIN:
                 return False
-            elif errno != ECONNABORTED and errno != EINTR:  # not just reset while it waited
+            elif errno != ECONNABORTED and errno != EINTR:  # anything but a reset in the queue
                 raise failure(errno)
         return True
 
     cdef int begin(self, int fd, sockaddr_in6 *peer, factory) except -1:
-        """Give a connection its transport and its protocol."""
+        """Make the transport and the protocol of a connection."""
         cdef Transport transport
         try:
             transport = Transport.__new__(Transport)
@@ -170,7 +195,7 @@ cdef class Poller:
         transport.fd, transport.peer, transport.poller = fd, peer[0], self
         while fd >= len(self.table):
             self.table.append(None)
-        # before anything is written: what the kernel does not take then has to wait for an edge
+        # before connection_made() writes: bytes that the kernel does not take wait for an edge
         if transport.watch(EPOLL_CTL_ADD):
             raise failure(errno)
         self.table[fd] = transport
@@ -184,39 +209,39 @@ cdef class Poller:
         return 0
 
     def retire(self):
-        """Let go of everything as soon as the last connection has ended; accept no more."""
+        """Close the poller after the last connection has ended. No connection is accepted any more."""
         self.retired = True
         self.leave()
 
     def ready(self):
-        """Be called by the event loop when any connection has something new."""
-        cdef epoll_event events[MOST_EVENTS]
-        cdef int count = epoll_wait(self.epoll, events, MOST_EVENTS, 0)
+        """Dispatch the events of the connections. The event loop calls it."""
+        cdef epoll_event events[MAX_EVENTS]
+        cdef int count = epoll_wait(self.epoll, events, MAX_EVENTS, 0)
         cdef int at = 0
-        self.within = True
+        self.dispatching = True
         try:
             for at in range(count):
-                if at + AHEAD < count:
-                    fetch(PyList_GET_ITEM(self.table, events[at + AHEAD].data.fd))
+                if at + PREFETCH < count:
+                    prefetch(PyList_GET_ITEM(self.table, events[at + PREFETCH].data.fd))
                 item = self.table[events[at].data.fd]
-                if item is not None:  # else a process that was forked keeps open what has ended
-                    (<Transport>item).wake(events[at].events)
-        except BaseException:  # the loop's caller may go on: no edge must be lost, and no end
+                if item is not None:  # None: a forked process still holds a connection that has ended
+                    (<Transport>item).on_events(events[at].events)
+        except BaseException:  # rule 7
             for at in range(at, count):
                 item = self.table[events[at].data.fd]
                 if item is not None:
-                    (<Transport>item).arm()
+                    (<Transport>item).rearm()
             self.sweep_soon()
             raise
         finally:
-            self.within = False
-        if self.ending:
+            self.dispatching = False
+        if self.ended:
             self.sweep()
 
     cdef int end(self, Transport transport, error) except -1:
-        """Note that a connection is over; its protocol hears of it when it waits for nothing."""
-        self.ending.append((transport, error))
-        if not self.within:
+        """Queue a connection for sweep()."""
+        self.ended.append((transport, error))
+        if not self.dispatching:
             self.sweep_soon()
         return 0
 
@@ -227,17 +252,17 @@ cdef class Poller:
         return 0
 
     def sweep(self):
-        """Close what has ended."""
+        """Call connection_lost() of the connections that have ended, and close their sockets."""
         cdef Transport transport
         self.scheduled = False
         try:
-            while self.ending:
-                transport, error = self.ending.popleft()
+            while self.ended:
+                transport, error = self.ended.popleft()
                 self.table[transport.fd] = None
                 self.open -= 1
                 transport.finish(error)
         finally:
-            if self.ending:  # an interrupt
+            if self.ended:  # interrupted
                 self.sweep_soon()
             elif self.retired:
                 self.leave()
@@ -249,23 +274,23 @@ cdef class Poller:
             self.epoll = -1
         return 0
 
-    def trouble(self, what, error, transport, protocol):
-        """Tell of a protocol's exception as asyncio does."""
+    def report(self, what, error, transport, protocol):
+        """Report a protocol's exception as asyncio does."""
         self.loop.call_exception_handler({
             "message": what, "exception": error, "transport": transport, "protocol": protocol,
         })
 
 
 @final
-cdef class Room:
-    """Where what comes is received, for all connections; it lives as long as any view of it."""
+cdef class ReceiveBuffer:
+    """The buffer that all connections receive into; it lives as long as any view of it."""
 
     cdef char *start
-    cdef Py_ssize_t held
-    cdef int views  # that somebody has
+    cdef Py_ssize_t length  # of the received data
+    cdef int views  # memoryviews of it
 
     def __cinit__(self):
-        self.start = <char *>malloc(ROOM)
+        self.start = <char *>malloc(RECEIVE_SIZE)
         if not self.start:
             raise MemoryError
 
@@ -273,7 +298,7 @@ cdef class Room:
         free(self.start)
 
     def __getbuffer__(self, Py_buffer *view, int flags):
-        PyBuffer_FillInfo(view, self, self.start, self.held, True, flags)
+        PyBuffer_FillInfo(view, self, self.start, self.length, True, flags)
         self.views += 1
 
     def __releasebuffer__(self, Py_buffer *view):
@@ -282,27 +307,27 @@ cdef class Room:
 
 @final
 cdef class Transport:
-    """One connection: what asyncio.Transport describes, ``sendfile`` and ``offer_file``.
+    """The transport of one connection: asyncio.Transport and transport.FastTransport.
 
-    For an asyncio.Protocol, not for a BufferedProtocol. Only a Poller makes one that does anything.
-    A protocol that raises an exception has failed, and its connection ends.
+    For an asyncio.Protocol, not for a BufferedProtocol. Only a Poller makes a working one. When a
+    callback of the protocol raises an exception, the connection ends.
     """
 
     cdef Poller poller
     cdef object protocol
-    cdef object quick  # what may answer in its stead
-    cdef object sock  # made when somebody asks for it
-    cdef object queue  # what is still to be sent: bytes, or a Stretch of a file
-    cdef Py_ssize_t pending  # its bytes
-    cdef Py_ssize_t at  # those of its first item that have been sent
-    cdef uint32_t high, low  # bytes that hold the protocol, and that let it go on
+    cdef object fast_path  # a function that may answer instead of the protocol
+    cdef object sock  # a socket object, made on request
+    cdef object queue  # unsent bytes and FileRanges; None when there are none
+    cdef Py_ssize_t pending  # bytes in the queue
+    cdef Py_ssize_t at  # bytes of its first item that have been sent
+    cdef uint32_t high, low  # watermarks: bytes that pause and resume the protocol's writing
     cdef int fd, more  # flag for send(2)
     cdef sockaddr_in6 peer
     cdef unsigned char state  # State
-    cdef unsigned char unread  # something may be there to be received
-    cdef unsigned char lent  # the descriptor, to ``sock``
-    cdef unsigned char answered  # by ``quick``, since that was last asked
-    cdef unsigned char takes_views, paused, blocked, heard_all, watches_room, ends_writing
+    cdef unsigned char unread  # the receive queue may not be empty
+    cdef unsigned char lent  # ``sock`` owns the descriptor
+    cdef unsigned char answered  # by the fast path, since fast_path_used() was last called
+    cdef unsigned char takes_views, paused, blocked, read_eof, wants_write, ends_writing
 
     def __cinit__(self):
         self.fd = -1
@@ -312,25 +337,25 @@ cdef class Transport:
         if self.fd >= 0 and not self.lent:
             close(self.fd)
 
-    # what the kernel says
+    # events from the kernel
 
     cdef int watch(self, int operation) noexcept:
-        """Ask for edges; where something can be done already, that is one. As epoll_ctl(2)."""
+        """Register for edges; the kernel reports at once whatever is possible now (epoll_ctl(2))."""
         cdef epoll_event event
         event.events = EPOLLIN | EPOLLPRI | EPOLLRDHUP | EPOLLET
-        if self.watches_room:
+        if self.wants_write:
             event.events |= EPOLLOUT
         event.data.fd = self.fd
         return epoll_ctl(self.poller.epoll, operation, self.fd, &event)
 
-    cdef int arm(self) except -1:
-        """Ask for one more edge, for all that can be done already."""
+    cdef int rearm(self) except -1:
+        """Request a new edge for everything that is possible now (rule 2)."""
         if self.watch(EPOLL_CTL_MOD):
             self.lose(errno)
         return 0
 
-    cdef int wake(self, uint32_t events) except -1:
-        """Do what there is an edge for."""
+    cdef int on_events(self, uint32_t events) except -1:
+        """Send and receive as the events allow."""
         if events & EPOLLOUT and self.queue is not None:
             self.push()
         if events & ~EPOLLOUT:
@@ -339,44 +364,40 @@ cdef class Transport:
         return 0
 
     cdef int pull(self, uint32_t events) except -1:
-        """Receive what is there, and give it to the protocol.
-
-        What came before the event, and no more: to receive less than the room there is means that
-        all is taken, but for an end behind it, and for urgent data, before which recv(2) stops.
-        """
+        """Receive until a short receive (rule 3), and pass the data to the protocol."""
         cdef ssize_t got
         cdef bint ended = events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR) != 0
         cdef bint more
-        cdef Room room = self.poller.room
-        while self.unread and self.state == OPEN and not (self.paused or self.heard_all):
-            if room.views:  # a protocol has kept one: what it shows must not change
-                room = self.poller.room = Room.__new__(Room)
-            got = recv(self.fd, room.start, ROOM, 0)
+        cdef ReceiveBuffer buffer = self.poller.buffer
+        while self.unread and self.state == OPEN and not (self.paused or self.read_eof):
+            if buffer.views:  # a protocol has kept a view: its data must not change
+                buffer = self.poller.buffer = ReceiveBuffer.__new__(ReceiveBuffer)
+            got = recv(self.fd, buffer.start, RECEIVE_SIZE, 0)
             if got > 0:
-                more = got == ROOM or events & EPOLLPRI != 0
+                more = got == RECEIVE_SIZE or events & EPOLLPRI != 0
                 self.unread = more or ended
-                self.give(room, got)
+                self.deliver(buffer, got)
                 if more and self.state == OPEN and not self.paused:
-                    return self.arm()  # others get their turn first
+                    return self.rearm()  # rule 6
             elif got == 0:
-                self.heard_all, self.unread = True, False
-                self.give_end()
+                self.read_eof, self.unread = True, False
+                self.deliver_eof()
             elif errno == EAGAIN:
                 self.unread = False
             elif errno != EINTR:
                 self.lose(errno)
         return 0
 
-    cdef int give(self, Room room, Py_ssize_t got) except -1:
-        """Give the protocol what was received."""
+    cdef int deliver(self, ReceiveBuffer buffer, Py_ssize_t got) except -1:
+        """Pass received data to the fast path, else to the protocol."""
         try:
             if got >= LARGE and self.takes_views:
-                room.held = got
-                data = PyMemoryView_FromObject(room)
+                buffer.length = got
+                data = PyMemoryView_FromObject(buffer)
             else:
-                data = PyBytes_FromStringAndSize(room.start, got)
-            if self.quick is not None:
-                reply = self.quick(data)
+                data = PyBytes_FromStringAndSize(buffer.start, got)
+            if self.fast_path is not None:
+                reply = self.fast_path(data)
                 if reply is not None:
                     self.answered = True
                     self.write(reply)
@@ -386,8 +407,8 @@ cdef class Transport:
             self.fail("data_received", error)
         return 0
 
-    cdef int give_end(self) except -1:
-        """Tell the protocol that the peer has said all it has to say."""
+    cdef int deliver_eof(self) except -1:
+        """Tell the protocol that the peer has finished (FIN)."""
         try:
             if not self.protocol.eof_received():
                 self.close()
@@ -396,25 +417,25 @@ cdef class Transport:
         return 0
 
     cdef int push(self) except -1:
-        """Send what waits, as far as the kernel takes it and others need not wait for it."""
+        """Send the queue until the kernel takes no more, MAX_SENT bytes at most (rule 6)."""
         cdef ssize_t sent
-        cdef Py_ssize_t most = MOST_SENT
+        cdef Py_ssize_t most = MAX_SENT
         while self.queue:
             if most <= 0:
-                self.watches_room = True
-                self.arm()
-                return self.look_at_room()
+                self.wants_write = True
+                self.rearm()
+                return self.check_watermarks()
             sent = self.send_first(most)
             if sent >= 0:
                 most -= sent
                 self.advance(sent)
             elif errno == EAGAIN:
-                self.want_room()
-                return self.look_at_room()
+                self.watch_write()
+                return self.check_watermarks()
             elif errno != EINTR:
                 return self.lose(errno)
         self.queue = None
-        self.look_at_room()
+        self.check_watermarks()
         if self.queue is None:
             if self.ends_writing:
                 shutdown(self.fd, SHUT_WR)
@@ -423,19 +444,19 @@ cdef class Transport:
         return 0
 
     cdef ssize_t send_first(self, Py_ssize_t most) except -2:
-        """Return how much the kernel takes of what is first in the queue; -1 as send(2)."""
-        cdef Stretch stretch
+        """Send from the first item of the queue; return as send(2) does."""
+        cdef FileRange file_range
         first = self.queue[0]
         if type(first) is bytes:
             return send(
                 self.fd, PyBytes_AS_STRING(first) + self.at, len(first) - self.at, MSG_NOSIGNAL
             )
-        stretch = <Stretch>first
-        return sendfile(self.fd, stretch.fd, &stretch.offset, min(stretch.count, most))
+        file_range = <FileRange>first
+        return sendfile(self.fd, file_range.fd, &file_range.offset, min(file_range.count, most))
 
     cdef int advance(self, ssize_t sent) except -1:
-        """Note that so much of the first is sent; what is sent as a whole leaves the queue."""
-        cdef Stretch stretch
+        """Advance in the queue by ``sent`` bytes of its first item."""
+        cdef FileRange file_range
         cdef Py_ssize_t left
         first = self.queue[0]
         self.pending -= sent
@@ -443,10 +464,10 @@ cdef class Transport:
             self.at += sent
             left = len(first) - self.at
         else:
-            stretch = <Stretch>first
-            stretch.count -= sent
-            left = stretch.count
-            if not sent:  # the file has become shorter
+            file_range = <FileRange>first
+            file_range.count -= sent
+            left = file_range.count
+            if not sent:  # the file was truncated
                 self.pending -= left
                 left = 0
         if not left:
@@ -454,9 +475,9 @@ cdef class Transport:
             self.queue.popleft()
         return 0
 
-    cdef int look_at_room(self) except -1:
-        """Hold the protocol, or let it go on (asyncio.BaseProtocol)."""
-        if self.state == ENDING:
+    cdef int check_watermarks(self) except -1:
+        """Pause or resume the protocol's writing (asyncio.BaseProtocol)."""
+        if self.state == CLOSED:
             return 0
         try:
             if self.pending > self.high and not self.blocked:
@@ -472,34 +493,34 @@ cdef class Transport:
     # ending
 
     cdef int fail(self, what, error) except -1:
-        """End what a protocol has failed in; what is to end the program goes on to the loop."""
+        """End the connection after a callback failed; re-raise what is to end the program."""
         self.end_with(error)
         if isinstance(error, (SystemExit, KeyboardInterrupt)):
             raise error
-        self.poller.trouble(f"{what} failed", error, self, self.protocol)
+        self.poller.report(f"{what} failed", error, self, self.protocol)
         return 0
 
     cdef int lose(self, int number) except -1:
         return self.end_with(failure(number))
 
     cdef int end_with(self, error) except -1:
-        if self.state != ENDING:
-            self.state = ENDING
+        if self.state != CLOSED:
+            self.state = CLOSED
             self.queue, self.pending = None, 0
             self.poller.end(self, error)
         return 0
 
     cdef int finish(self, error) except -1:
-        """Tell the protocol, and close the socket."""
+        """Call connection_lost() and close the socket."""
         try:
             if self.protocol is not None:
                 self.protocol.connection_lost(error)
         except (SystemExit, KeyboardInterrupt):
             raise
-        except BaseException as trouble:
-            self.poller.trouble("connection_lost failed", trouble, self, self.protocol)
+        except BaseException as failed:
+            self.poller.report("connection_lost failed", failed, self, self.protocol)
         finally:
-            self.protocol = self.quick = None
+            self.protocol = self.fast_path = None
             if self.lent:
                 self.lent = False
                 self.sock.detach()
@@ -508,26 +529,30 @@ cdef class Transport:
             self.fd = -1
         return 0
 
-    # what the protocol asks for (asyncio.Transport)
+    # methods for the protocol (asyncio.Transport, transport.FastTransport)
 
-    def answer_with(self, quick):
-        """Let a function answer what comes, without a word to the protocol.
+    def fileno(self):
+        """Return the socket's file descriptor; -1 after the connection has ended."""
+        return self.fd
 
-        ``quick(data)`` returns the bytes to send, or None for what the protocol is to be given after
-        all. Without a function (None) it is given everything, as in the beginning.
+    def set_fast_path(self, reply):
+        """Answer received data with ``reply`` before the protocol sees it.
+
+        ``reply(data)`` returns the bytes to send, or None to pass the data to the protocol. None
+        instead of a function turns the fast path off.
         """
-        self.quick = quick
+        self.fast_path = reply
 
-    def has_answered(self):
-        """Return whether the function of ``answer_with`` has, since this was last asked."""
+    def fast_path_used(self):
+        """Return whether the fast path has answered since the last call."""
         answered, self.answered = self.answered, False
         return bool(answered)
 
     cpdef write(self, data):
-        """Send bytes; what the kernel does not take now is kept until it does.
+        """Send bytes; bytes that the kernel does not take now are queued.
 
-        ``data`` is any object with a contiguous buffer, whose bytes are copied where they have to
-        wait, so that it can be used again. Nothing is sent after ``close()`` or ``write_eof()``.
+        ``data`` is any object with a contiguous buffer; queued bytes are copied, so the caller may
+        reuse it. Nothing is sent after ``close()`` or ``write_eof()``.
         """
         cdef Py_buffer view
         cdef Py_ssize_t sent, length
@@ -538,7 +563,7 @@ cdef class Transport:
             length = len(data)
             sent = self.offer(PyBytes_AS_STRING(data), length)
             if sent < length:
-                self.keep(data, sent)
+                self.enqueue(data, sent)
         else:
             PyObject_GetBuffer(data, &view, PyBUF_SIMPLE)
             try:
@@ -548,22 +573,22 @@ cdef class Transport:
             finally:
                 PyBuffer_Release(&view)
         if rest is not None:
-            self.keep(rest, 0)
+            self.enqueue(rest, 0)
 
-    cdef int keep(self, bytes data, Py_ssize_t sent) except -1:
-        """Have bytes wait, but for the first, which have been ``sent``."""
-        if self.state != OPEN:  # it broke just now
+    cdef int enqueue(self, bytes data, Py_ssize_t sent) except -1:
+        """Queue bytes, of which the first ``sent`` have been sent."""
+        if self.state != OPEN:  # the connection has just failed
             return 0
         if self.queue is None:
             self.queue = deque()
             self.at = sent
         self.queue.append(data)
         self.pending += len(data) - sent
-        self.want_room()
-        return self.look_at_room()
+        self.watch_write()
+        return self.check_watermarks()
 
     cdef Py_ssize_t offer(self, const char *data, Py_ssize_t length) except -1:
-        """Return how much the kernel takes of what is next; 0 while something waits before it."""
+        """Send bytes now; return how many. 0 while earlier ones are queued."""
         cdef ssize_t sent
         if self.queue is not None or not length:
             return 0
@@ -574,11 +599,11 @@ cdef class Transport:
             return 0
         return sent
 
-    cdef int want_room(self) except -1:
-        """Ask to be told when the kernel takes more, once for all."""
-        if not self.watches_room:
-            self.watches_room = True
-            self.arm()
+    cdef int watch_write(self) except -1:
+        """Register for EPOLLOUT edges, once."""
+        if not self.wants_write:
+            self.wants_write = True
+            self.rearm()
         return 0
 
     def writelines(self, pieces):
@@ -586,29 +611,29 @@ cdef class Transport:
         self.write(b"".join(pieces))
 
     def sendfile(self, file, off_t offset, Py_ssize_t count):
-        """Send ``count`` bytes of an open file from ``offset`` on, after what waits (sendfile(2)).
+        """Queue ``count`` bytes of an open file from ``offset`` on (sendfile(2)).
 
-        ``file`` has a ``fileno()``; it is kept until the kernel has taken all from the file itself.
-        Fewer are sent when it ends before: look, before the conversation goes on as if they were.
+        ``file`` has a ``fileno()``; a reference to it is kept until all is sent. If the file is
+        truncated, fewer bytes are sent: the caller must check before it sends more.
         """
-        cdef Stretch stretch
+        cdef FileRange file_range
         if self.state != OPEN or self.ends_writing or count <= 0:
             return
-        stretch = Stretch.__new__(Stretch)
-        stretch.file, stretch.fd = file, file.fileno()
-        stretch.offset, stretch.count = offset, count
+        file_range = FileRange.__new__(FileRange)
+        file_range.file, file_range.fd = file, file.fileno()
+        file_range.offset, file_range.count = offset, count
         self.pending += count
         if self.queue is not None:
-            self.queue.append(stretch)
-            self.look_at_room()
+            self.queue.append(file_range)
+            self.check_watermarks()
         else:
-            self.queue = deque((stretch,))
+            self.queue = deque((file_range,))
             self.push()
 
     def offer_file(self, head, int descriptor, off_t offset, Py_ssize_t count):
-        """Send ``head``, then as many bytes of an open file as the kernel takes at once.
+        """Write ``head``, then send as many bytes of an open file as the kernel takes at once.
 
-        Returns how many those are; the others are not kept. ``head`` is, like all that is written.
+        Return how many of the file; the others are not queued. ``head`` is, as in ``write()``.
         """
         cdef ssize_t sent = 0
         cdef bint sends = self.state == OPEN and not self.ends_writing and count > 0
@@ -618,7 +643,7 @@ cdef class Transport:
         finally:
             self.more = 0
         if sends and self.state == OPEN and self.queue is None:
-            sent = sendfile(self.fd, descriptor, &offset, min(count, MOST_SENT))
+            sent = sendfile(self.fd, descriptor, &offset, min(count, MAX_SENT))
             if sent < 0:
                 sent = 0
                 if errno != EAGAIN and errno != EINTR:
@@ -626,59 +651,59 @@ cdef class Transport:
         return sent
 
     def write_eof(self):
-        """Say that nothing more will come, after all that waits (RFC 9293 section 3.6)."""
+        """Send FIN after the queue (RFC 9293 section 3.6)."""
         if self.state == OPEN and not self.ends_writing:
             self.ends_writing = True
             if self.queue is None:
                 shutdown(self.fd, SHUT_WR)
 
     def can_write_eof(self):
-        """Return that it can."""
+        """Return True."""
         return True
 
     def close(self):
-        """Read no more, send what waits, then end."""
+        """Stop reading, send the queue, then end."""
         if self.state == OPEN:
             self.state = FLUSHING
             if self.queue is None:
                 self.end_with(None)
 
     def abort(self):
-        """End at once; what waits is lost."""
+        """End at once; the queue is lost."""
         self.end_with(None)
 
     def is_closing(self):
-        """Return whether it ends, or has ended."""
+        """Return whether the connection is closing or closed."""
         return self.state != OPEN
 
     def is_reading(self):
-        """Return whether the protocol would be given what comes."""
+        """Return whether the protocol gets received data."""
         return self.state == OPEN and not self.paused
 
     def pause_reading(self):
-        """Give the protocol nothing until ``resume_reading()``."""
+        """Pass no data to the protocol until ``resume_reading()``."""
         self.paused = True
 
     def resume_reading(self):
-        """Give the protocol what has come, and what comes."""
+        """Pass received data to the protocol again, starting with the unread (rule 4)."""
         if self.paused and self.state == OPEN:
             self.paused = False
             if self.unread:
-                self.arm()
+                self.rearm()
 
     def get_write_buffer_size(self):
-        """Return how many bytes wait until the kernel takes them, those of files too."""
+        """Return the number of queued bytes, those of files included."""
         return self.pending
 
     def get_write_buffer_limits(self):
-        """Return the limits in bytes, the lower first."""
+        """Return the low and the high watermark in bytes."""
         return self.low, self.high
 
     def set_write_buffer_limits(self, high=None, low=None):
-        """Hold the protocol while more than ``high`` bytes wait, until no more than ``low`` do.
+        """Pause the protocol's writing above ``high`` queued bytes, resume it at ``low``.
 
-        Without one of them it follows the other; without both they are asyncio's own. Raises
-        ValueError where ``low`` is more than ``high``, or negative. Beyond 4 GiB is as good as never.
+        One of them follows from the other; the defaults are asyncio's own. Values above 4 GiB are
+        taken as 4 GiB. Raises ValueError when ``low`` is negative or more than ``high``.
         """
         if high is None:
             high = HIGH if low is None else 4 * low
@@ -687,33 +712,31 @@ cdef class Transport:
         if not high >= low >= 0:
             raise ValueError(f"high ({high}) must be >= low ({low}) must be >= 0")
         self.high, self.low = min(high, UINT32_MAX), min(low, UINT32_MAX)
-        self.look_at_room()
+        self.check_watermarks()
 
     def get_protocol(self):
-        """Return the protocol; None when the connection has ended."""
+        """Return the protocol; None after the connection has ended."""
         return self.protocol
 
     def set_protocol(self, protocol):
-        """Give the connection to a protocol.
+        """Replace the protocol.
 
-        One with a true ``takes_views`` gets much data as a memoryview. It may keep it, at the price
-        of all the memory that there is to receive.
+        One with a true ``takes_views`` gets LARGE data as a memoryview. It may keep the view, which
+        keeps a whole receive buffer alive.
         """
-        self.protocol, self.quick = protocol, None
+        self.protocol, self.fast_path = protocol, None
         self.takes_views = bool(getattr(protocol, "takes_views", False))
 
     def get_extra_info(self, name, default=None):
-        """Return ``peername``, also after the end; before it ``sockname``, ``socket``, ``fileno``."""
+        """Return ``peername``; before the end of the connection also ``sockname`` and ``socket``."""
         if name == "peername":
             return self.peername() or default
         if self.fd < 0:
             return default
-        if name == "fileno":
-            return self.fd
         if name == "socket":
             if not self.lent:
                 self.sock = socket.socket(self.peer.sin6_family, socket.SOCK_STREAM, fileno=self.fd)
-                self.lent = True  # from now on the socket object closes it where nobody else has
+                self.lent = True  # the socket object closes the descriptor if we do not
             return TransportSocket(self.sock)
         if name == "sockname":
             return self.get_extra_info("socket").getsockname()
@@ -734,8 +757,8 @@ cdef class Transport:
 
 
 @final
-cdef class Stretch:
-    """Bytes of a file that the kernel will send by itself."""
+cdef class FileRange:
+    """A byte range of a file, sent with sendfile(2)."""
 
     cdef object file
     cdef int fd

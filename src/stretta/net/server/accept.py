@@ -1,7 +1,7 @@
-"""Accepting connections, also when the machine has nothing left to accept them with.
+"""Accepting connections, with a pause when the system has no descriptor or memory for the next.
 
-After a first EMFILE asyncio's own servers go on calling accept() as often as the backlog is long,
-and each failure starts another timer. This one stops at the first, and looks again a second later.
+After EMFILE asyncio's own servers call accept() as often as the backlog is long, and each failure
+starts another timer. This one stops at the first failure and tries again a second later.
 """
 
 from __future__ import annotations
@@ -11,33 +11,29 @@ import errno
 import socket
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
 
-from stretta.native import uses_compiled
-
-if TYPE_CHECKING:
-    from stretta.net.server._poller import Poller
+from stretta.net.server.poller import open_poller
 
 __all__ = ["Acceptor"]
 
 BATCH = 64
-"""Connections taken before those that are open get their turn."""
+"""Connections accepted in a row before open connections are served again."""
 
 PAUSE = 1.0
-"""Seconds until accepting is tried again after the machine ran out of something."""
+"""Seconds from a failure for want of resources to the next attempt."""
 
-ITS_OWN = {
+OF_ONE_CONNECTION = {
     errno.ECONNABORTED, errno.EHOSTDOWN, errno.EHOSTUNREACH, errno.ENETDOWN, errno.ENETUNREACH,
     errno.ENOPROTOOPT, errno.EOPNOTSUPP, errno.EPERM, errno.EPROTO, errno.ETIMEDOUT,
 }  # fmt: skip
-"""The trouble of one connection, after which the next can be fine (accept(2), Error handling)."""
+"""Errors that concern one connection only; the next accept() may succeed (accept(2))."""
 
 
 class Acceptor:
-    """Gives each connection of the listening ``sockets`` a protocol of its own.
+    """Accepts the connections of the listening ``sockets``; ``factory()`` makes their protocols.
 
-    ``factory`` makes it; ``exhausted`` is called with the error when there is no descriptor or no
-    memory for the next one; accepting then pauses, and the rest waits in the listen queues.
+    ``on_exhausted(error)`` is called when there is no descriptor or no memory for the next
+    connection. Accepting then pauses, and connections wait in the listen queues.
     """
 
     def __init__(
@@ -46,117 +42,57 @@ class Acceptor:
         factory: Callable[[], asyncio.BaseProtocol],
         *,
         backlog: int,
-        exhausted: Callable[[OSError], None],
+        on_exhausted: Callable[[OSError], None],
     ) -> None:
-        self._sockets, self._factory, self._exhausted = sockets, factory, exhausted
+        self._sockets, self._factory, self._on_exhausted = sockets, factory, on_exhausted
         self._backlog = min(backlog, 2**31 - 1)
         self._loop = asyncio.get_running_loop()
         for sock in sockets:
             sock.listen(self._backlog)
-        # one for all of them: what all connections have for us is asked for at one moment
-        self._poller = _poller(self._loop)
-        self._transport = None if self._poller else _transport()
-        self._starting: set[asyncio.Future[Any]] = set()
-        self._waiting = 0  # transports that have not called connection_made yet
+        # one poller for all sockets: it asks the kernel for all connections at the same moment
+        self._poller = open_poller(self._loop)
         self._pause: asyncio.TimerHandle | None = None
         self._resume()
 
     def close(self) -> None:
-        """Accept who waits already, and nobody after that."""
+        """Accept the connections in the listen queues, then stop listening."""
         if self._pause is not None:
             self._pause.cancel()
         sockets, self._sockets = self._sockets, ()
         for sock in sockets:
             self._loop.remove_reader(sock)
-            with suppress(OSError):  # no room: they are lost
+            with suppress(OSError):  # no resources: the kernel resets the rest
                 for _ in range(0, self._backlog + 1, BATCH):
-                    if not self._accept(sock):  # who still waits, the kernel resets
+                    if not self._accept(sock):
                         break
             sock.close()
-        if self._poller is not None and sockets:
+        if sockets:
             self._poller.retire()
 
     @property
     def starting(self) -> int:
-        """How many accepted connections have no protocol yet."""
-        return len(self._starting) + self._waiting
+        """The number of accepted connections whose protocol has not been told yet."""
+        return self._poller.starting
 
     def _resume(self) -> None:
         self._pause = None
         for sock in self._sockets:
-            self._loop.add_reader(sock, self._ready, sock)
+            self._loop.add_reader(sock, self._on_readable, sock)
 
-    def _ready(self, sock: socket.socket) -> None:
+    def _on_readable(self, sock: socket.socket) -> None:
         try:
             self._accept(sock)
         except OSError as error:
             for each in self._sockets:
                 self._loop.remove_reader(each)
             self._pause = self._loop.call_later(PAUSE, self._resume)
-            self._exhausted(error)
+            self._on_exhausted(error)
 
     def _accept(self, sock: socket.socket) -> bool:
-        """Take a batch; return whether more may wait. Raises OSError when there is no room."""
+        """Accept a batch; return whether more may wait. Raises OSError for want of resources."""
         try:
-            if self._poller is not None:
-                return self._poller.accept(sock.fileno(), self._factory, BATCH)
-            for _ in range(BATCH):
-                connection, _address = sock.accept()
-                connection.setblocking(False)
-                self._start(connection)
-        except (BlockingIOError, InterruptedError):
-            return False
+            return self._poller.accept(sock, self._factory, BATCH)
         except OSError as error:
-            if error.errno not in ITS_OWN:
+            if error.errno not in OF_ONE_CONNECTION:
                 raise
         return True
-
-    def _start(self, connection: socket.socket) -> None:
-        if self._transport is None:
-            task = self._loop.create_task(self._connect(connection))
-            self._starting.add(task)  # the loop itself holds tasks only weakly
-            task.add_done_callback(self._starting.discard)
-            return
-        try:
-            self._transport(self._loop, connection, self._factory())
-        except OSError:  # gone before its first byte
-            connection.close()
-            return
-        # the transport has asked the loop to call connection_made; this comes after it
-        self._waiting += 1
-        self._loop.call_soon(self._started)
-
-    def _started(self) -> None:
-        self._waiting -= 1
-
-    async def _connect(self, connection: socket.socket) -> None:
-        try:
-            await self._loop.connect_accepted_socket(self._factory, connection)
-        except OSError:  # gone before its first byte
-            connection.close()
-
-
-def _poller(loop: asyncio.AbstractEventLoop) -> Poller | None:
-    """Return the compiled poller; None where it is not, or is not wanted."""
-    if not uses_compiled():
-        return None
-    try:
-        from stretta.net.server._poller import Poller  # noqa: PLC0415 - it may not be there
-    except ImportError:
-        return None
-    return Poller(loop)
-
-
-def _transport() -> Callable[..., object] | None:
-    """Return aiofastnet's transport class, None where it is not: then the loop makes its own.
-
-    Made without ``connect_accepted_socket``, whose task and future take as long as all the rest.
-    """
-    try:
-        # not there on each platform, and compiled without types
-        from aiofastnet.selector_transport import (  # type: ignore[import-not-found]  # noqa: PLC0415
-            SelectorSocketTransport,
-        )
-    except ImportError:
-        return None
-    return SelectorSocketTransport  # type: ignore[no-any-return]

@@ -114,7 +114,7 @@ class DatagramServer(Server):
             self._readable(sock, None)  # what came before the end was called is answered
             loop.remove_reader(sock)
 
-    def _wind_up(self) -> int:
+    def _close_idle(self) -> int:
         return 0
 
     def abort(self) -> None:

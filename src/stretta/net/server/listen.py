@@ -1,4 +1,4 @@
-"""Binding: sockets that wait for others, and who is there already when the port is taken."""
+"""Bind listening sockets; when the port is in use, say by which process."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import socket
 from stretta.address import Endpoint
 from stretta.errors import CannotServe
 from stretta.net.resolve import resolve
-from stretta.net.server.port_owner import holder
+from stretta.net.server.port_owner import port_owner
 
 __all__ = ["bind"]
 
@@ -17,13 +17,13 @@ __all__ = ["bind"]
 def bind(
     host: str, port: int, kind: int, *, command: str = "", shared: bool = False
 ) -> list[socket.socket]:
-    """Return non-blocking sockets bound to every address of ``host``; ``::`` takes IPv4 too.
+    """Return non-blocking sockets bound to every address of ``host``; ``::`` includes IPv4.
 
-    ``kind`` is SOCK_STREAM or SOCK_DGRAM; ``command`` is what the user typed, for the hint. With
-    port 0 the kernel chooses one, the same for every address. ``shared`` sockets may be bound to
-    the same port again, and the kernel spreads over them who comes (socket(7), SO_REUSEPORT).
-    Raises CannotServe when one of the addresses cannot be bound, NetworkError when the name has
-    none.
+    ``kind`` is SOCK_STREAM or SOCK_DGRAM; ``command`` is the command that the user typed, for the
+    hint. With port 0 the kernel chooses one port for all addresses. ``shared`` sockets may be
+    bound to the same port again; the kernel spreads the peers over them (socket(7),
+    SO_REUSEPORT). Raises CannotServe when an address cannot be bound, NetworkError when the name
+    has no address.
     """
     bound: list[socket.socket] = []
     try:
@@ -47,11 +47,11 @@ def _bind_one(
     try:
         sock.setblocking(False)
         if kind == socket.SOCK_STREAM:
-            # a restarted server need not wait for the last one's TIME_WAIT (RFC 9293 3.4.1); for
-            # UDP the same option would let two servers share a port, each missing half
+            # a restarted server need not wait for the old one's TIME_WAIT (RFC 9293 3.4.1); on
+            # UDP the same option would let two servers share a port, and each miss half
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            # connections inherit it; the event loops leave it alone: the end of a reply that takes
-            # two writes would wait for the client's delayed acknowledgement (RFC 9293 3.7.4)
+            # connections inherit it; without it, the second write of a reply would wait for the
+            # client's delayed acknowledgement (RFC 9293 3.7.4)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if shared:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
@@ -67,8 +67,8 @@ def _bind_one(
 def _cannot_serve(host: str, port: int, kind: int, command: str, error: OSError) -> CannotServe:
     what = f"cannot listen on {host} port {port}"
     if error.errno == errno.EADDRINUSE:
-        who = holder(port, kind)
-        why = f"the port is in use by {who}" if who else "the port is in use by another program"
+        owner = port_owner(port, kind)
+        why = f"the port is in use by {owner}" if owner else "the port is in use by another program"
         free = _free_port(host, port, kind)
         return CannotServe(what, why, f"Port {free} is free: {command} -p {free}".strip())
     if error.errno == errno.EADDRNOTAVAIL:
@@ -83,7 +83,7 @@ def _cannot_serve(host: str, port: int, kind: int, command: str, error: OSError)
 
 
 def _free_port(host: str, port: int, kind: int) -> int:
-    """Return the first free port after this one, within reach, else any."""
+    """Return a free port: one of the next twenty, else any."""
     for candidate in [*range(port + 1, min(port + 20, 65536)), 0]:
         try:
             family, sockaddr = resolve(host, candidate, kind, passive=True)[0]

@@ -1,4 +1,4 @@
-"""The event loop: uvloop with aiofastnet's transports where they are, plain asyncio elsewhere."""
+"""The event loop: uvloop where it is installed, asyncio's own elsewhere."""
 
 from __future__ import annotations
 
@@ -19,6 +19,6 @@ except ImportError:  # no wheel for this platform
 
 
 def run(main: Coroutine[Any, Any, T]) -> T:
-    """Run ``main`` to its end on the fastest event loop there is, and return its result."""
+    """Run ``main`` on the fastest event loop available, and return its result."""
     with asyncio.Runner(loop_factory=new_event_loop) as runner:
         return runner.run(main)

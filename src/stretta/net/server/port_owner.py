@@ -1,4 +1,4 @@
-"""Which process holds a port, as far as this user may see it (proc(5), Linux only)."""
+"""The process that listens on a port, as far as this user may see it (proc(5), Linux only)."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ import socket
 from collections.abc import Iterator
 from pathlib import Path
 
-__all__ = ["holder"]
+__all__ = ["port_owner"]
 
 LISTEN = "0A"
 """The TCP state of a listening socket in /proc/net/tcp."""
 
 
-def holder(port: int, kind: int, proc: Path = Path("/proc")) -> str:
-    """Return ``name (process N)`` of who listens on the port, or '' when that cannot be known."""
+def port_owner(port: int, kind: int, proc: Path = Path("/proc")) -> str:
+    """Return ``name (process N)`` of the process that listens on the port, or '' if unknown."""
     inodes = set(_inodes(port, kind, proc))
     if not inodes:
         return ""
@@ -49,7 +49,7 @@ def _sockets(process: Path) -> Iterator[str]:
         for descriptor in (process / "fd").iterdir():
             try:
                 found = re.fullmatch(r"socket:\[(\d+)\]", os.readlink(descriptor))
-            except OSError:  # closed meanwhile
+            except OSError:  # closed in the meantime
                 continue
             if found:
                 yield found[1]

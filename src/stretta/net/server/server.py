@@ -1,4 +1,4 @@
-"""A server's life: start, run until a signal, drain, stop; the same for every protocol."""
+"""A server's lifecycle: start, run until a signal, drain, stop; the same for every protocol."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ from stretta.reports import Dropped, Stopped, Stopping, Waiting, Watch
 
 __all__ = ["Server"]
 
-WIND_UP_EVERY = 0.25
-"""Seconds between two looks at what is still open while a server drains."""
+DRAIN_CHECK_INTERVAL = 0.25
+"""Seconds between two checks for open conversations while a server drains."""
 
 
-def _nobody_watches(report: object) -> None:
-    """Let a report pass."""
+def _ignore(report: object) -> None:
+    """Ignore a report."""
 
 
 class Server(ABC):
-    """What the TCP, UDP and HTTP servers have in common; use it as an async context manager.
+    """The base of the TCP, UDP and HTTP servers; an async context manager.
 
-    ``endpoints`` are the addresses it waits on, ``counts`` what happened so far, by name.
+    ``endpoints`` are the addresses that it listens on; ``counts`` counts its events by name.
     """
 
     kind = socket.SOCK_STREAM
@@ -44,43 +44,43 @@ class Server(ABC):
         self.host, self.port = host, port
         self.drain_timeout = drain_timeout
         self.watched = watch is not None
-        self.watch: Watch = watch or _nobody_watches
+        self.watch: Watch = watch or _ignore
         self.endpoints: list[Endpoint] = []
         self.counts: Counter[str] = Counter()
-        self._told: set[str] = set()
-        self._on_hangup: Callable[[], None] | None = None  # else SIGHUP ends the process
+        self._reported: set[str] = set()  # names of drops reported since the last tick
+        self._on_sighup: Callable[[], None] | None = None  # without it SIGHUP ends the process
         self._ended: asyncio.Event | None = None
-        self.stopping = False  # it takes nothing new, and what is at rest ends
+        self.stopping = False  # it accepts nothing new and closes idle conversations
 
     @property
-    def takes_hangup(self) -> bool:
-        """Whether SIGHUP means something else to it than the end."""
-        return self._on_hangup is not None
+    def handles_sighup(self) -> bool:
+        """Whether the server reloads on SIGHUP."""
+        return self._on_sighup is not None
 
-    # what each protocol does in its own way
+    # each protocol has its own
 
     @abstractmethod
     async def _open(self, sockets: list[socket.socket]) -> None:
-        """Begin to serve on bound sockets."""
+        """Serve on bound sockets."""
 
     @abstractmethod
     def _close(self) -> None:
-        """Take nothing new."""
+        """Accept nothing new."""
 
     @abstractmethod
-    def _wind_up(self) -> int:
-        """End what is at rest; return how many conversations are still going on."""
+    def _close_idle(self) -> int:
+        """Close idle conversations; return how many are still open."""
 
     @abstractmethod
     def abort(self) -> None:
-        """End every conversation at once, whatever is lost."""
+        """End every conversation at once, even if data is lost."""
 
-    # what they all do alike
+    # common to all
 
     def bind(self, *, shared: bool = False) -> list[socket.socket]:
-        """Take the port; return its sockets. Raises CannotServe when it cannot be had.
+        """Bind the port and return its sockets. Raises CannotServe.
 
-        A ``shared`` port can be taken again, by shared sockets only.
+        Further ``shared`` sockets can be bound to a ``shared`` port.
         """
         sockets = bind(self.host, self.port, self.kind, command=self.command, shared=shared)
         self.endpoints = [Endpoint.from_sockaddr(sock.getsockname()) for sock in sockets]
@@ -88,10 +88,10 @@ class Server(ABC):
         return sockets
 
     async def start(self, sockets: list[socket.socket] | None = None) -> None:
-        """Bind and begin to serve; returns when the server really accepts.
+        """Bind and serve; return when the server accepts.
 
-        ``sockets`` are what ``bind()`` has returned, if it was called already. Raises CannotServe
-        when the address or port cannot be had.
+        ``sockets`` are those that ``bind()`` has returned, if it was called already. Raises
+        CannotServe when the address or port cannot be bound.
         """
         if sockets is None:
             sockets = self.bind()
@@ -100,14 +100,14 @@ class Server(ABC):
         self.announce()
 
     def announce(self) -> None:
-        """Say that the server accepts from now on."""
+        """Report that the server accepts from now on."""
         for endpoint in self.endpoints:
             self.watch(Waiting(endpoint))
 
     async def stop(self) -> None:
-        """Take nothing new, let open conversations end for ``drain_timeout`` seconds, stop.
+        """Accept nothing new, give open conversations ``drain_timeout`` seconds to end, stop.
 
-        Conversations that are at rest end at once; calling ``abort()`` meanwhile ends them all.
+        Idle conversations end at once. Calling ``abort()`` in the meantime ends them all.
         """
         ended = self._ended
         if ended is None or self.stopping:
@@ -116,39 +116,38 @@ class Server(ABC):
         self._close()
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self.drain_timeout
-        still_open, told = self._wind_up(), False
+        still_open, reported = self._close_idle(), False
         while still_open and (left := deadline - loop.time()) > 0 and not ended.is_set():
             try:
-                await asyncio.wait_for(ended.wait(), min(left, WIND_UP_EVERY))
+                await asyncio.wait_for(ended.wait(), min(left, DRAIN_CHECK_INTERVAL))
             except TimeoutError:
-                still_open = self._wind_up()
-                if still_open and not told:  # what was at rest has ended, and is not counted
-                    told = True
+                still_open = self._close_idle()
+                if still_open and not reported:  # after the idle ones have ended
+                    reported = True
                     self.watch(Stopping(still_open, self.drain_timeout))
         self.abort()
-        await asyncio.sleep(0)  # what was aborted says so in the loop's next turn
+        await asyncio.sleep(0)  # connection_lost() of what was aborted runs there
         self.watch(Stopped(dict(self.counts)))
 
     def run(self, *, workers: int = 1) -> None:
         """Serve until SIGINT or SIGTERM, then stop; a second signal stops at once.
 
-        Blocks: it is the whole program of a simple server. More than one of ``workers`` are
-        processes that share the port; limits are each one's own. Raises CannotServe as ``start()``
-        does.
+        Blocks. With more than one of ``workers``, that many processes share the port, each with
+        limits of its own. Raises CannotServe as ``start()`` does.
         """
         if workers > 1:
             from stretta.net.server.workers import supervise  # noqa: PLC0415 - most servers are one process
 
             supervise(self, workers)
             return
-        # what start-up made lives as long as the server: the collector need not look at it again
+        # objects made at start-up live as long as the server: exempt them from collection
         gc.collect()
         gc.freeze()
         run(self.serve_until_stopped())
 
     @contextmanager
     def in_background(self) -> Iterator[Self]:
-        """Serve from a thread of its own while the ``with`` block goes on, then stop.
+        """Serve from another thread during the ``with`` block, then stop.
 
         For programs and tests that block. Raises CannotServe as ``start()`` does.
 
@@ -161,10 +160,10 @@ class Server(ABC):
 
         async def serve() -> None:
             loop, leave = asyncio.get_running_loop(), asyncio.Event()
-            loop.set_exception_handler(self._loop_trouble)
+            loop.set_exception_handler(self._on_loop_error)
             try:
                 await self.start()
-            except BaseException as error:  # noqa: BLE001 - it is raised in the other thread
+            except BaseException as error:  # noqa: BLE001 - raised in the other thread
                 started.set_exception(error)
                 return
             started.set_result((loop, leave))
@@ -187,9 +186,9 @@ class Server(ABC):
         sockets: list[socket.socket] | None = None,
         signals: Iterable[int] = (signal.SIGINT, signal.SIGTERM),
     ) -> None:
-        """Do what ``run`` does, on the running event loop of the main thread."""
+        """Do what ``run`` does, on the event loop that runs in the main thread."""
         loop = asyncio.get_running_loop()
-        loop.set_exception_handler(self._loop_trouble)
+        loop.set_exception_handler(self._on_loop_error)
         stopping = asyncio.Event()
 
         def on_signal() -> None:
@@ -199,11 +198,11 @@ class Server(ABC):
                     self._ended.set()
             stopping.set()
 
-        # before anybody is told that we serve: who is told may send a signal at once
+        # before the server reports that it serves: a reader of that may send a signal at once
         for number in signals:
             loop.add_signal_handler(number, on_signal)
-        if self._on_hangup is not None:
-            loop.add_signal_handler(signal.SIGHUP, self._on_hangup)
+        if self._on_sighup is not None:
+            loop.add_signal_handler(signal.SIGHUP, self._on_sighup)
         await self.start(sockets)
         await stopping.wait()
         await self.stop()
@@ -220,24 +219,24 @@ class Server(ABC):
     ) -> None:
         await self.stop()
 
-    def _idle(self) -> None:
-        """Be called when nothing is going on any more: a stop that waits for it ends."""
+    def _on_idle(self) -> None:
+        """End a pending ``stop()``. Called when the last conversation has ended."""
         if self.stopping and self._ended is not None:
             self._ended.set()
 
     def dropped(self, client: Endpoint, name: str, why: str) -> None:
-        """Count a refusal or a cut under ``name``; report it once a second for each name."""
+        """Count a refusal or a reset under ``name``; report each name once a tick at most."""
         self.counts[name] += 1
-        if name not in self._told:
-            self._told.add(name)
+        if name not in self._reported:
+            self._reported.add(name)
             self.watch(Dropped(client, one_line(why)))
 
     def _tick(self) -> None:
-        """Be called about once a second: let the next refusal of each kind be reported."""
-        self._told.clear()
+        """Report the next drop of each name again. Called about once a second."""
+        self._reported.clear()
 
-    def _loop_trouble(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-        """Keep the event loop's complaints to one line each, and at most one a second."""
+    def _on_loop_error(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        """Report an error of the event loop on one line, at most once a tick."""
         error = context.get("exception")
         why = f"{context.get('message', 'trouble')}: {error}" if error else context["message"]
         if loop.get_debug():

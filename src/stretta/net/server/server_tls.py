@@ -1,4 +1,4 @@
-"""Who a server is under TLS: its certificate and key, which can be renewed while it serves."""
+"""A server's TLS context: its certificate and key, which can be reloaded while it serves."""
 
 from __future__ import annotations
 
@@ -14,13 +14,14 @@ from stretta.net.server.dev_ca import own_certificate
 from stretta.net.tls import SUITES, bad_file, notice_cuts
 from stretta.options import ServerTls
 
-__all__ = ["Identity"]
+__all__ = ["ServerCertificate"]
 
 
-class Identity:
-    """Who a server is: its certificate and key, in a context that can take newer ones.
+class ServerCertificate:
+    """A server's certificate and key in an SSL context, which ``load()`` renews.
 
-    ``trust`` is the file of the authority that clients have to trust, where we are that authority.
+    ``ca_file`` is the file of the development authority if that has signed the certificate; a
+    client that trusts it accepts the certificate.
     """
 
     def __init__(
@@ -29,13 +30,15 @@ class Identity:
         self._cert, self._key, self._names = cert, key, names
         self._alpn = list(alpn)
         self.handshake_timeout = 10.0
-        self.trust: str | None = None
+        self.ca_file: str | None = None
         self.context = self._new_context()
         self.load()
 
     @classmethod
-    def of(cls, options: ServerTls, host: str, alpn: Sequence[str]) -> Identity | None:
-        """Return the identity that the options ask for, None if they ask for no TLS.
+    def from_options(
+        cls, options: ServerTls, host: str, alpn: Sequence[str]
+    ) -> ServerCertificate | None:
+        """Return the certificate that the options name, or None when they turn TLS off.
 
         ``host`` is the address to listen on. Raises UsageError.
         """
@@ -44,29 +47,29 @@ class Identity:
         if not (options.tls or options.tls_cert):
             return None
         names = [] if options.tls_cert else ["localhost", *reachable(host), socket.gethostname()]
-        identity = cls(options.tls_cert, options.tls_key, names, alpn)
-        identity.handshake_timeout = options.tls_handshake_timeout
-        return identity
+        certificate = cls(options.tls_cert, options.tls_key, names, alpn)
+        certificate.handshake_timeout = options.tls_handshake_timeout
+        return certificate
 
     def load(self) -> None:
-        """Read certificate and key anew; what is there now stays when they cannot be used.
+        """Read the certificate and the key from their files.
 
-        Raises UsageError.
+        Raises UsageError when they cannot be used; the previous ones then stay in use.
         """
         cert = self._cert
         if cert is None:
-            cert, self.trust = own_certificate(self._names)
-        self._load_into(self._new_context(), cert)  # try it where it can do no harm
+            cert, self.ca_file = own_certificate(self._names)
+        self._load_into(self._new_context(), cert)  # a bad file must not spoil the context in use
         self._load_into(self.context, cert)
 
     def _load_into(self, context: ssl.SSLContext, cert: str) -> None:
         try:
-            held = {path: Path(path).read_bytes() for path in (cert, self._key or cert)}
+            contents = {path: Path(path).read_bytes() for path in (cert, self._key or cert)}
             context.load_cert_chain(cert, self._key, password=_no_password)
         except ssl.SSLError as error:
             raise UsageError(
                 f"cannot use the certificate in {cert}",
-                _what_is_wrong(held, cert, self._key or cert, error),
+                _ssl_reason(contents, cert, self._key or cert, error),
                 "Give PEM files of a certificate and its own key: --tls-cert FILE --tls-key FILE",
             ) from error
         except OSError as error:
@@ -79,7 +82,7 @@ class Identity:
         context.set_ciphers(SUITES)
         notice_cuts(context)
         context.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_CIPHER_SERVER_PREFERENCE
-        # each takes as long as a twentieth of the handshake, and whoever uses it gets the next
+        # a ticket takes a twentieth of the handshake's time; a resumed session gets a new one
         context.num_tickets = 1
         if self._alpn:
             context.set_alpn_protocols(self._alpn)
@@ -89,15 +92,15 @@ class Identity:
         return context
 
 
-def _what_is_wrong(held: dict[str, bytes], cert: str, key: str, error: ssl.SSLError) -> str:
-    """Return in plain words what OpenSSL says of the contents of two files."""
-    if b"-----BEGIN CERTIFICATE-----" not in held[cert]:
+def _ssl_reason(contents: dict[str, bytes], cert: str, key: str, error: ssl.SSLError) -> str:
+    """Return in plain words why OpenSSL refuses the contents of the two files."""
+    if b"-----BEGIN CERTIFICATE-----" not in contents[cert]:
         return "it holds no certificate in PEM form"
-    if b"PRIVATE KEY-----" not in held[key]:
+    if b"PRIVATE KEY-----" not in contents[key]:
         where = "it" if key == cert else key
         return f"{where} holds no private key in PEM form"
     if not error.reason:
-        return "what it holds is damaged"
+        return "its content is damaged"
     return error.reason.replace("_", " ").lower()
 
 

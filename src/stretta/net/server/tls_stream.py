@@ -1,7 +1,7 @@
-"""TLS between the wire and a server's connection, so that neither knows of the other.
+"""TLS between a server's connection and its transport; neither depends on the other.
 
-The event loops' own TLS drops what OpenSSL has to say when something goes wrong: a client of the
-wrong version sees the connection end without a word. Here the alert goes out (RFC 8446 section 6).
+The event loops' own TLS discards OpenSSL's alert when a handshake fails, so that a client with the
+wrong version sees a bare end of the connection. Here the alert is sent (RFC 8446 section 6).
 """
 
 from __future__ import annotations
@@ -14,28 +14,28 @@ from typing import Any, Protocol, cast
 __all__ = ["TlsStream"]
 
 RECORD = 16 * 1024
-"""Bytes of plain text that one record holds at most (RFC 8446 section 5.1)."""
+"""The most bytes of plain text in one record (RFC 8446 section 5.1)."""
 
-MOST_ADDED = 29
-"""Bytes that a record is longer than its plain text, at most (RFC 5288); two are 42 or more."""
+MAX_OVERHEAD = 29
+"""The most bytes that one record adds to its plain text (RFC 5288); two add 42 or more."""
 
 HANDSHAKE = 0x16
-"""The first byte of every TLS conversation (RFC 8446 section 5.1)."""
+"""The first byte of a TLS connection (RFC 8446 section 5.1)."""
 
 
 class Securable(Protocol):
-    """What a connection needs to be put behind TLS."""
+    """The callbacks of a connection behind TLS."""
 
-    def not_tls(self) -> bytes:
-        """Return what to answer, in the clear, to a client that speaks no TLS."""
+    def on_plaintext(self) -> bytes:
+        """Return the answer, in the clear, to a client that does not speak TLS."""
 
-    def insecure(self, why: str) -> None:
-        """Be told that no secure connection came about, or that it broke."""
+    def on_tls_failure(self, why: str) -> None:
+        """Handle a TLS handshake or a TLS connection that has failed."""
 
-    def later(self) -> None:
-        """Be told that what comes next may have been sent after this turn of the loop began."""
+    def on_late_data(self) -> None:
+        """Expect data that may have been sent after this event-loop iteration began."""
 
-    # and what asyncio.Protocol has
+    # those of asyncio.Protocol
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None: ...
     def connection_lost(self, exc: Exception | None) -> None: ...
@@ -46,14 +46,14 @@ class Securable(Protocol):
 
 
 class TlsStream(asyncio.Protocol, asyncio.Transport):
-    """The wire's protocol, and the connection's transport.
+    """A protocol to the transport ``wire``, and a transport to the connection ``inner``.
 
-    It is a member of ``handshaking`` until its handshake is over.
+    It is a member of ``handshaking`` until its handshake has ended.
     """
 
     __slots__ = (
-        "_begun", "_closing", "_deaf", "_handshaking", "_in", "_inner", "_kept", "_out", "_paused",
-        "_tls", "_wire", "ready", "waited",
+        "_begun", "_closing", "_handshaking", "_in", "_inner", "_left", "_out", "_paused", "_tls",
+        "_write_ended", "ready", "waited", "wire",
     )  # fmt: skip
 
     def __init__(
@@ -64,15 +64,15 @@ class TlsStream(asyncio.Protocol, asyncio.Transport):
         self._inner = inner
         self._in, self._out = ssl.MemoryBIO(), ssl.MemoryBIO()
         self._tls = context.wrap_bio(self._in, self._out, server_side=True)
-        self._begun = self._paused = self._closing = self._deaf = False
-        self._kept = False  # something that came is not given to the connection yet
-        self.ready = False  # the handshake is done
-        self.waited = 0.0  # seconds that the handshake has taken, to a tick's precision
+        self._begun = self._paused = self._closing = self._write_ended = False
+        self._left = False  # received data has not been passed to the connection yet
+        self.ready = False  # the handshake has succeeded
+        self.waited = 0.0  # seconds since the handshake began, to a tick's precision
 
-    # the wire's side
+    # asyncio.Protocol: callbacks of the wire
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._wire = cast("asyncio.Transport", transport)
+        self.wire = cast("asyncio.Transport", transport)
         self._handshaking.add(self)
         self._inner.connection_made(self)
 
@@ -82,7 +82,7 @@ class TlsStream(asyncio.Protocol, asyncio.Transport):
         self._inner.connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        if self._closing or self._deaf:
+        if self._closing or self._write_ended:
             return
         if self.ready:
             self._in.write(data)
@@ -92,7 +92,7 @@ class TlsStream(asyncio.Protocol, asyncio.Transport):
             self._in.write(data)
             self._shake_hands()
         else:
-            self._wire.write(self._inner.not_tls())
+            self.wire.write(self._inner.on_plaintext())
             self._fail("it does not speak TLS")
 
     def _shake_hands(self) -> None:
@@ -101,52 +101,54 @@ class TlsStream(asyncio.Protocol, asyncio.Transport):
         except ssl.SSLWantReadError:
             pass
         except ssl.SSLError as error:
-            self._failed(error)
+            self._on_ssl_error(error)
             return
         else:
             self.ready = True
             self._handshaking.discard(self)
             if self._in.pending:
-                self._kept = True
+                self._left = True
                 self._read()
                 return
         self._flush()
 
     def _read(self, came: int = RECORD) -> None:
-        """Give the connection what can be decrypted, now that so many bytes have come."""
-        # no room for more than can be in it
+        """Decrypt, and pass the data to the connection; ``came`` bytes have just arrived."""
+        # a larger buffer than the bytes can fill would be wasted
         most = came if came < RECORD else RECORD  # noqa: FURB136 - a call takes ten times as long
         try:
-            while not (self._paused or self._closing or self._deaf):
+            while not (self._paused or self._closing or self._write_ended):
                 data = self._tls.read(most)
                 if not data:
-                    self._no_more()
+                    self._on_close_notify()
                     break
-                if self._kept or came - len(data) > MOST_ADDED:  # not the first that has come now
-                    self._inner.later()
+                if (
+                    self._left or came - len(data) > MAX_OVERHEAD
+                ):  # not the first record that has just arrived
+                    self._inner.on_late_data()
                 self._inner.data_received(data)
-                self._kept = bool(self._in.pending or (len(data) == most and self._tls.pending()))
-                if not self._kept:
-                    break  # asking in vain would cost an exception
+                self._left = bool(self._in.pending or (len(data) == most and self._tls.pending()))
+                if not self._left:
+                    break  # another read would raise an exception
                 most = RECORD
             else:
-                self._kept = True
+                self._left = True
         except ssl.SSLWantReadError:
-            self._kept = True
+            self._left = True
         except ssl.SSLZeroReturnError:
-            self._no_more()
+            self._on_close_notify()
         except ssl.SSLError as error:
-            self._failed(error)
+            self._on_ssl_error(error)
             return
         if self._out.pending:
             self._flush()
 
-    def _no_more(self) -> None:
-        """Go on after close_notify: the client has said all it has to say."""
+    def _on_close_notify(self) -> None:
+        """Pass the client's end of data on (RFC 8446 section 6.1)."""
         if not self._inner.eof_received():
             self.close()
 
-    def _failed(self, error: ssl.SSLError) -> None:
+    def _on_ssl_error(self, error: ssl.SSLError) -> None:
         self._flush()  # the alert
         self._fail(f"TLS failed: {(error.reason or str(error)).replace('_', ' ').lower()}")
 
@@ -162,56 +164,58 @@ class TlsStream(asyncio.Protocol, asyncio.Transport):
         self._inner.resume_writing()
 
     def _flush(self) -> None:
-        if self._out.pending and not self._wire.is_closing():
-            self._wire.write(self._out.read())
+        if self._out.pending and not self.wire.is_closing():
+            self.wire.write(self._out.read())
 
     def give_up(self, why: str) -> None:
-        """Cut a client that does not come to the point."""
+        """Abort a handshake that takes too long."""
         self._handshaking.discard(self)
-        self._inner.insecure(why)
+        self._inner.on_tls_failure(why)
         self.abort()
 
     def _fail(self, why: str) -> None:
         self._closing = True
-        self._inner.insecure(why)
-        self._wire.close()
+        self._inner.on_tls_failure(why)
+        self.wire.close()
 
-    # the connection's side
+    # asyncio.Transport: methods for the connection
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
-        if self._closing or self._wire.is_closing():
+        if self._closing or self.wire.is_closing():
             return
         taken = self._tls.write(data)
-        if taken < len(data):  # a record at a time
+        if taken < len(data):  # OpenSSL takes one record at a time
             rest = memoryview(data)[taken:]
             while rest:
                 rest = rest[self._tls.write(rest) :]
-        self._wire.write(self._out.read())
+        self.wire.write(self._out.read())
 
     def pause_reading(self) -> None:
         self._paused = True
-        self._wire.pause_reading()
+        self.wire.pause_reading()
 
     def resume_reading(self) -> None:
         if self._paused:
             self._paused = False
-            self._wire.resume_reading()
+            self.wire.resume_reading()
             if self._in.pending or self._tls.pending():
-                asyncio.get_running_loop().call_soon(self._go_on)
+                asyncio.get_running_loop().call_soon(self._resume)
 
-    def _go_on(self) -> None:
-        """Give on what was kept during a pause, perhaps before this turn of the loop has begun."""
+    def _resume(self) -> None:
+        """Pass on the data that arrived during a pause."""
         self._read()
-        self._inner.later()
+        self._inner.on_late_data()
 
     def write_eof(self) -> None:
-        """Say that no more will follow (close_notify). What still comes is thrown away."""
-        self._deaf = True
-        with suppress(ssl.SSLError):  # it wants the client's own, for which nobody waits
+        """Send close_notify and FIN. Data that still arrives is discarded."""
+        self._write_ended = True
+        with suppress(
+            ssl.SSLError
+        ):  # OpenSSL wants the client's close_notify too; we do not wait for it
             self._tls.unwrap()
         self._flush()
-        if not self._wire.is_closing():
-            self._wire.write_eof()
+        if not self.wire.is_closing():
+            self.wire.write_eof()
 
     def can_write_eof(self) -> bool:
         return self.ready
@@ -224,20 +228,20 @@ class TlsStream(asyncio.Protocol, asyncio.Transport):
                 self._tls.unwrap()
             self._flush()
         self._closing = True
-        self._wire.close()
+        self.wire.close()
 
     def abort(self) -> None:
         self._closing = True
-        self._wire.abort()
+        self.wire.abort()
 
     def is_closing(self) -> bool:
-        return self._closing or self._wire.is_closing()
+        return self._closing or self.wire.is_closing()
 
     def get_write_buffer_size(self) -> int:
-        return self._wire.get_write_buffer_size()
+        return self.wire.get_write_buffer_size()
 
     def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
-        self._wire.set_write_buffer_limits(high, low)
+        self.wire.set_write_buffer_limits(high, low)
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
-        return self._tls if name == "ssl_object" else self._wire.get_extra_info(name, default)
+        return self._tls if name == "ssl_object" else self.wire.get_extra_info(name, default)

@@ -1,8 +1,9 @@
-"""Several processes that serve one port: started, watched, replaced and stopped together.
+"""Worker processes that serve one port, and the supervisor that starts, replaces and stops them.
 
-On Linux each has a socket of its own for that port (SO_REUSEPORT), over which the kernel spreads
-who comes; with one socket for all, whichever worker wakes first takes nearly everybody. The
-supervisor keeps all of them open, so when a worker ends, who waits for it waits for its successor.
+On Linux each worker has a listening socket of its own (SO_REUSEPORT), and the kernel spreads the
+connections over them; with one socket for all, the worker that wakes first accepts nearly all. The
+supervisor keeps all sockets open, so connections in the queue of a worker that has ended wait for
+its successor.
 """
 
 from __future__ import annotations
@@ -30,11 +31,11 @@ if TYPE_CHECKING:
 
 __all__ = ["processors", "supervise"]
 
-NEWS_EVERY = 0.25
-"""Seconds between a worker's accounts of what it has counted."""
+COUNTS_INTERVAL = 0.25
+"""Seconds between two messages of a worker with its counts."""
 
-MOST_FAILURES = 5
-"""Workers that may end before they serve, one after the other, until the supervisor gives up."""
+MAX_FAILURES = 5
+"""Workers that may end before they serve, one after the other, before the supervisor gives up."""
 
 SIGNALS = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
 
@@ -43,61 +44,62 @@ def processors() -> int:
     """Return how many processors this process may use."""
     try:
         return len(os.sched_getaffinity(0))
-    except AttributeError:  # not on this system
+    except AttributeError:  # not available on this system
         return os.cpu_count() or 1
 
 
 def supervise(server: Server, count: int) -> None:
     """Serve with ``count`` processes until SIGINT or SIGTERM; a second signal stops at once.
 
-    ``server`` has not been started; afterwards its ``counts`` are those of all. A worker that ends
-    is replaced. Raises CannotServe when the port cannot be had, or no worker comes to serve.
+    ``server`` has not been started; afterwards its ``counts`` are the sums over all workers. A
+    worker that ends is replaced. Raises CannotServe when the port cannot be bound, or when no
+    worker starts to serve.
     """
-    places = _places(server, count)
+    groups = _bind(server, count)
     try:
-        Supervisor(server, places).run()
+        Supervisor(server, groups).run()
     finally:
-        _close(places)
+        _close(groups)
 
 
-Place = list[socket.socket]
-"""The sockets of one worker."""
+Listeners = list[socket.socket]
+"""The listening sockets of one worker."""
 
 
-def _places(server: Server, count: int) -> list[Place]:
-    place = server.bind()  # alone, to find out who has the port already
-    if sys.platform != "linux":  # others let sockets share a port, and give all to one of them
-        return [place] * count
-    _close([place])
-    places: list[Place] = []
+def _bind(server: Server, count: int) -> list[Listeners]:
+    listeners = server.bind()  # not shared, to find another program on the port
+    if sys.platform != "linux":  # other systems give all connections of shared sockets to one
+        return [listeners] * count
+    _close([listeners])
+    groups: list[Listeners] = []
     try:
         for _ in range(count):
-            places.append(server.bind(shared=True))  # noqa: PERF401 - those bound are closed
+            groups.append(server.bind(shared=True))  # noqa: PERF401 - on an error those are closed
     except BaseException:
-        _close(places)
+        _close(groups)
         raise
-    return places
+    return groups
 
 
-def _close(places: Iterable[Place]) -> None:
-    for place in places:
-        for sock in place:
+def _close(groups: Iterable[Listeners]) -> None:
+    for listeners in groups:
+        for sock in listeners:
             sock.close()
 
 
 class Worker:
-    """One process as its supervisor sees it."""
+    """One worker process, seen from the supervisor."""
 
-    def __init__(self, pid: int, link: socket.socket, place: Place) -> None:
-        self.pid, self.link, self.place = pid, link, place
+    def __init__(self, pid: int, channel: socket.socket, listeners: Listeners) -> None:
+        self.pid, self.channel, self.listeners = pid, channel, listeners
         self.ready = self.stopping = False
         self.counts: dict[str, int] = {}
         self._unread = b""
 
-    def news(self) -> list[dict[str, Any]] | None:
-        """Return what it has to say now; None when it has ended."""
+    def receive(self) -> list[dict[str, Any]] | None:
+        """Return the messages that have arrived; None when the worker has ended."""
         try:
-            data = self.link.recv(65536)
+            data = self.channel.recv(65536)
         except OSError:
             data = b""
         if not data:
@@ -107,30 +109,30 @@ class Worker:
 
 
 class Supervisor:
-    """Has no event loop: it waits for signals and for its workers' words, and does nothing else."""
+    """Waits for signals and for messages of the workers; it has no event loop."""
 
-    def __init__(self, server: Server, places: list[Place]) -> None:
-        self._server, self._places = server, places
+    def __init__(self, server: Server, groups: list[Listeners]) -> None:
+        self._server, self._groups = server, groups
         self._workers: dict[int, Worker] = {}
         self._selector = selectors.DefaultSelector()
-        self._past: Counter[str] = Counter()  # counted by workers that have ended
-        self._announced = self._stopping = self._said_stopping = False
-        self._open = 0  # conversations that were going on when the stop was called
+        self._past: Counter[str] = Counter()  # counts of workers that have ended
+        self._announced = self._stopping = self._reported_stopping = False
+        self._open = 0  # conversations that were open when the stop began
         self._failures = 0
-        self._due: list[tuple[float, Place]] = []  # when workers start, and where
+        self._due: list[tuple[float, Listeners]] = []  # starts to come, by monotonic time
 
     def run(self) -> None:
         gc.collect()
-        gc.freeze()  # the workers share these pages until somebody writes to them
+        gc.freeze()  # the workers share these pages until one writes to them
         with self._signals() as inbox:
             self._selector.register(inbox, selectors.EVENT_READ)
             try:
-                for place in self._places:
-                    self._start(place)
+                for listeners in self._groups:
+                    self._start(listeners)
                 while self._workers or self._due:
-                    self._turn(inbox)
+                    self._iterate(inbox)
             except BaseException:
-                self._tell(signal.SIGKILL)
+                self._send_signal(signal.SIGKILL)
                 raise
             finally:
                 self._selector.close()
@@ -139,7 +141,7 @@ class Supervisor:
 
     @contextmanager
     def _signals(self) -> Iterator[socket.socket]:
-        """Turn signals into bytes that can be waited for, beside the workers' words."""
+        """Yield a socket on which each signal arrives as a byte (signal.set_wakeup_fd)."""
         inbox, outbox = socket.socketpair()
         inbox.setblocking(False)
         outbox.setblocking(False)
@@ -153,62 +155,64 @@ class Supervisor:
             for number, handler in before.items():
                 signal.signal(number, handler)
 
-    def _turn(self, inbox: socket.socket) -> None:
-        patience = None
+    def _iterate(self, inbox: socket.socket) -> None:
+        timeout = None
         if self._due:
-            patience = max(0.0, min(when for when, _ in self._due) - time.monotonic())
-        for key, _ in self._selector.select(patience):
+            timeout = max(0.0, min(when for when, _ in self._due) - time.monotonic())
+        for key, _ in self._selector.select(timeout):
             if key.fileobj is inbox:
                 for number in inbox.recv(64):
-                    self._signalled(number)
+                    self._on_signal(number)
             else:
-                self._hear(key.data)
+                self._on_message(key.data)
         for due in [due for due in self._due if due[0] <= time.monotonic()]:
             self._due.remove(due)
             self._start(due[1])
 
-    def _signalled(self, number: int) -> None:
-        if number == signal.SIGHUP and self._server.takes_hangup:
-            self._tell(signal.SIGHUP)
+    def _on_signal(self, number: int) -> None:
+        if number == signal.SIGHUP and self._server.handles_sighup:
+            self._send_signal(signal.SIGHUP)
         elif number in SIGNALS:
             self._stopping = True
             self._due.clear()
-            _close(self._places)  # nobody new: the workers have their own hold on them
-            self._tell(signal.SIGTERM)
+            _close(self._groups)  # the workers have duplicates
+            self._send_signal(signal.SIGTERM)
 
-    def _tell(self, number: int) -> None:
+    def _send_signal(self, number: int) -> None:
         for pid in self._workers:
             with suppress(ProcessLookupError):
                 os.kill(pid, number)
 
     # workers
 
-    def _start(self, place: Place) -> None:
+    def _start(self, listeners: Listeners) -> None:
         ours, theirs = socket.socketpair()
         for stream in (sys.stdout, sys.stderr):
-            stream.flush()  # else both processes would write what is held
+            stream.flush()  # otherwise both processes would write what is buffered
         pid = os.fork()
         if pid == 0:
             signal.set_wakeup_fd(-1)
-            for number in (signal.SIGINT, signal.SIGHUP):  # a terminal's reach all of us
+            for number in (signal.SIGINT, signal.SIGHUP):  # a terminal sends them to every process
                 signal.signal(number, signal.SIG_IGN)
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
             ours.close()
-            for worker in self._workers.values():  # else no worker would see the supervisor end
-                worker.link.close()
+            for (
+                worker
+            ) in self._workers.values():  # otherwise no worker would see the supervisor end
+                worker.channel.close()
             self._selector.close()
-            _close(other for other in self._places if other is not place)
-            _be_worker(self._server, place, theirs)
+            _close(other for other in self._groups if other is not listeners)
+            _run_worker(self._server, listeners, theirs)
         theirs.close()
-        worker = self._workers[pid] = Worker(pid, ours, place)
+        worker = self._workers[pid] = Worker(pid, ours, listeners)
         self._selector.register(ours, selectors.EVENT_READ, worker)
 
-    def _hear(self, worker: Worker) -> None:
-        news = worker.news()
-        if news is None:
-            self._ended(worker)
+    def _on_message(self, worker: Worker) -> None:
+        messages = worker.receive()
+        if messages is None:
+            self._on_worker_end(worker)
             return
-        for item in news:
+        for item in messages:
             worker.counts = item.get("counts", worker.counts)
             if "ready" in item:
                 worker.ready = True
@@ -216,91 +220,91 @@ class Supervisor:
             if "stopping" in item:
                 worker.stopping = True
                 self._open += item["stopping"]
-        self._say()
+        self._report()
 
-    def _ended(self, worker: Worker) -> None:
-        self._selector.unregister(worker.link)
-        worker.link.close()
+    def _on_worker_end(self, worker: Worker) -> None:
+        self._selector.unregister(worker.channel)
+        worker.channel.close()
         del self._workers[worker.pid]
         self._past.update(worker.counts)
         _, status = os.waitpid(worker.pid, 0)
         if self._stopping:
-            self._say()
+            self._report()
             return
         code = os.waitstatus_to_exitcode(status)
         why = f"by signal {signal.Signals(-code).name}" if code < 0 else f"with status {code}"
         self._past["workers_replaced"] += 1
         self._server.watch(WorkerEnded(worker.pid, why))
         self._failures = 0 if worker.ready else self._failures + 1
-        if self._failures >= MOST_FAILURES:
+        if self._failures >= MAX_FAILURES:
             raise CannotServe(
                 f"cannot listen on {self._server.host} port {self._server.port}",
-                f"{MOST_FAILURES} workers have ended before they served, the last {why}",
+                f"{MAX_FAILURES} workers have ended before they served, the last {why}",
                 "Try with one: --workers 1 --debug",
             )
-        self._due.append((time.monotonic() + 0.1 * self._failures, worker.place))
+        self._due.append((time.monotonic() + 0.1 * self._failures, worker.listeners))
 
-    def _say(self) -> None:
-        """Report what holds for all of them, once."""
+    def _report(self) -> None:
+        """Report once that all workers are ready, or that all are stopping."""
         workers = self._workers.values()
         if not self._announced and all(worker.ready for worker in workers):
             self._announced = True
             self._server.announce()
-        if self._stopping and not self._said_stopping and all(w.stopping for w in workers):
-            self._said_stopping = True
+        if self._stopping and not self._reported_stopping and all(w.stopping for w in workers):
+            self._reported_stopping = True
             if workers and self._open:
                 self._server.watch(Stopping(self._open, self._server.drain_timeout))
 
 
-# the worker's own side
+# in the worker
 
 
-def _be_worker(server: Server, place: Place, link: socket.socket) -> NoReturn:
+def _run_worker(server: Server, listeners: Listeners, channel: socket.socket) -> NoReturn:
     status = 1
     try:
-        run(_work(server, place, link))
+        run(_serve(server, listeners, channel))
         status = 0
     except StrettaError as error:
-        print(f"stretta: {error}", file=sys.stderr)  # noqa: T201 - the supervisor knows only that it ended
+        print(f"stretta: {error}", file=sys.stderr)  # noqa: T201 - the supervisor sees only the exit status
     finally:
         for stream in (sys.stdout, sys.stderr):
             with suppress(OSError):
                 stream.flush()
-        os._exit(status)  # the supervisor's own ending is not ours to do
+        os._exit(status)  # without the supervisor's own cleanup
 
 
-async def _work(server: Server, place: Place, link: socket.socket) -> None:
-    link.setblocking(False)
+async def _serve(server: Server, listeners: Listeners, channel: socket.socket) -> None:
+    channel.setblocking(False)
     loop = asyncio.get_running_loop()
     outer = server.watch
-    told: dict[str, int] = {}
+    sent: dict[str, int] = {}
 
-    def tell(**news: object) -> None:
-        with suppress(OSError):  # no supervisor any more, or it is far behind
-            link.send(json.dumps(news).encode() + b"\n")
+    def send(**message: object) -> None:
+        with suppress(OSError):  # the supervisor has ended, or the buffer is full
+            channel.send(json.dumps(message).encode() + b"\n")
 
     def watch(report: Report) -> None:
-        """Leave to the supervisor what is said once for all."""
+        """Send to the supervisor the reports that it makes once for all workers."""
         if isinstance(report, Waiting | Serving):
-            tell(ready=True)
+            send(ready=True)
         elif isinstance(report, Stopping):
-            tell(stopping=report.open)
+            send(stopping=report.open)
         elif not isinstance(report, Stopped):
             outer(report)
 
-    def account() -> None:
-        nonlocal told
-        if server.counts != told:
-            told = dict(server.counts)
-            tell(counts=told)
-        loop.call_later(NEWS_EVERY, account)
+    def send_counts() -> None:
+        nonlocal sent
+        if server.counts != sent:
+            sent = dict(server.counts)
+            send(counts=sent)
+        loop.call_later(COUNTS_INTERVAL, send_counts)
 
-    def orphaned() -> None:
-        loop.remove_reader(link)
+    def on_supervisor_end() -> None:
+        loop.remove_reader(channel)
         os.kill(os.getpid(), signal.SIGTERM)
 
     server.watch = watch
-    loop.add_reader(link, orphaned)  # the supervisor never writes: it can only have ended
-    loop.call_later(NEWS_EVERY, account)
-    await server.serve_until_stopped(place, [signal.SIGTERM])
-    tell(counts=dict(server.counts), stopping=0)
+    loop.add_reader(channel, on_supervisor_end)  # it never writes: readable means closed
+    loop.call_later(COUNTS_INTERVAL, send_counts)
+    await server.serve_until_stopped(listeners, [signal.SIGTERM])
+    send(counts=dict(server.counts), stopping=0)
