@@ -58,7 +58,7 @@ PROBES = {
     "net's server end its client end": (
         "stretta.net.server.server", "from stretta.net.client import connect"),
     "what both ends of net share one end": (
-        "stretta.net.resolve", "from .client.connect import peer_of"),
+        "stretta.net.resolve", "from .client.connect import dial"),
     "a protocol the command line": (
         "stretta.http.client.download", "from stretta.cli.ui.progress import Progress"),
     "a protocol the lab, by name": (

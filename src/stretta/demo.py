@@ -14,7 +14,7 @@ from urllib.parse import unquote
 
 from stretta import http, tcp, udp
 from stretta.http.client.reports import Requesting
-from stretta.reports import Report, Watch
+from stretta.reports import Observer, Report
 from stretta.services import Service, upper
 
 __all__ = ["Outcome", "demonstrate", "text_folder"]
@@ -179,14 +179,14 @@ def _say_lines(say: Say, text: str) -> None:
         say(f"  {line}")
 
 
-def _indented(say: Say) -> Watch:
+def _indented(say: Say) -> Observer:
     return lambda report: _say_lines(say, str(report))
 
 
 class _First:
     """A watch that passes on the first so many reports."""
 
-    def __init__(self, watch: Watch, count: int) -> None:
+    def __init__(self, watch: Observer, count: int) -> None:
         self._watch, self._left = watch, count
 
     def __call__(self, report: Report) -> None:

@@ -21,6 +21,7 @@ __all__ = [
     "Dropped",
     "LookedUp",
     "NotReached",
+    "Observer",
     "Received",
     "Reloaded",
     "Report",
@@ -31,7 +32,6 @@ __all__ = [
     "Stopping",
     "Unanswered",
     "Waiting",
-    "Watch",
     "WorkerEnded",
 ]
 
@@ -50,7 +50,7 @@ class Report:
         return fields
 
 
-Watch = Callable[[Report], None]
+Observer = Callable[[Report], None]
 
 
 @dataclass(eq=False, repr=False)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Sequence
+from itertools import chain, zip_longest
 from typing import Any, NamedTuple
 
 from stretta.errors import NetworkError, StrettaError, TimedOut
 
-__all__ = ["Target", "name_error", "resolve"]
+__all__ = ["Target", "interleave", "name_error", "resolve"]
 
 HOW_LONG = 10.0
 """Seconds that a look-up may take; the resolver's own time-outs can be longer."""
@@ -76,6 +78,19 @@ def _look_up(host: str, port: int, kind: int, family: int, flags: int) -> list[T
     name = host.encode("ascii") if host.isascii() else host
     found = socket.getaddrinfo(name, port, family=family, type=kind, flags=flags)
     return list(dict.fromkeys(Target(family, sockaddr) for family, _, _, _, sockaddr in found))
+
+
+def interleave(targets: Sequence[Target]) -> list[Target]:
+    """Return the targets with families in turn, the first one's first (RFC 8305 section 4).
+
+    >>> a, b, c = (Target(10, ("::1",)), Target(10, ("::2",)), Target(2, ("1.2.3.4",)))
+    >>> [t.family for t in interleave([a, b, c])]
+    [10, 2, 10]
+    """
+    families: dict[int, list[Target]] = {}
+    for target in targets:
+        families.setdefault(target.family, []).append(target)
+    return [t for t in chain.from_iterable(zip_longest(*families.values())) if t is not None]
 
 
 def name_error(host: str, error: Exception) -> NetworkError:

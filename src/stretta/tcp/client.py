@@ -15,9 +15,10 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from stretta.errors import NetworkError, ReplyEndedEarly, StrettaError, TimedOut
-from stretta.net.client.connect import dial, dial_async, peer_of
+from stretta.net.client.connect import dial, dial_async
+from stretta.net.client.peer_address import peer_address
 from stretta.options import ClientTls, StreamPatience
-from stretta.reports import Closed, Connected, Watch
+from stretta.reports import Closed, Connected, Observer
 
 if TYPE_CHECKING:
     from stretta.net.client.tls_socket import TlsSocket
@@ -126,7 +127,7 @@ def connect(
     *,
     patience: StreamPatience | None = None,
     tls: ClientTls | None = None,
-    watch: Watch | None = None,
+    watch: Observer | None = None,
 ) -> Conversation:
     """Return a connected conversation; use it as a context manager.
 
@@ -173,9 +174,12 @@ class Conversation:
     """
 
     def __init__(
-        self, sock: socket.socket | TlsSocket, patience: StreamPatience, watch: Watch | None = None
+        self,
+        sock: socket.socket | TlsSocket,
+        patience: StreamPatience,
+        watch: Observer | None = None,
     ) -> None:
-        self.server = peer_of(sock)
+        self.server = peer_address(sock)
         self.partial_sends = 0
         self._sock = sock
         self._patience = patience

@@ -11,7 +11,7 @@ from stretta.errors import UsageError
 from stretta.net.server.connection import Connection
 from stretta.net.server.stream_server import StreamServer
 from stretta.options import ServerTls, StreamLimits
-from stretta.reports import Received, Sent, Watch
+from stretta.reports import Observer, Received, Sent
 from stretta.services import (
     FastPath,
     Service,
@@ -34,7 +34,7 @@ def serve(
     framing: Literal["stream", "line"] = "stream",
     limits: StreamLimits | None = None,
     tls: ServerTls | None = None,
-    watch: Watch | None = None,
+    watch: Observer | None = None,
 ) -> TcpServer:
     """Return a TCP server that answers every connection through ``service``.
 
@@ -76,7 +76,7 @@ class TcpServer(StreamServer):
         framing: Literal["stream", "line"],
         limits: StreamLimits,
         tls: ServerTls | None,
-        watch: Watch | None,
+        watch: Observer | None,
     ) -> None:
         if framing not in ("stream", "line"):
             raise UsageError(f"there is no framing {framing!r}", hint="Framings: stream, line.")

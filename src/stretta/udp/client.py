@@ -13,10 +13,11 @@ import time
 
 from stretta.address import Endpoint
 from stretta.errors import InvalidReply, NetworkError, StrettaError, TimedOut, TooLong
-from stretta.net.client.connect import cannot_reach, interleave, peer_of, start_hint
-from stretta.net.resolve import Target, resolve
+from stretta.net.client.connect_errors import cannot_reach, start_hint
+from stretta.net.client.peer_address import peer_address
+from stretta.net.resolve import Target, interleave, resolve
 from stretta.options import DatagramPatience
-from stretta.reports import Asked, Resending, Watch
+from stretta.reports import Asked, Observer, Resending
 
 __all__ = ["LARGEST", "ask", "ask_async"]
 
@@ -32,7 +33,7 @@ def ask(
     port: int = 12000,
     *,
     patience: DatagramPatience | None = None,
-    watch: Watch | None = None,
+    watch: Observer | None = None,
 ) -> bytes:
     """Send ``message`` as one datagram, again when it stays unanswered, and return the reply.
 
@@ -70,7 +71,7 @@ async def ask_async(
     port: int = 12000,
     *,
     patience: DatagramPatience | None = None,
-    watch: Watch | None = None,
+    watch: Observer | None = None,
 ) -> bytes:
     """Do what ``ask`` does, without blocking the event loop; raises the same errors.
 
@@ -161,11 +162,11 @@ def _wait(sock: socket.socket, patience: DatagramPatience) -> bytes | None:
 
 
 def _say(
-    watch: Watch | None, sock: socket.socket, attempt: int, patience: DatagramPatience
+    watch: Observer | None, sock: socket.socket, attempt: int, patience: DatagramPatience
 ) -> None:
     if watch is None:
         return
-    server: Endpoint = peer_of(sock)
+    server: Endpoint = peer_address(sock)
     if attempt:
         watch(Resending(server, patience.timeout, attempt, patience.retries))
     else:

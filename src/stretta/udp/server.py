@@ -8,7 +8,7 @@ from typing import cast
 
 from stretta.net.server.datagram_server import DatagramServer, Fail, ReplyTo
 from stretta.options import DatagramLimits
-from stretta.reports import Watch
+from stretta.reports import Observer
 from stretta.services import Service, fast_path_of, is_async, no_fast_path, upper
 
 __all__ = ["UdpServer", "serve"]
@@ -20,7 +20,7 @@ def serve(
     port: int = 0,
     *,
     limits: DatagramLimits | None = None,
-    watch: Watch | None = None,
+    watch: Observer | None = None,
 ) -> UdpServer:
     """Return a UDP server that answers each datagram with the one that ``service`` makes of it.
 
@@ -53,7 +53,7 @@ class UdpServer(DatagramServer):
     command = "stretta udp server"
 
     def __init__(
-        self, service: Service, host: str, port: int, limits: DatagramLimits, watch: Watch | None
+        self, service: Service, host: str, port: int, limits: DatagramLimits, watch: Observer | None
     ) -> None:
         super().__init__(host, port, limits=limits, watch=watch)
         self._service = service

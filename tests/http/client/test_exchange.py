@@ -11,7 +11,7 @@ from stretta.address import Endpoint
 from stretta.errors import StrettaError
 from stretta.http.client.blocking import make_request
 from stretta.http.client.exchange import Exchange, Stopwatch
-from stretta.net.client.channel.blocking import Timer, run_now
+from stretta.net.client.channel.interface import Timer, run_now
 
 GOOD = [
     b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nciao",

@@ -7,8 +7,8 @@ import pytest
 
 from stretta.address import Endpoint
 from stretta.errors import TimedOut
-from stretta.net.client.channel.blocking import Timer, run_now
 from stretta.net.client.channel.event_loop import AsyncChannel
+from stretta.net.client.channel.interface import Timer, run_now
 
 
 class Transport:

@@ -20,7 +20,7 @@ from stretta.errors import UsageError
 from stretta.escape import escape
 from stretta.http.client.blocking import Client, make_request
 from stretta.http.client.request import HttpVersion, basic
-from stretta.net.client.channel.blocking import Channel
+from stretta.net.client.channel.interface import Channel
 from stretta.options.http_client import HttpClientLimits, HttpPatience, HttpRoute
 
 __all__ = ["command"]
@@ -223,9 +223,9 @@ def _credentials(auth: str) -> str:
 
 def _wrapper(fetcher: Fetcher) -> Callable[[Channel], Channel]:
     """Return what makes a channel tell of each read and write."""
-    from stretta.net.client.channel.watched import WatchedChannel  # noqa: PLC0415 - only -vv watches
+    from stretta.net.client.channel.observed import ObservedChannel  # noqa: PLC0415 - only -vv watches
 
-    return lambda channel: WatchedChannel(channel, fetcher.watch)
+    return lambda channel: ObservedChannel(channel, fetcher.watch)
 
 
 def _typed() -> Iterator[str]:

@@ -11,7 +11,7 @@ from typing import Any
 from stretta.cli.ui.terminal import is_terminal, paint
 from stretta.errors import OutputError, StrettaError
 from stretta.escape import escape
-from stretta.reports import Report, Watch
+from stretta.reports import Observer, Report
 
 __all__ = ["Console", "print_error", "stdout_is_terminal", "write_stdout"]
 
@@ -43,7 +43,7 @@ class Console:
                 )
 
     @property
-    def watch(self) -> Watch | None:
+    def watch(self) -> Observer | None:
         """Return the ``watch`` argument of a library call: None when nothing would be printed."""
         return self if self.as_json or not self.quiet else None
 

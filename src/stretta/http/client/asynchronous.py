@@ -17,7 +17,7 @@ from stretta.http.message.url import Url
 from stretta.net.client.channel.event_loop import AsyncChannel, open_channel
 from stretta.net.client.connect import dial_async
 from stretta.options.http_client import HttpClientLimits, HttpPatience, HttpRoute
-from stretta.reports import Watch
+from stretta.reports import Observer
 
 if TYPE_CHECKING:
     from stretta.http.client.response import Response
@@ -29,7 +29,7 @@ class LoopNetwork:
     """Connections on the running event loop."""
 
     async def dial(
-        self, host: str, port: int, *, timeout: float, server: str, family: int, watch: Watch
+        self, host: str, port: int, *, timeout: float, server: str, family: int, watch: Observer
     ) -> AsyncChannel:
         return await open_channel(
             await dial_async(host, port, timeout=timeout, server=server, family=family, watch=watch)

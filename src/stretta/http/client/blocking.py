@@ -14,10 +14,11 @@ from stretta.http.client.request_body import Body, body_size
 from stretta.http.client.response_parser import Head, Piece
 from stretta.http.message.headers import NO_HEADERS, Headers
 from stretta.http.message.url import Url, parse_url
-from stretta.net.client.channel.blocking import BlockingChannel, Channel, run_now
+from stretta.net.client.channel.blocking import BlockingChannel
+from stretta.net.client.channel.interface import Channel, run_now
 from stretta.net.client.connect import dial
 from stretta.options.http_client import HttpClientLimits, HttpPatience, HttpRoute
-from stretta.reports import Watch
+from stretta.reports import Observer
 
 if TYPE_CHECKING:
     from stretta.http.client.response import Response
@@ -31,7 +32,7 @@ class BlockingNetwork:
     """Connections by blocking calls."""
 
     async def dial(
-        self, host: str, port: int, *, timeout: float, server: str, family: int, watch: Watch
+        self, host: str, port: int, *, timeout: float, server: str, family: int, watch: Observer
     ) -> BlockingChannel:
         return BlockingChannel(
             dial(host, port, timeout=timeout, server=server, family=family, watch=watch)
@@ -111,7 +112,7 @@ class BaseClient:
         limits: HttpClientLimits | None = None,
         route: HttpRoute | None = None,
         family: int = 0,
-        watch: Watch | None = None,
+        watch: Observer | None = None,
         wrap: Callable[[Channel], Channel] | None = None,
     ) -> None:
         self._version = version

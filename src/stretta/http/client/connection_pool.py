@@ -20,9 +20,9 @@ from stretta.http.client.exchange import Exchange, Phases, Stopwatch
 from stretta.http.client.reports import Redirected, Reusing, Securing
 from stretta.http.client.request import ClientRequest
 from stretta.http.message.url import Url, parse_url
-from stretta.net.client.channel.blocking import Channel, Timer
+from stretta.net.client.channel.interface import Channel, Timer
 from stretta.options.http_client import HttpClientLimits, HttpPatience, HttpRoute
-from stretta.reports import LookedUp, Report, Watch
+from stretta.reports import LookedUp, Observer, Report
 
 __all__ = ["Core", "Network"]
 
@@ -44,7 +44,7 @@ class Network(Protocol):
     """How connections are made."""
 
     async def dial(
-        self, host: str, port: int, *, timeout: float, server: str, family: int, watch: Watch
+        self, host: str, port: int, *, timeout: float, server: str, family: int, watch: Observer
     ) -> Channel:
         """Return a channel to the first address of ``host`` that answers."""
 
@@ -62,7 +62,7 @@ class Core:
         family: int = 0,
         follow: bool = False,
         decode: bool = True,
-        watch: Watch | None = None,
+        watch: Observer | None = None,
         wrap: Callable[[Channel], Channel] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:

@@ -12,8 +12,8 @@ from stretta.http.client.reports import Awaiting, Interim, Requesting, Respondin
 from stretta.http.client.request import ClientRequest
 from stretta.http.client.request_body import pieces_of
 from stretta.http.client.response_parser import Head, HeadLimits, Piece, ResponseReader
-from stretta.net.client.channel.blocking import Channel, Timer
-from stretta.reports import Report, Watch
+from stretta.net.client.channel.interface import Channel, Timer
+from stretta.reports import Observer, Report
 
 __all__ = ["MOST_DECODED", "BodyTooLarge", "Exchange", "Phases", "Stopwatch"]
 
@@ -50,7 +50,7 @@ class Stopwatch:
 
     __slots__ = ("_began", "_clock", "_watch")
 
-    def __init__(self, clock: Callable[[], float], watch: Watch | None) -> None:
+    def __init__(self, clock: Callable[[], float], watch: Observer | None) -> None:
         self._clock, self._watch = clock, watch
         self._began = clock()
 

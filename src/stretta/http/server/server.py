@@ -16,7 +16,7 @@ from stretta.http.server.response_cache import ResponseCache
 from stretta.net.interfaces import is_local, reachable
 from stretta.net.server.stream_server import StreamServer, tick_interval
 from stretta.options import HttpLimits, ServerTls, SiteOptions
-from stretta.reports import Serving, Watch
+from stretta.reports import Observer, Serving
 from stretta.services import Service
 
 __all__ = ["HttpServer", "serve"]
@@ -35,7 +35,7 @@ def serve(
     options: SiteOptions | None = None,
     limits: HttpLimits | None = None,
     tls: ServerTls | None = None,
-    watch: Watch | None = None,
+    watch: Observer | None = None,
     access: AccessLog | None = None,
 ) -> HttpServer:
     """Return an HTTP server of the files in ``folder``, and of nothing outside it.
@@ -83,7 +83,7 @@ class HttpServer(StreamServer):
         port: int,
         limits: HttpLimits,
         tls: ServerTls | None,
-        watch: Watch | None,
+        watch: Observer | None,
         access: AccessLog | None,
     ) -> None:
         super().__init__(

@@ -8,42 +8,16 @@ import select
 import socket
 import time
 from collections.abc import Sequence
-from itertools import chain, zip_longest
-from typing import Any, Protocol
 
-from stretta.address import USER_PORTS, Endpoint
-from stretta.errors import NetworkError, StrettaError, TimedOut
-from stretta.net.resolve import Target, name_error, resolve
-from stretta.reports import Connecting, LookedUp, NotReached, Unanswered, Watch
+from stretta.address import Endpoint
+from stretta.net.client.connect_errors import cannot_reach
+from stretta.net.resolve import Target, interleave, name_error, resolve
+from stretta.reports import Connecting, LookedUp, NotReached, Observer, Unanswered
 
-__all__ = ["cannot_reach", "dial", "dial_async", "interleave", "peer_of", "start_hint"]
+__all__ = ["dial", "dial_async"]
 
 ATTEMPT_DELAY = 0.25
 """Seconds before the next address is tried beside the last (RFC 8305 section 5)."""
-
-REASONS = {
-    errno.ECONNREFUSED: "connection refused. Nothing is listening there",
-    errno.ECONNRESET: "the connection was reset while it was being made",
-    errno.ENETUNREACH: "network unreachable. This machine has no route to that network",
-    errno.EHOSTUNREACH: "host unreachable. No machine with that address answers",
-    errno.EACCES: "permission denied. A firewall or a broadcast address is in the way",
-    errno.EADDRNOTAVAIL: "this machine has no address from which to reach it",
-    errno.EINVAL: "a link-local address needs its interface, as in fe80::1%eth0",
-    errno.EAFNOSUPPORT: "this machine does not speak that kind of address",
-}
-
-
-def interleave(targets: Sequence[Target]) -> list[Target]:
-    """Return the targets with families in turn, the first one's first (RFC 8305 section 4).
-
-    >>> a, b, c = (Target(10, ("::1",)), Target(10, ("::2",)), Target(2, ("1.2.3.4",)))
-    >>> [t.family for t in interleave([a, b, c])]
-    [10, 2, 10]
-    """
-    families: dict[int, list[Target]] = {}
-    for target in targets:
-        families.setdefault(target.family, []).append(target)
-    return [t for t in chain.from_iterable(zip_longest(*families.values())) if t is not None]
 
 
 def dial(
@@ -53,7 +27,7 @@ def dial(
     timeout: float,
     server: str = "",
     family: int = socket.AF_UNSPEC,
-    watch: Watch | None = None,
+    watch: Observer | None = None,
 ) -> socket.socket:
     """Return a connected, non-blocking TCP socket to ``host``, at the first address that answers.
 
@@ -63,7 +37,7 @@ def dial(
     TimedOut when one stays silent.
     """
     waiting = interleave(resolve(host, port, socket.SOCK_STREAM, family=family))
-    tell = _Teller(host, waiting, watch)
+    attempts = _AttemptReporter(host, waiting, watch)
     waiting.reverse()
     failed: list[OSError] = []
     racing: dict[int, tuple[socket.socket, float, Target]] = {}  # by descriptor, with deadline
@@ -74,10 +48,10 @@ def dial(
             now = time.monotonic()
             if waiting and (not racing or now >= next_start):
                 target = waiting.pop()
-                tell.connecting(target, [last for _, _, last in racing.values()])
+                attempts.connecting(target, [last for _, _, last in racing.values()])
                 sock = _start(target, failed)
                 if sock is None:
-                    tell.failed(target, failed[-1])
+                    attempts.failed(target, failed[-1])
                 else:
                     racing[sock.fileno()] = sock, now + timeout, target
                     poll.register(sock, select.POLLOUT)
@@ -92,14 +66,14 @@ def dial(
                 if code == 0:
                     return sock
                 failed.append(OSError(code, os.strerror(code)))
-                tell.failed(target, failed[-1])
+                attempts.failed(target, failed[-1])
                 sock.close()
                 next_start = 0.0  # a failure starts the next at once
             now = time.monotonic()
             for descriptor, (sock, deadline, target) in list(racing.items()):
                 if now >= deadline:
                     failed.append(TimeoutError(errno.ETIMEDOUT, "timed out"))
-                    tell.failed(target, failed[-1])
+                    attempts.failed(target, failed[-1])
                     poll.unregister(descriptor)
                     sock.close()
                     del racing[descriptor]
@@ -116,7 +90,7 @@ async def dial_async(
     timeout: float,
     server: str = "",
     family: int = socket.AF_UNSPEC,
-    watch: Watch | None = None,
+    watch: Observer | None = None,
 ) -> socket.socket:
     """Do what ``dial`` does without blocking the event loop; raises the same errors."""
     import asyncio  # noqa: PLC0415 - the blocking client starts without it
@@ -127,7 +101,7 @@ async def dial_async(
     except (OSError, UnicodeError) as error:
         raise name_error(host, error) from None
     waiting = interleave([Target(kind, address) for kind, _, _, _, address in found])
-    tell = _Teller(host, waiting, watch)
+    attempts = _AttemptReporter(host, waiting, watch)
     waiting.reverse()
     failed: list[OSError] = []
     racing: dict[asyncio.Task[socket.socket], Target] = {}
@@ -137,7 +111,7 @@ async def dial_async(
         while winner is None and (waiting or racing):
             if waiting:
                 target = waiting.pop()
-                tell.connecting(target, list(racing.values()))
+                attempts.connecting(target, list(racing.values()))
                 racing[asyncio.create_task(_attempt(target, timeout))] = target
             done, _ = await asyncio.wait(
                 racing,
@@ -150,7 +124,7 @@ async def dial_async(
                     sock = task.result()
                 except OSError as error:
                     failed.append(error)
-                    tell.failed(target, error)
+                    attempts.failed(target, error)
                 else:
                     if winner is not None:  # two at once
                         winner.close()
@@ -182,10 +156,10 @@ async def _attempt(target: Target, timeout: float) -> socket.socket:
     return sock
 
 
-class _Teller:
+class _AttemptReporter:
     """Reports each address that is tried, and why the next one is."""
 
-    def __init__(self, host: str, targets: Sequence[Target], watch: Watch | None) -> None:
+    def __init__(self, host: str, targets: Sequence[Target], watch: Observer | None) -> None:
         self._watch = watch
         if watch is not None and not (len(targets) == 1 and targets[0].sockaddr[0] == host):
             watch(LookedUp(host, [target.sockaddr[0] for target in targets]))
@@ -217,55 +191,3 @@ def _start(target: Target, failed: list[OSError]) -> socket.socket | None:
     sock.close()
     failed.append(OSError(code, os.strerror(code)))
     return None
-
-
-def cannot_reach(
-    host: str, port: int, failed: Sequence[OSError], *, timeout: float, server: str
-) -> StrettaError:
-    """Return the error for a server that no attempt reached, from what each attempt met.
-
-    The most telling one speaks: refused before silence, silence before no route.
-    """
-    what = f"cannot reach {host} port {port}"
-    codes = [error.errno or 0 for error in failed]
-    if errno.ECONNREFUSED in codes:
-        return NetworkError(what, REASONS[errno.ECONNREFUSED], start_hint(server, host, port))
-    if errno.ETIMEDOUT in codes:
-        return TimedOut(
-            what,
-            f"no answer in {timeout:g} s. The machine is off, or a firewall drops what we send",
-            "Check the address, or wait longer: --connect-timeout SECONDS",
-        )
-    code = codes[0] if codes else 0
-    why = REASONS.get(code) or os.strerror(code).lower()
-    return NetworkError(what, why, "Check the address with: ip route get " + host)
-
-
-def start_hint(server: str, host: str, port: int) -> str:
-    """Return the command that starts a server where nobody listened.
-
-    >>> start_hint("stretta udp server", "::1", 53)
-    'To start a server: stretta udp server -a :: -p 53 --any-port'
-    """
-    if not server:
-        return ""
-    if not port:
-        return "No server can be at port 0; give its own with -p."
-    address = " -a ::" if ":" in host else ""
-    flag = "" if port in USER_PORTS else " --any-port"
-    return f"To start a server: {server}{address} -p {port}{flag}"
-
-
-class HasPeer(Protocol):
-    """A socket, or what behaves as one."""
-
-    def getpeername(self) -> Any:
-        """Return the address at the other end, as the kernel writes it."""
-
-
-def peer_of(sock: HasPeer) -> Endpoint:
-    """Return the address at the other end."""
-    try:
-        return Endpoint.from_sockaddr(sock.getpeername())
-    except OSError:  # reset before we could ask
-        return Endpoint("?", 0)

@@ -20,7 +20,7 @@ from stretta.address import Endpoint
 from stretta.net.server.mmsg import LONGEST, Batch, open_batch
 from stretta.net.server.server import Server
 from stretta.options import DatagramLimits
-from stretta.reports import Received, Sent, Watch
+from stretta.reports import Observer, Received, Sent
 
 __all__ = ["DatagramServer"]
 
@@ -73,7 +73,7 @@ class DatagramServer(Server):
     kind = socket.SOCK_DGRAM
 
     def __init__(
-        self, host: str, port: int, *, limits: DatagramLimits, watch: Watch | None = None
+        self, host: str, port: int, *, limits: DatagramLimits, watch: Observer | None = None
     ) -> None:
         super().__init__(host, port, drain_timeout=limits.drain_timeout, watch=watch)
         self.limits = limits

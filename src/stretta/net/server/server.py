@@ -19,7 +19,7 @@ from stretta.address import Endpoint
 from stretta.escape import one_line
 from stretta.net.server.listen import bind
 from stretta.net.server.loop import run
-from stretta.reports import Dropped, Stopped, Stopping, Waiting, Watch
+from stretta.reports import Dropped, Observer, Stopped, Stopping, Waiting
 
 __all__ = ["Server"]
 
@@ -40,11 +40,13 @@ class Server(ABC):
     kind = socket.SOCK_STREAM
     command = ""
 
-    def __init__(self, host: str, port: int, *, drain_timeout: float, watch: Watch | None) -> None:
+    def __init__(
+        self, host: str, port: int, *, drain_timeout: float, watch: Observer | None
+    ) -> None:
         self.host, self.port = host, port
         self.drain_timeout = drain_timeout
         self.watched = watch is not None
-        self.watch: Watch = watch or _ignore
+        self.watch: Observer = watch or _ignore
         self.endpoints: list[Endpoint] = []
         self.counts: Counter[str] = Counter()
         self._reported: set[str] = set()  # names of drops reported since the last tick

@@ -16,7 +16,7 @@ from stretta.net.server.server import Server
 from stretta.net.server.server_tls import ServerCertificate
 from stretta.net.server.tls_stream import TlsStream
 from stretta.options import ConnectionLimits, ServerTls
-from stretta.reports import Reloaded, Watch
+from stretta.reports import Observer, Reloaded
 
 __all__ = ["StreamServer", "tick_interval"]
 
@@ -39,7 +39,7 @@ class StreamServer(Server):
         limits: ConnectionLimits,
         tls: ServerTls | None = None,
         alpn: Sequence[str] = (),
-        watch: Watch | None = None,
+        watch: Observer | None = None,
     ) -> None:
         super().__init__(host, port, drain_timeout=limits.drain_timeout, watch=watch)
         self.limits = limits

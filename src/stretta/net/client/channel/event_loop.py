@@ -10,8 +10,8 @@ from typing import cast
 
 from stretta.address import Endpoint
 from stretta.errors import TimedOut
-from stretta.net.client.channel.blocking import Timer, broken
-from stretta.net.client.connect import peer_of
+from stretta.net.client.channel.interface import Timer, broken
+from stretta.net.client.peer_address import peer_address
 
 __all__ = ["AsyncChannel", "open_channel"]
 
@@ -21,7 +21,7 @@ MOST_HELD = 1 << 20
 
 async def open_channel(sock: socket.socket) -> AsyncChannel:
     """Return the channel of a connected socket, on the running event loop."""
-    peer = peer_of(sock)
+    peer = peer_address(sock)
     loop = asyncio.get_running_loop()
     _, channel = await loop.create_connection(lambda: AsyncChannel(peer), sock=sock)
     return channel

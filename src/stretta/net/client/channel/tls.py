@@ -10,7 +10,7 @@ from typing import Any, Self
 
 from stretta.address import Endpoint
 from stretta.errors import NetworkError, StrettaError
-from stretta.net.client.channel.blocking import Channel, Timer, run_now
+from stretta.net.client.channel.interface import Channel, Timer, run_now
 from stretta.net.tls import tls_error, was_cut
 
 __all__ = ["Secured", "TlsChannel"]

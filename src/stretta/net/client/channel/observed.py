@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from stretta.address import Endpoint
-from stretta.net.client.channel.blocking import Channel, Timer
-from stretta.reports import Report, Watch
+from stretta.net.client.channel.interface import Channel, Timer
+from stretta.reports import Observer, Report
 
-__all__ = ["Moved", "WatchedChannel"]
+__all__ = ["Moved", "ObservedChannel"]
 
 EDGE = 16
 """Bytes of each end of a piece that are kept."""
@@ -43,10 +43,10 @@ class Moved(Report):
         }
 
 
-class WatchedChannel:
+class ObservedChannel:
     """Does what ``inner`` does, and tells ``watch``."""
 
-    def __init__(self, inner: Channel, watch: Watch) -> None:
+    def __init__(self, inner: Channel, watch: Observer) -> None:
         self._inner = inner
         self._watch = watch
         self._out = self._in = 0
