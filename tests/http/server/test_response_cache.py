@@ -16,14 +16,14 @@ from stretta import http as stretta_http
 from stretta.http.server.access_log import AccessLog
 from stretta.http.server.file_stamp import is_young
 from stretta.http.server.files.document_root import DocumentRoot, FileVersion
-from stretta.http.server.files.representation import COPIED, FileBody, FileChanged, OpenFile
+from stretta.http.server.files.file_body import SENDFILE_FROM, FileBody, FileChanged, OpenFile
 from stretta.http.server.request_parser import Request
 from stretta.http.server.response import Response
 from stretta.http.server.response_cache import CachedResponse, OpenFileBody, ResponseCache
 from stretta.options import HttpLimits
 from support import serving, until
 
-LARGE = os.urandom(3 * COPIED)
+LARGE = os.urandom(3 * SENDFILE_FROM)
 SECOND = 10**9
 
 

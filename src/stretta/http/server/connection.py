@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Awaitable
 from typing import TYPE_CHECKING, Protocol, cast
 
-from stretta.http.server.files.representation import WHOLE, FileBody, OpenFile
+from stretta.http.server.files.file_body import MAX_IN_MEMORY, FileBody, OpenFile
 from stretta.http.server.pages import error_reply
 from stretta.http.server.request_parser import NO_REQUEST, Refused, Request, RequestParser, State
 from stretta.http.server.response import Response, ResponseBody, head
@@ -278,7 +278,11 @@ class HttpConnection(Connection):
     def _settle(self, reply: Response) -> None:
         """Read a body now that the kernel cannot send by itself, unless it is too long for that."""
         body = reply.body
-        if isinstance(body, FileBody) and (reply.length or 0) <= WHOLE and not self._sends_files:
+        if (
+            isinstance(body, FileBody)
+            and (reply.length or 0) <= MAX_IN_MEMORY
+            and not self._sends_files
+        ):
             reply.body = body.read_all()
 
     @property

@@ -12,7 +12,8 @@ from stretta.http.server.auth_gate import RETRY_LATER
 from stretta.http.server.files.conditional import evaluate_preconditions
 from stretta.http.server.files.content_encoding import CONTENT_CODINGS, acceptable_codings, gzip
 from stretta.http.server.files.document_root import DocumentRoot, OpenedPath
-from stretta.http.server.files.representation import FileChanged, FileResponder
+from stretta.http.server.files.file_body import FileChanged
+from stretta.http.server.files.representation import FileResponder
 from stretta.http.server.pages import HTML, JSON, best_type, error_reply, redirect_reply
 from stretta.http.server.request_parser import Request
 from stretta.http.server.request_target import Target, parse_target

@@ -16,12 +16,12 @@ from hypothesis import strategies as st
 from stretta import http as stretta_http
 from stretta.http.server.file_stamp import TOO_YOUNG
 from stretta.http.server.files.document_root import FileVersion
-from stretta.http.server.files.representation import WHOLE, FileBody, FileChanged, OpenFile
+from stretta.http.server.files.file_body import MAX_IN_MEMORY, FileBody, FileChanged, OpenFile
 from stretta.options import SiteOptions
 from support import serving, until
 
 TEXT = b"Nel mezzo del cammin di nostra vita\n" * 200
-LARGE = os.urandom(2 * WHOLE + 99)
+LARGE = os.urandom(2 * MAX_IN_MEMORY + 99)
 
 
 @pytest.fixture(scope="module")

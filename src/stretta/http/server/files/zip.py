@@ -8,8 +8,8 @@ from collections.abc import Generator, Iterator, Sequence
 from zipstream import ZIP_STORED, ZipStream
 
 from stretta.http.server.files.document_root import DocumentRoot
+from stretta.http.server.files.file_body import MAX_CHUNK
 from stretta.http.server.files.listing import scan
-from stretta.http.server.files.representation import MOST
 
 __all__ = ["ZipBody"]
 
@@ -81,7 +81,7 @@ class ZipBody:
         try:
             with self._root.opened(names) as opened:
                 at, end = 0, opened.status.st_size  # of a file that grows there is no end
-                while piece := os.pread(opened.descriptor, min(MOST, end - at), at):
+                while piece := os.pread(opened.descriptor, min(MAX_CHUNK, end - at), at):
                     yield piece
                     at += len(piece)
         except FileNotFoundError:  # removed meanwhile: it stays empty
