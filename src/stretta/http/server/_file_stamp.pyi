@@ -1,4 +1,4 @@
-from stretta.http.server.files.document_root import FileVersion
+from stretta.http.server.files.file_version import FileVersion
 
 class FileStamp:
     def __init__(self, path: bytes, version: FileVersion | None) -> None: ...

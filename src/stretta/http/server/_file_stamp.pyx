@@ -6,7 +6,7 @@ Compiled with Cython where a C compiler is; ``file_stamp.py`` does without it ot
 
 from posix.stat cimport S_ISDIR, lstat, struct_stat
 
-from stretta.http.server.files.document_root import ANY_FOLDER
+from stretta.http.server.files.file_version import ANY_FOLDER
 
 __all__ = ["FileStamp"]
 

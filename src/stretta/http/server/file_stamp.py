@@ -6,7 +6,7 @@ import os
 import stat
 from contextlib import suppress
 
-from stretta.http.server.files.document_root import ANY_FOLDER, FileVersion
+from stretta.http.server.files.file_version import ANY_FOLDER, FileVersion
 from stretta.native import uses_compiled
 
 __all__ = ["TOO_YOUNG", "FileStamp", "is_young"]

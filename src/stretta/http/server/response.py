@@ -8,7 +8,7 @@ from email.utils import formatdate
 from http import HTTPStatus
 from typing import Protocol
 
-from stretta.http.server.files.document_root import FileVersion
+from stretta.http.server.files.file_version import FileVersion
 
 __all__ = ["PHRASES", "Clock", "Dependencies", "Response", "ResponseBody", "head", "http_date"]
 

@@ -14,8 +14,8 @@ from weakref import WeakValueDictionary
 
 from stretta.http.server.access_log import LOGGED
 from stretta.http.server.file_stamp import FileStamp, is_young
-from stretta.http.server.files.document_root import ANY_FOLDER
 from stretta.http.server.files.file_body import FileBody
+from stretta.http.server.files.file_version import ANY_FOLDER
 from stretta.http.server.request_parser import Request
 from stretta.http.server.response import Response, head
 

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 from stretta import http as stretta_http
 from stretta.http.server.file_stamp import TOO_YOUNG
-from stretta.http.server.files.document_root import FileVersion
 from stretta.http.server.files.file_body import MAX_IN_MEMORY, FileBody, FileChanged, OpenFile
+from stretta.http.server.files.file_version import FileVersion
 from stretta.options import SiteOptions
 from support import serving, until
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from stretta.http.server.files.document_root import FileVersion
+from stretta.http.server.files.file_version import FileVersion
 
 __all__ = ["CompressionCache"]
 

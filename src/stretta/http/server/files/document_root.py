@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from stretta.errors import CannotServe
 
-__all__ = ["ANY_FOLDER", "DocumentRoot", "FileVersion", "OpenedPath"]
+__all__ = ["DocumentRoot", "OpenedPath"]
 
 MOST_LINKS = 40
 """Symbolic links on one path; as many as Linux follows (path_resolution(7))."""
@@ -24,27 +24,6 @@ NO_NAMES = (b"", b".", b"..")
 
 STEP = getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 LAST = os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NOCTTY
-
-
-class FileVersion(NamedTuple):
-    """What changes when a file does: which file it is, its size and times (nanoseconds)."""
-
-    device: int
-    inode: int
-    size: int
-    modified: int
-    changed: int
-
-    @classmethod
-    def of(cls, status: os.stat_result) -> FileVersion:
-        """Return the version that a stat(2) saw."""
-        return cls(
-            status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
-        )
-
-
-ANY_FOLDER = FileVersion(0, 0, 0, 0, 0)
-"""Stands for whatever folder is there, and for nothing that is a link to one."""
 
 
 class OpenedPath(NamedTuple):

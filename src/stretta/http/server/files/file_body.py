@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 
-from stretta.http.server.files.document_root import FileVersion
+from stretta.http.server.files.file_version import FileVersion
 
 __all__ = ["MAX_IN_MEMORY", "SENDFILE_FROM", "FileBody", "FileChanged", "OpenFile"]
 

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import os
 import secrets
-import struct
 import time
 from collections.abc import Awaitable, Sequence
-from hashlib import blake2b
 from typing import NamedTuple
 
 from stretta.http.server.file_stamp import is_young
@@ -19,13 +17,9 @@ from stretta.http.server.files.content_encoding import (
     acceptable_codings,
     is_compressible,
 )
-from stretta.http.server.files.document_root import (
-    ANY_FOLDER,
-    DocumentRoot,
-    FileVersion,
-    OpenedPath,
-)
+from stretta.http.server.files.document_root import DocumentRoot, OpenedPath
 from stretta.http.server.files.file_body import SENDFILE_FROM, FileBody, OpenFile
+from stretta.http.server.files.file_version import ANY_FOLDER, FileVersion, entity_tag
 from stretta.http.server.files.mime_types import media_type_of
 from stretta.http.server.files.ranges import RangeNotSatisfiable, parse_ranges
 from stretta.http.server.pages import error_reply
@@ -33,7 +27,7 @@ from stretta.http.server.request_parser import Request
 from stretta.http.server.response import Dependencies, Response, http_date
 from stretta.http.server.worker_pool import Overloaded, WorkerPool
 
-__all__ = ["FileResponder", "entity_tag"]
+__all__ = ["FileResponder"]
 
 COMPRESSED_SIZES = range(1024, 8 << 20)
 """Sizes in bytes of the files that are compressed on request. A smaller one gains nothing; a larger
@@ -279,12 +273,3 @@ def _body_response(
         return Response(status, headers, body.read_all(), length)
     body.record_ends()  # raises FileChanged while another version can still be chosen
     return Response(status, headers, body, length)
-
-
-def entity_tag(version: FileVersion) -> str:
-    """Return the strong entity tag of a version, without its quotes.
-
-    It covers the inode, the size and both times in nanoseconds: a file that is replaced by another
-    of the same size and modification time gets another tag.
-    """
-    return blake2b(struct.pack("<QQQqq", *version), digest_size=9).hexdigest()
