@@ -65,7 +65,8 @@ PURE_MODULES = {
     for name in (
         "http.client.content_decoding", "http.client.download_name", "http.client.proxy",
         "http.client.response_parser", "http.client.resume", "http.client.status_error",
-        "http.server.files.conditional", "http.server.files.content_encoding",
+        "http.server.files.compression_cache", "http.server.files.conditional",
+        "http.server.files.content_encoding", "http.server.files.file_version",
         "http.server.files.mime_types", "http.server.files.ranges", "http.server.request_parser",
         "http.server.request_target", "lab.fault_syntax", "lab.faults", "lab.forge", "tcp.framing",
     )
