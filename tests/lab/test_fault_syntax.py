@@ -5,10 +5,10 @@ from hypothesis import strategies as st
 from stretta.errors import UsageError
 from stretta.lab.fault_syntax import (
     KINDS,
-    parse_frames,
+    parse_frame_selector,
+    parse_interval,
+    parse_percentage,
     parse_rate,
-    parse_share,
-    parse_span,
     parse_time,
     split_direction,
 )
@@ -29,25 +29,25 @@ def test_direction(text, direction, rest):
 
 
 def test_frames():
-    frames = parse_frames("drop", "data:2-4,7,9-")
+    frames = parse_frame_selector("drop", "data:2-4,7,9-")
     assert [n for n in range(1, 12) if frames.has(n)] == [2, 3, 4, 7, 9, 10, 11]
-    assert parse_frames("drop", "fin").has(1_000_000)
+    assert parse_frame_selector("drop", "fin").has(1_000_000)
 
 
 @pytest.mark.parametrize(
     ("parse", "text", "under", "says"),
     [
-        (parse_frames, "syn-akc:1", "syn-akc", "did you mean syn-ack?"),
-        (parse_frames, "data:x", "x", "counted from 1"),
-        (parse_frames, "data:0", "0", "counted from 1"),
-        (parse_frames, "data:1,4-2", "4-2", "ends before it begins"),
+        (parse_frame_selector, "syn-akc:1", "syn-akc", "did you mean syn-ack?"),
+        (parse_frame_selector, "data:x", "x", "counted from 1"),
+        (parse_frame_selector, "data:0", "0", "counted from 1"),
+        (parse_frame_selector, "data:1,4-2", "4-2", "ends before it begins"),
         (parse_time, "50", "", "the unit is one of"),
         (parse_time, "fast", "fast", "a number is missing"),
         (parse_time, "5 minutes", " minutes", "the unit is one of"),
-        (parse_share, "110%", "110%", "from 0% to 100%"),
-        (parse_share, "0.1", "0.1", "from 0% to 100%"),
+        (parse_percentage, "110%", "110%", "from 0% to 100%"),
+        (parse_percentage, "0.1", "0.1", "from 0% to 100%"),
         (parse_rate, "0mbit", "0mbit", "carries nothing"),
-        (parse_span, "3s-1s", "1s", "ends before it begins"),
+        (parse_interval, "3s-1s", "1s", "ends before it begins"),
         (split_direction, "server>cleint data:1", "server>cleint", "a direction is"),
     ],
 )
@@ -64,7 +64,14 @@ def test_mistake_has_a_caret_below_it(parse, text, under, says):
 @given(st.text(max_size=20))
 @settings(deadline=None)
 def test_any_text_is_understood_or_refused(text):
-    for parse in (parse_frames, parse_time, parse_share, parse_rate, parse_span, split_direction):
+    for parse in (
+        parse_frame_selector,
+        parse_time,
+        parse_percentage,
+        parse_rate,
+        parse_interval,
+        split_direction,
+    ):
         try:
             parse("drop", text)
         except UsageError as error:
@@ -74,7 +81,7 @@ def test_any_text_is_understood_or_refused(text):
 @given(st.sampled_from(sorted(KINDS)), st.integers(1, 99), st.integers(0, 99))
 @settings(deadline=None)
 def test_every_kind_and_range(kind, first, more):
-    frames = parse_frames("drop", f"{kind}:{first}-{first + more}")
+    frames = parse_frame_selector("drop", f"{kind}:{first}-{first + more}")
     assert frames.has(first)
     assert frames.has(first + more)
     assert not frames.has(first + more + 1)

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from segments import ARP, tcp, udp
 from stretta.errors import UsageError
-from stretta.lab.faults import Faults
+from stretta.lab.faults import FaultInjector
 from stretta.options import WireOptions
 from stretta.see.packets import ACK, FIN, RST, SYN, checksum_is_good, decode
 
@@ -25,7 +25,7 @@ FRAMES = st.lists(st.tuples(st.integers(0, 1), st.sampled_from(KINDS), st.intege
 
 def run(options, frames, seed=1):
     """Send frames through a wire; return what came out, and the marks."""
-    faults = Faults(options, seed, 0)
+    faults = FaultInjector(options, seed, 0)
     now, out = 0, []
     for number, (direction, frame, pause) in enumerate(frames):
         now += pause
@@ -187,4 +187,4 @@ def test_corruption_breaks_the_checksum():
 
 def test_reset_is_for_tcp():
     with pytest.raises(UsageError, match="only TCP knows a reset"):
-        Faults(WireOptions(rst=("udp:1",)), 0, 0)
+        FaultInjector(WireOptions(rst=("udp:1",)), 0, 0)

@@ -13,7 +13,7 @@ import pytest
 
 from stretta.errors import StrettaError, TimedOut
 from stretta.lab import SCENARIOS
-from stretta.lab.controller import Capture, _trouble
+from stretta.lab.controller import RawCapture, failure_error
 from stretta.options import LabOptions, WireOptions
 from stretta.see.events import Call, Fault, Frame, State
 from support import PATIENCE, until
@@ -205,7 +205,7 @@ def test_a_lab_whose_inside_is_killed_says_what_to_do(lab):
 
 
 def test_what_the_inside_failed_of_is_said():
-    error = _trouble("failed", {"stage": "inside", "words": "ValueError: x"}, Capture(0))
+    error = failure_error("failed", {"stage": "inside", "words": "ValueError: x"}, RawCapture(0))
     assert "ValueError: x" in str(error)
     assert "please report it" in str(error)
 

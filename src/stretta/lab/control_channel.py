@@ -1,18 +1,26 @@
-"""The socket between the process inside and the one outside: JSON lines."""
+"""The control channel: the socket between the process inside the lab and the one outside."""
 
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import socket
 from typing import Any
 
-__all__ = ["Talk"]
+from stretta.lab.messages import COMMANDS, Failed, MessageError, Stage, from_line, to_line
+
+__all__ = ["ControlChannel"]
+
+LARGEST = 16 * 1024 * 1024
+"""Bytes of a message; the longest is the plan, which holds the programs' arguments."""
 
 
-class Talk:
-    """The socket to the process outside: JSON lines; what does not fit now is kept."""
+class ControlChannel:
+    """The inside end of the channel: sends events, receives commands.
+
+    Output that the socket does not take at once is buffered. The process ends when the other end
+    closes, or sends something else than commands.
+    """
 
     def __init__(self, control: socket.socket) -> None:
         self.control = control
@@ -20,44 +28,51 @@ class Talk:
         self._in = bytearray()
 
     def fileno(self) -> int:
+        """Return the socket's descriptor."""
         return self.control.fileno()
 
-    def say(self, **fields: Any) -> None:
-        self._out += json.dumps(fields).encode() + b"\n"
+    def send(self, event: object) -> None:
+        """Send an event, now or with a later ``flush``."""
+        self._out += to_line(event)
         self.flush()
 
-    def fail(self, stage: str, error: OSError) -> None:
+    def fail(self, stage: Stage, error: OSError) -> None:
+        """Send that a step failed, and wait until it is sent."""
         self.control.setblocking(True)
-        call = error.filename if isinstance(error.filename, str) else ""
-        words = error.strerror or str(error)
-        self.say(event="failed", stage=stage, errno=error.errno or 0, words=words, call=call)
+        self.send(Failed(stage, error.errno or 0, error.strerror or str(error)))
 
     def flush(self) -> None:
+        """Send what is buffered, as far as the socket takes it."""
         with contextlib.suppress(BlockingIOError, BrokenPipeError, ConnectionResetError):
             while self._out:
                 del self._out[: self.control.send(self._out[:65536])]
 
     @property
     def pending(self) -> bool:
+        """Whether output is buffered."""
         return bool(self._out)
 
-    def ask(self) -> dict[str, Any]:
-        """Wait for one line, and return it; exit when there is nobody any more."""
+    def wait(self) -> Any:
+        """Wait for one command, and return it."""
         while True:
-            for line in self.listen():
-                return line
+            for command in self.receive():
+                return command
 
-    def listen(self) -> list[dict[str, Any]]:
-        """Return the lines that have come; exit when there is nobody any more."""
+    def receive(self) -> list[Any]:
+        """Return the commands that have come."""
         try:
             data = self.control.recv(65536)
         except BlockingIOError:
             return []
         except OSError:
             data = b""
-        if not data:
-            os._exit(1)
         self._in += data
+        if not data or len(self._in) > LARGEST:
+            os._exit(1)
         *lines, rest = self._in.split(b"\n")
         self._in = bytearray(rest)
-        return [json.loads(line) for line in lines]
+        try:
+            return [from_line(bytes(line), COMMANDS) for line in lines]
+        except MessageError as error:
+            self.fail(Stage.INTERNAL, OSError(0, str(error)))
+            os._exit(1)

@@ -1,194 +1,214 @@
-"""The lab seen from outside: starts it, listens to it, and ends it, whatever happens."""
+"""The process outside a lab: starts the one inside, sends it the plan, collects its reports."""
 
 from __future__ import annotations
 
-import base64
 import contextlib
+import errno
 import fcntl
-import json
 import os
-import shlex
-import shutil
 import signal
 import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
-from stretta.errors import StrettaError, TimedOut, UsageError
-from stretta.lab.executable import obstacle
+from stretta.errors import StrettaError, TimedOut
+from stretta.lab.commands import SHELL, Command, arguments_of, environment_of
+from stretta.lab.executable import unexecutable_reason
+from stretta.lab.messages import (
+    EVENTS,
+    Ended,
+    EndedEarly,
+    Failed,
+    Finished,
+    Launched,
+    MessageError,
+    NotListening,
+    Plan,
+    Printed,
+    Program,
+    Signal,
+    Stage,
+    Started,
+    Stop,
+    Unshared,
+    from_line,
+    to_line,
+)
 from stretta.lab.network import find_ip, shown_files
-from stretta.lab.strace import command_of
+from stretta.lab.strace import strace_command
+from stretta.lab.topology import LISTENING, TWO_HOSTS, Topology
+from stretta.lab.unavailable import LabUnavailable, broken_off, failure_error, os_error
 from stretta.options import LabOptions, WireOptions
 
-__all__ = ["Capture", "LabUnavailable", "Output", "capture"]
+__all__ = ["LabUnavailable", "RawCapture", "run_lab"]
 
-HIGH = 200
-"""Descriptors that strace needs are inherited by the programs too: put where none looks."""
+FIRST_DESCRIPTOR = 200
+"""Descriptors for strace are inherited by the programs too; they get numbers from here on."""
 
-WORDS = {"client": "the client", "server": "the server"}
-
-
-class LabUnavailable(StrettaError):
-    """This machine does not let its users make a lab."""
-
-
-@dataclass(frozen=True, slots=True)
-class Output:
-    """Bytes that a program printed: on which host, when (nanoseconds since 1970)."""
-
-    host: str
-    at: int
-    data: bytes
+LARGEST_LINE = 1024 * 1024
+"""Bytes of a message from inside; the longest carries 64 KiB of output."""
 
 
 @dataclass(slots=True)
-class Capture:
-    """Everything that a lab saw, raw: times are nanoseconds since 1970.
+class RawCapture:
+    """Everything that a lab recorded, before it is parsed; times are nanoseconds since 1970.
 
-    ``wire`` is the wire's log (stretta.lab.wire), ``traces`` strace's output for each host;
-    ``ended`` maps a host to when and with which status its program ended; ``lost`` counts frames
-    that the lab itself could not carry.
+    ``wire`` is the wire's log (stretta.lab.wire); ``traces`` holds strace's output for each host;
+    ``ended`` maps a host to the time and the status with which its program ended; ``lost`` counts
+    frames that the lab itself lost; ``interrupted`` is the signal that ended it, or 0.
     """
 
     seed: int
+    topology: Topology = TWO_HOSTS
     start: int = 0
     wire: bytes = b""
     traces: dict[str, str] = field(default_factory=dict)
     commands: dict[str, str] = field(default_factory=dict)
-    output: list[Output] = field(default_factory=list)
+    output: list[Printed] = field(default_factory=list)
     launched: dict[str, int] = field(default_factory=dict)
     ended: dict[str, tuple[int, int]] = field(default_factory=dict)
     lost: int = 0
-    interrupted: int = 0  # by which signal
+    interrupted: int = 0
 
 
-def capture(
-    server: str | list[str] | None,
-    client: str | list[str] | None,
+def run_lab(
+    commands: Mapping[str, Command],
+    topology: Topology = TWO_HOSTS,
     *,
     wire: WireOptions | None = None,
     lab: LabOptions | None = None,
     seed: int = 0,
     calls: bool = True,
-    show: Callable[[Output], object] = lambda _: None,
-) -> Capture:
-    """Run two programs on the two hosts of a lab, and return all that was seen.
+    show: Callable[[Printed], object] = lambda _: None,
+) -> RawCapture:
+    """Run programs on the hosts of a lab, and return everything that was recorded.
 
-    A program is a shell's command line, a list of arguments, or None for none; the client ``-`` is
-    a shell for a person. ``show`` gets what they print, as they print it. Raises LabUnavailable,
-    TimedOut when the server does not listen in time, StrettaError when a program cannot start.
+    ``commands`` maps hosts of the topology to their programs; a host without one only takes part
+    in the network. ``show`` gets the programs' output as it is printed. Raises LabUnavailable,
+    UsageError for commands and options that make no sense, StraceMissing, TimedOut when a server
+    does not listen in time, StrettaError when a program cannot start or the lab breaks off.
     """
-    lab = lab or LabOptions()
-    seen = Capture(seed)
+    lab, wire = lab or LabOptions(), wire or WireOptions()
+    seen = RawCapture(seed, topology)
+    hosts = [host for host in topology.hosts if host.name in commands]
+    # one program can read our standard input: the first that no other waits for
+    reader = next((host.name for host in hosts if host.role not in LISTENING), None)
     with contextlib.ExitStack() as stack:
-        programs: dict[str, dict[str, Any]] = {}
-        traces: dict[str, IO[bytes]] = {}
-        descriptors: list[int] = []
-        for host, given in (("server", server), ("client", client)):
-            if given is None:
-                continue
-            argv, seen.commands[host] = _argv(given)
-            passed = []
+        programs: list[Program] = []
+        traces: dict[str, int] = {}
+        for host in hosts:
+            command = commands[host.name]
+            argv, seen.commands[host.name] = arguments_of(command)
             if calls:
-                traces[host] = stack.enter_context(tempfile.TemporaryFile())
-                number = fcntl.fcntl(traces[host].fileno(), fcntl.F_DUPFD, HIGH)
-                stack.callback(os.close, number)
-                passed.append(number)
-                argv = command_of(argv, f"/proc/self/fd/{number}")
-            programs[host] = {
-                "command": argv,
-                "descriptors": passed,
-                "recorded": given != "-",
-                "stdin": host == "client",
-                # libuv (Node.js, uvloop) would hide its calls in rings that strace cannot see
-                "environment": {
-                    "STRETTA_LAB": host,
-                    **({"UV_USE_IO_URING": "0"} if calls else {}),
-                    # what they print is shown line by line, not on a terminal of their own
-                    **({"NO_COLOR": "1", "TERM": "dumb"} if given != "-" else {}),
-                },
-            }
-            descriptors += passed
-        log = stack.enter_context(tempfile.TemporaryFile())
-        descriptors.append(log.fileno())
-        plan = {
-            "programs": programs,
-            "wire": {name: getattr(wire or WireOptions(), name) for name in WireOptions.__slots__},
-            "seed": seed,
-            "log": log.fileno(),
-            "wait": lab.ready_timeout,
-            "until": lab.until if lab.until in WORDS else "client" if client else "server",
-            "limit": _limit(lab),
-            "settle": lab.settle,
-            "linger": max(5.0, lab.settle),
-        }
-        with _inside(descriptors) as (control, mapped):
+                traces[host.name] = _memory_file(stack, f"calls of {host.name}")
+                argv = strace_command(argv, f"/proc/self/fd/{traces[host.name]}")
+            programs.append(
+                Program(
+                    host=host.name,
+                    argv=argv,
+                    environment=environment_of(host.name, calls=calls, shell=command == SHELL),
+                    descriptors=(traces[host.name],) if calls else (),
+                    captured=command != SHELL,
+                    stdin=host.name == reader,
+                )
+            )
+        log = _memory_file(stack, "the wire's log")
+        until, limit = _end_of(topology, seen.commands, lab)
+        with _running_init([*traces.values(), log]) as (control, mapped):
             if calls and not mapped:
                 raise LabUnavailable(
-                    "cannot see calls as a root without capabilities",
+                    "cannot record calls as a root without capabilities",
                     "the kernel lets no such root into a user namespace under its own number"
                     " (user_namespaces(7): CAP_SETFCAP), and strace needs that",
-                    "Run it as an ordinary user, or see the segments alone: --no-calls",
+                    "Run it as an ordinary user, or record segments only: --no-calls",
                 )
-            made = contextlib.ExitStack()
-            with made:
-                plan["files"] = {} if mapped else _files(made)
-                _converse(control, plan, seen, show, made.close)
-        log.seek(0)
-        seen.wire = log.read()
-        for host, trace in traces.items():
-            trace.seek(0)
-            seen.traces[host] = trace.read().decode("latin-1")
+            with contextlib.ExitStack() as made:
+                plan = Plan(
+                    topology=topology,
+                    programs=tuple(programs),
+                    wire=wire,
+                    seed=seed,
+                    log=log,
+                    ready_timeout=lab.ready_timeout,
+                    until=until,
+                    limit=limit,
+                    settle=lab.settle,
+                    linger=max(5.0, lab.settle),
+                    files=() if mapped else _make_files(made, topology),
+                )
+                _follow_run(control, plan, seen, show, made.close)
+        seen.wire = _content(log)
+        for name, trace in traces.items():
+            seen.traces[name] = _content(trace).decode("latin-1")
     return seen
 
 
-def _files(made: contextlib.ExitStack) -> dict[str, str]:
-    """Make the files that the hosts are to see, where a user without a map cannot, for a moment."""
-    folder = Path(made.enter_context(tempfile.TemporaryDirectory()))
-    files = {}
-    for number, (target, text) in enumerate(shown_files().items()):
-        source = folder / str(number)
-        source.write_text(text, encoding="ascii")
-        files[target] = str(source)
-    return files
+def _memory_file(stack: contextlib.ExitStack, name: str) -> int:
+    """Return a descriptor of a file in memory, which is closed with the stack."""
+    try:
+        made = os.memfd_create(name)
+        try:
+            number = fcntl.fcntl(made, fcntl.F_DUPFD_CLOEXEC, FIRST_DESCRIPTOR)
+        finally:
+            os.close(made)
+    except OSError as error:
+        if error.errno == errno.EINVAL:  # from fcntl(2): the limit is below FIRST_DESCRIPTOR
+            error = OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+        raise os_error("no file to record to", error) from error
+    stack.callback(os.close, number)
+    return number
 
 
-def _limit(lab: LabOptions) -> float | None:
-    if lab.until in WORDS:
-        return None
-    from stretta.lab.fault_syntax import parse_time  # noqa: PLC0415 - seldom needed
-
-    return parse_time("until", lab.until) / 1e9
+def _content(descriptor: int) -> bytes:
+    with open(descriptor, "rb", closefd=False) as file:
+        file.seek(0)
+        return file.read()
 
 
-def _argv(given: str | list[str]) -> tuple[list[str], str]:
-    """Return a program's arguments, and the words for it."""
-    if given == "-":
-        shell = os.environ.get("SHELL", "/bin/sh")
-        return [shell, "-i"], shell
-    if isinstance(given, str):
-        # without a shell where none is needed: it would be one process more in the picture
-        if not set(given) & set("|&;<>()$`*?[#~={}!\n"):
-            try:
-                words = shlex.split(given)
-                if words and shutil.which(words[0]):
-                    return words, given
-            except ValueError as error:
-                raise UsageError(f"cannot run {given!r}", str(error).lower()) from None
-        return ["/bin/sh", "-c", given], given
-    return given, " ".join(given)
+def _end_of(
+    topology: Topology, commands: Mapping[str, str], lab: LabOptions
+) -> tuple[tuple[str, ...], float | None]:
+    """Return the hosts whose programs end the lab, and after how many seconds it ends anyway."""
+    names = [host for host in topology.hosts if host.name in commands]
+    known = {host.name for host in topology.hosts} | {host.role.value for host in topology.hosts}
+    limit = None
+    if lab.until not in known:
+        from stretta.lab.fault_syntax import parse_time  # noqa: PLC0415 - seldom needed
+
+        limit = parse_time("until", lab.until) / 1e9
+    chosen = [host.name for host in names if lab.until in (host.name, host.role.value)]
+    chosen = chosen or [host.name for host in names if host.role not in LISTENING]
+    return tuple(chosen or [host.name for host in names]), limit
+
+
+def _make_files(made: contextlib.ExitStack, topology: Topology) -> tuple[tuple[str, str], ...]:
+    """Make the hosts' files outside, where a user without a map cannot make them; see the Plan."""
+    try:
+        folder = Path(made.enter_context(tempfile.TemporaryDirectory()))
+        files = []
+        for number, (target, text) in enumerate(shown_files(topology.hosts).items()):
+            source = folder / str(number)
+            source.write_text(text, encoding="ascii")
+            files.append((target, str(source)))
+    except OSError as error:
+        raise os_error(
+            "no temporary file for the hosts' names",
+            error,
+            "Name a folder that can be written: TMPDIR=/path stretta lab run ...",
+        ) from error
+    return tuple(files)
 
 
 @contextlib.contextmanager
-def _inside(descriptors: list[int]) -> Iterator[tuple[socket.socket, bool]]:
-    """Start the process inside; on leaving, it and everything in it has ended.
+def _running_init(descriptors: list[int]) -> Iterator[tuple[socket.socket, bool]]:
+    """Start the process inside; on leaving, it and every process of the lab has ended.
 
-    Gives the socket to it, and whether its users are mapped to ours.
+    Yields the control socket, and whether this user is mapped into the user namespace.
     """
     if not sys.platform.startswith("linux"):
         raise LabUnavailable(
@@ -196,42 +216,62 @@ def _inside(descriptors: list[int]) -> Iterator[tuple[socket.socket, bool]]:
         )
     if find_ip() is None:
         raise LabUnavailable(
-            "cannot make a lab", "the command ip is missing", "To have it: apt install iproute2"
+            "cannot make a lab",
+            "the command ip is missing",
+            "To install it: apt install iproute2",
         )
-    ours, theirs = socket.socketpair()
+    try:
+        ours, theirs = socket.socketpair()
+    except OSError as error:
+        raise os_error("no socket for the process inside", error) from error
     with ours:
         with theirs:
-            try:
-                process = subprocess.Popen(  # noqa: S603 - our own interpreter
-                    # -P: the folder where we are may hold a socket.py
-                    [sys.executable, "-P", "-m", "stretta.lab.init", str(theirs.fileno())],
-                    pass_fds=[theirs.fileno(), *descriptors],
-                )
-            except OSError as error:
-                why = obstacle(sys.executable) or (error.strerror or str(error)).lower()
-                raise LabUnavailable(
-                    "cannot make a lab",
-                    f"its Python, {sys.executable}, cannot be started: {why}",
-                    "Install stretta where this user may read and execute it, as with: python3 -m"
-                    " venv ~/stretta",
-                ) from error
+            process = _start_init(theirs.fileno(), descriptors)
         try:
             yield ours, _map_users(ours, process.pid)
         finally:
-            ours.close()  # which is the sign to end
+            ours.close()  # the process inside ends when its channel closes
             process.wait()
 
 
+def _start_init(control: int, descriptors: list[int]) -> subprocess.Popen[bytes]:
+    try:
+        return subprocess.Popen(  # noqa: S603 - our own interpreter
+            # -P: the current folder may hold a socket.py
+            [sys.executable, "-P", "-m", "stretta.lab.init", str(control)],
+            pass_fds=[control, *descriptors],
+        )
+    except OSError as error:
+        if error.errno in (errno.EAGAIN, errno.ENOMEM, errno.EMFILE):
+            raise os_error("no process could be started", error) from error
+        why = unexecutable_reason(sys.executable) or (error.strerror or str(error)).lower()
+        raise LabUnavailable(
+            "cannot make a lab",
+            f"its Python, {sys.executable}, cannot be started: {why}",
+            "Install stretta where this user may read and execute it, as with: python3 -m"
+            " venv ~/stretta",
+        ) from error
+
+
 def _map_users(control: socket.socket, pid: int) -> bool:
-    """Give the new user namespace its users: root's keeps all, another's has itself alone.
+    """Write the user map of the new user namespace: all users for root, else this one alone.
 
     Returns False where neither is allowed: root without CAP_SETFCAP (user_namespaces(7)).
     """
-    line = control.recv(65536)
-    message = json.loads(line) if line else {"event": "failed", "stage": "unshare", "errno": 0}
-    if message["event"] == "failed":
-        raise _unavailable(message)
+    event = None
+    with contextlib.suppress(OSError, MessageError):
+        event = from_line(control.recv(65536), EVENTS)
+    if isinstance(event, Failed):
+        raise failure_error(event)
+    if not isinstance(event, Unshared):
+        raise failure_error(Failed(Stage.UNSHARE, 0, "the process inside ended"))
     process = Path(f"/proc/{pid}")
+    if not process.exists():
+        raise LabUnavailable(
+            "cannot make a lab",
+            "/proc does not show this system's processes",
+            "To mount it: mount -t proc proc /proc",
+        )
     everybody = "0 0 4294967295"
     try:
         (process / "uid_map").write_text(everybody)
@@ -244,121 +284,93 @@ def _map_users(control: socket.socket, pid: int) -> bool:
         except PermissionError:
             return False
         except OSError as error:
-            raise _unavailable({"errno": error.errno, "words": error.strerror}) from error
+            text = f"no user map: {error.strerror}"
+            raise failure_error(Failed(Stage.UNSHARE, error.errno or 0, text)) from error
     return True
 
 
-def _unavailable(message: dict[str, Any]) -> LabUnavailable:
-    """Return the error for a lab that could not be made, with the remedy where there is one."""
-    remedies = {
-        "/proc/sys/kernel/apparmor_restrict_unprivileged_userns": (
-            "1",
-            "this system's AppArmor forbids user namespaces",
-            "To allow them: sudo sysctl -w kernel.apparmor_restrict_unprivileged_userns=0",
-        ),
-        "/proc/sys/kernel/unprivileged_userns_clone": (
-            "0",
-            "this kernel forbids user namespaces to ordinary users",
-            "To allow them: sudo sysctl -w kernel.unprivileged_userns_clone=1",
-        ),
-        "/proc/sys/user/max_user_namespaces": (
-            "0",
-            "no user namespace is allowed",
-            "To allow them: sudo sysctl -w user.max_user_namespaces=10000",
-        ),
-    }
-    stage = message.get("stage", "user map")
-    words = message.get("words") or "the process inside ended"
-    if stage in ("network", "wire"):
-        return LabUnavailable(
-            "cannot make a lab",
-            f"the network between the hosts could not be made ({words})",
-            "It needs veth interfaces and packet sockets; an administrator may have to: modprobe"
-            " -a veth af_packet",
-        )
-    for path, (value, why, hint) in remedies.items():
-        with contextlib.suppress(OSError):
-            if Path(path).read_text(encoding="ascii").strip() == value:
-                return LabUnavailable("cannot make a lab", why, hint)
-    return LabUnavailable(
-        "cannot make a lab",
-        f"the kernel refused user, network, mount or PID namespaces ({stage}: {words})",
-        "In a container, allow them: docker run --security-opt seccomp=unconfined"
-        " --security-opt systempaths=unconfined --security-opt apparmor=unconfined",
+def _follow_run(
+    control: socket.socket,
+    plan: Plan,
+    seen: RawCapture,
+    show: Callable[[Printed], object],
+    started: Callable[[], object],
+) -> None:
+    """Send the plan, and collect what the process inside reports until the lab has ended."""
+    try:
+        control.sendall(to_line(plan))
+    except OSError as error:
+        raise _ended_from_outside() from error
+    interrupts = Interrupts(control)
+    finished = False
+    with interrupts, control.makefile("rb") as lines:
+        while line := _next_line(lines):
+            try:
+                event = from_line(line, EVENTS)
+            except MessageError as error:
+                raise failure_error(Failed(Stage.INTERNAL, 0, str(error))) from error
+            if isinstance(event, Printed):
+                show(event)
+            elif isinstance(event, Started):
+                started()
+            elif isinstance(event, Finished):
+                finished = True
+            elif isinstance(event, NotListening | EndedEarly) and interrupts.last:
+                continue  # the interrupt ended it
+            _collect(event, seen)
+    seen.interrupted = interrupts.last
+    if not finished and not interrupts.last:
+        raise _ended_from_outside()
+
+
+def _collect(event: object, seen: RawCapture) -> None:
+    """Add an event to what was seen; raise the error that a failure is."""
+    match event:
+        case Printed():
+            seen.output.append(event)
+        case Started():
+            seen.start = event.at
+        case Launched():
+            seen.launched[event.host] = event.at
+        case Ended():
+            seen.ended[event.host] = event.at, event.status
+        case Finished():
+            seen.lost = event.lost
+        case Failed():
+            raise failure_error(event)
+        case NotListening():
+            raise TimedOut(
+                f"the {event.host} did not listen within {event.waited:g} s",
+                f"no socket of {seen.commands[event.host]!r} listens",
+                "Wait longer with --ready-timeout SECONDS; 0 starts the client at once.",
+            )
+        case EndedEarly():
+            raise StrettaError(
+                f"the {event.host} ended before it listened",
+                f"{seen.commands[event.host]!r} left with status {seen.ended[event.host][1]}",
+                "Its output above may say why.",
+            )
+
+
+def _next_line(lines: Any) -> bytes:
+    """Return the next whole line, or b'' at the end: what a killed process left is no message."""
+    try:
+        line: bytes = lines.readline(LARGEST_LINE)
+    except OSError:
+        return b""
+    return line if line.endswith(b"\n") else b""
+
+
+def _ended_from_outside() -> StrettaError:
+    return broken_off(
+        "the process that forwards frames was ended from outside, or could not go on",
+        "Was the machine out of memory (dmesg | tail)? Otherwise run it again; what it had"
+        " recorded by then is lost.",
     )
 
 
-def _converse(
-    control: socket.socket,
-    plan: dict[str, Any],
-    seen: Capture,
-    show: Callable[[Output], object],
-    started: Callable[[], object],
-) -> None:
-    """Give the plan to the process inside, and take down what it says until it is over."""
-    control.sendall(json.dumps(plan).encode() + b"\n")
-    interrupts = Interrupts(control)
-    over = False
-    with interrupts, control.makefile("rb") as lines:
-        for line in lines:
-            message = json.loads(line)
-            kind = message.pop("event")
-            if kind == "output":
-                data = base64.b64decode(message["data"])
-                seen.output.append(Output(message["host"], message["at"], data))
-                show(seen.output[-1])
-            elif kind == "started":
-                seen.start = message["at"]
-                started()
-            elif kind == "launched":
-                seen.launched[message["host"]] = message["at"]
-            elif kind == "ended":
-                seen.ended[message["host"]] = message["at"], message["status"]
-            elif kind == "over":
-                seen.lost = message["lost"]
-                over = True
-            elif interrupts.last and kind in ("silent", "server-gone"):
-                continue  # as somebody wanted it
-            else:
-                raise _trouble(kind, message, seen)
-    seen.interrupted = interrupts.last
-    if not over and not interrupts.last:
-        raise StrettaError(
-            "the lab broke off",
-            "the process that is the wire was ended from outside, or could not go on",
-            "Was the machine out of memory (dmesg | tail)? Otherwise run it again; what it had"
-            " seen by then is lost.",
-        )
-
-
-def _trouble(kind: str, message: dict[str, Any], seen: Capture) -> StrettaError:
-    command = seen.commands.get("server", "")
-    if kind == "silent":
-        return TimedOut(
-            f"the server did not listen within {message['waited']:g} s",
-            f"no socket of {command!r} waits for anybody",
-            "Wait longer with --ready-timeout SECONDS; 0 starts the client at once.",
-        )
-    if kind == "server-gone":
-        status = seen.ended["server"][1]
-        return StrettaError(
-            "the server ended before it listened",
-            f"{command!r} left with status {status}",
-            "What it printed above may tell why.",
-        )
-    if message.get("stage") == "inside":
-        return StrettaError(
-            "the lab broke off",
-            f"the process that is the wire failed: {message['words']}",
-            "This is a mistake in Stretta: please report it, with the command that you ran.",
-        )
-    if message.get("stage") == "program":
-        return StrettaError("a program could not start", message["words"])
-    return _unavailable(message)
-
-
 class Interrupts:
-    """While in use, Ctrl-C and SIGTERM go to the client first, and end the lab the second time."""
+    """While in use, the first Ctrl-C or SIGTERM goes to the programs; a second one ends the lab."""
 
     def __init__(self, control: socket.socket) -> None:
         self.control = control
@@ -366,18 +378,18 @@ class Interrupts:
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> None:
+        """Install the handlers; outside the main thread, signals stay the caller's."""
         for number in (signal.SIGINT, signal.SIGTERM):
-            with contextlib.suppress(ValueError):  # not the main thread: somebody else decides
+            with contextlib.suppress(ValueError):
                 self._before[number] = signal.signal(number, self._caught)
 
     def __exit__(self, *_: object) -> None:
+        """Restore the handlers."""
         for number, handler in self._before.items():
             signal.signal(number, handler)
 
     def _caught(self, number: int, _: object) -> None:
-        order: dict[str, Any] = {"order": "signal", "signal": number}
-        if self.last:
-            order = {"order": "end"}
+        command = Stop() if self.last else Signal(number)
         self.last = number
         with contextlib.suppress(OSError):
-            self.control.sendall(json.dumps(order).encode() + b"\n")
+            self.control.sendall(to_line(command))

@@ -1,20 +1,20 @@
-"""Why a program cannot be started: which file or folder on its way says no."""
+"""Why a program cannot be executed: which file or folder on its path denies it."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
 
-__all__ = ["obstacle"]
+__all__ = ["unexecutable_reason"]
 
 
-def obstacle(program: str) -> str:
-    """Return what keeps this user from executing a file, in words, or '' where nothing does.
+def unexecutable_reason(program: str) -> str:
+    """Return why this user cannot execute a file, or '' if nothing prevents it.
 
     Symbolic links are followed (path_resolution(7)).
 
-    >>> obstacle("/no/such/program"), obstacle("/dev/null"), obstacle("/bin/sh")
-    ('/no does not exist', '/dev/null may not be executed', '')
+    >>> unexecutable_reason("/no/such/program"), unexecutable_reason("/bin/sh")
+    ('/no does not exist', '')
     """
     real = Path(os.path.realpath(program))
     for folder in reversed(real.parents):

@@ -1,20 +1,23 @@
-"""The small language of faults: shares, times, rates, and frames by name (docs/lab.md)."""
+"""Parser of the fault syntax: percentages, times, rates, and frames by kind (docs/lab.md). Pure."""
 
 from __future__ import annotations
 
 import difflib
 import re
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from stretta.errors import UsageError
 
 __all__ = [
     "KINDS",
-    "Frames",
-    "parse_frames",
+    "TWO_WAYS",
+    "Direction",
+    "FrameSelector",
+    "parse_frame_selector",
+    "parse_interval",
+    "parse_percentage",
     "parse_rate",
-    "parse_share",
-    "parse_span",
     "parse_time",
     "split_direction",
 ]
@@ -32,66 +35,87 @@ KINDS = {
     "fragment": "one fragment of an IP datagram",
     "icmp": "an ICMP or ICMPv6 message",
 }
-"""The kinds of frames that have a name."""
+"""The kinds of frames, by name."""
 
-DIRECTIONS = {"client>server": 0, "server>client": 1}
+Direction = tuple[str, str]
+"""The names of the sending and of the receiving host."""
+
+TWO_WAYS: tuple[Direction, ...] = (("client", "server"), ("server", "client"))
+"""The directions of the default topology."""
+
 TIME_UNITS = {"us": 1_000, "µs": 1_000, "ms": 1_000_000, "s": 1_000_000_000}
 RATE_UNITS = {"bit": 1, "kbit": 1_000, "mbit": 1_000_000, "gbit": 1_000_000_000}
 
+LARGEST = 10**18
+"""Largest number of nanoseconds (31 years), bits a second, or ordinal that is accepted."""
+
 
 @dataclass(frozen=True, slots=True)
-class Frames:
-    """The frames that a fault is for: the nth of a kind, in one direction (0, 1) or both (None).
+class FrameSelector:
+    """Selects frames: the nth ones of a kind, in one direction or in all (None).
 
-    ``ranges`` are of ordinals from 1, the last one included; None as an end is "and all after".
+    ``ranges`` hold ordinals from 1, both ends included; an end of None means "and all after".
     """
 
     kind: str
-    direction: int | None = None
+    direction: Direction | None = None
     ranges: tuple[tuple[int, int | None], ...] = ((1, None),)
 
-    def has(self, ordinal: int) -> bool:
-        """Return whether the fault is for the frame of this ordinal (from 1)."""
+    def matches(self, ordinal: int) -> bool:
+        """Return whether the frame with this ordinal (from 1) is selected."""
         return any(a <= ordinal and (b is None or ordinal <= b) for a, b in self.ranges)
 
 
-def mistake(option: str, text: str, start: int, end: int, why: str) -> UsageError:
-    """Return the error for a part of what an option was given, with a caret under that part."""
+def syntax_error(option: str, text: str, start: int, end: int, why: str) -> UsageError:
+    """Return the error for ``text[start:end]``, with a caret under that part as its notes."""
     error = UsageError(f"cannot understand --{option} {text!r}", why)
     error.add_note(f"  {text}")
     error.add_note(f"  {' ' * start}{'^' * max(1, end - start)}")
     return error
 
 
-def split_direction(option: str, text: str) -> tuple[int | None, int]:
-    """Return the direction that the text begins with (None: both) and where the rest starts."""
+def split_direction(
+    option: str, text: str, directions: Collection[Direction] = TWO_WAYS
+) -> tuple[Direction | None, int]:
+    """Return the direction that the text begins with (None: all) and where the rest starts.
+
+    Raises UsageError for a direction that is not one of ``directions``.
+    """
     found = re.match(r"\s*([^\s>]*)\s*>\s*([^\s:]*)[\s:]*", text)
     if found is None:
         return None, len(text) - len(text.lstrip())
-    name = f"{found[1]}>{found[2]}"
-    if name not in DIRECTIONS:
-        raise mistake(
-            option, text, found.start(1), found.end(2),
-            "a direction is client>server or server>client",
+    direction = found[1], found[2]
+    if direction not in directions:
+        known = [f"{sender}>{receiver}" for sender, receiver in directions]
+        listed = " or ".join((", ".join(known[:-1]), known[-1]) if known[1:] else known)
+        raise syntax_error(
+            option, text, found.start(1), found.end(2), f"a direction is {listed}"
         )  # fmt: skip
-    return DIRECTIONS[name], found.end()
+    return direction, found.end()
 
 
 def _number(option: str, text: str, start: int, units: dict[str, int], example: str) -> int:
     rest = text[start:].rstrip()
-    found = re.match(r"\d+(?:\.\d+)?", rest)
+    found = re.match(r"[0-9]+(?:\.[0-9]+)?", rest)
     if found is None:
-        raise mistake(option, text, start, len(text), f"a number is missing here, as in {example}")
+        raise syntax_error(
+            option, text, start, len(text), f"a number is missing here, as in {example}"
+        )
+    at = start + found.end()
     unit = rest[found.end() :].strip().lower()
     if unit not in units:
         known = ", ".join(units)
-        at = start + found.end()
-        raise mistake(option, text, at, len(text), f"the unit is one of {known}, as in {example}")
-    return round(float(found[0]) * units[unit])
+        raise syntax_error(
+            option, text, at, len(text), f"the unit is one of {known}, as in {example}"
+        )
+    value = float(found[0]) * units[unit]
+    if value > LARGEST:
+        raise syntax_error(option, text, start, at, "this number is too large")
+    return round(value)
 
 
 def parse_time(option: str, text: str, start: int = 0) -> int:
-    """Return the nanoseconds that ``50ms``, ``2s`` or ``300us`` are. Raises UsageError.
+    """Return the nanoseconds of a time such as ``50ms``, ``2s``, ``300us``. Raises UsageError.
 
     >>> parse_time("delay", "50ms")
     50000000
@@ -100,33 +124,39 @@ def parse_time(option: str, text: str, start: int = 0) -> int:
 
 
 def parse_rate(option: str, text: str, start: int = 0) -> int:
-    """Return the bits a second that ``1mbit`` is. Raises UsageError.
+    """Return the bits a second of a rate such as ``1mbit``. Raises UsageError.
 
     >>> parse_rate("rate", "1.5mbit")
     1500000
     """
     rate = _number(option, text, start, RATE_UNITS, "1mbit")
     if rate < 1:
-        raise mistake(option, text, start, len(text), "a wire that carries nothing is --cut 0s")
+        raise syntax_error(
+            option, text, start, len(text), "a wire that carries nothing is --cut 0s"
+        )
     return rate
 
 
-def parse_share(option: str, text: str, start: int = 0) -> float:
-    """Return the share, from 0 to 1, that ``10%`` is. Raises UsageError.
+def parse_percentage(option: str, text: str, start: int = 0) -> float:
+    """Return the probability, from 0 to 1, of a percentage such as ``10%``. Raises UsageError.
 
-    >>> parse_share("loss", "2.5%")
+    >>> parse_percentage("loss", "2.5%")
     0.025
     """
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*%", text[start:].strip())
+    found = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)\s*%", text[start:].strip())
     if found is None or float(found[1]) > 100:
-        raise mistake(option, text, start, len(text), "a share is from 0% to 100%, as in 10%")
+        raise syntax_error(
+            option, text, start, len(text), "a percentage is from 0% to 100%, as in 10%"
+        )
     return float(found[1]) / 100
 
 
-def parse_span(option: str, text: str, start: int = 0) -> tuple[int, int | None]:
-    """Return when something begins and ends, in nanoseconds; None is never. Raises UsageError.
+def parse_interval(option: str, text: str, start: int = 0) -> tuple[int, int | None]:
+    """Return the begin and the end of an interval, in nanoseconds; no end is None.
 
-    >>> parse_span("cut", "1s-2.5s"), parse_span("cut", "3s")
+    Raises UsageError.
+
+    >>> parse_interval("cut", "1s-2.5s"), parse_interval("cut", "3s")
     ((1000000000, 2500000000), (3000000000, None))
     """
     first, dash, _ = text[start:].partition("-")
@@ -136,16 +166,18 @@ def parse_span(option: str, text: str, start: int = 0) -> tuple[int, int | None]
     at = start + len(first) + 1
     end = parse_time(option, text, at)
     if end <= begin:
-        raise mistake(option, text, at, len(text), "it ends before it begins")
+        raise syntax_error(option, text, at, len(text), "the interval ends before it begins")
     return begin, end
 
 
-def parse_frames(option: str, text: str, start: int = 0, direction: int | None = None) -> Frames:
-    """Return the frames that ``syn-ack:1``, ``data:2-4,7`` or ``udp`` (all of them) name.
+def parse_frame_selector(
+    option: str, text: str, start: int = 0, direction: Direction | None = None
+) -> FrameSelector:
+    """Return the selector for ``syn-ack:1``, ``data:2-4,7`` or ``udp`` (every UDP datagram).
 
-    Raises UsageError, with a caret under the mistake.
+    Raises UsageError.
 
-    >>> parse_frames("drop", "data:2-4,7").ranges
+    >>> parse_frame_selector("drop", "data:2-4,7").ranges
     ((2, 4), (7, 7))
     """
     kind, colon, ordinals = text[start:].partition(":")
@@ -153,24 +185,24 @@ def parse_frames(option: str, text: str, start: int = 0, direction: int | None =
     if name not in KINDS:
         close = difflib.get_close_matches(name, KINDS, n=1)
         hint = f"did you mean {close[0]}?" if close else f"there are {', '.join(KINDS)}"
-        raise mistake(
+        raise syntax_error(
             option, text, start, start + len(kind), f"there is no frame called {name!r}; {hint}"
         )
     if not colon:
-        return Frames(name, direction)
+        return FrameSelector(name, direction)
     ranges = []
     at = start + len(kind) + 1
     for part in ordinals.split(","):
-        found = re.fullmatch(r"\s*(\d+)\s*(?:(-)\s*(\d*)\s*)?", part)
+        found = re.fullmatch(r"\s*([0-9]{1,18})\s*(?:(-)\s*([0-9]{0,18})\s*)?", part)
         if found is None or int(found[1]) < 1:
-            raise mistake(
+            raise syntax_error(
                 option, text, at, at + len(part),
-                "after the colon comes which one, counted from 1: 3, or 2-4, or 5- and all after",
+                "the ordinals after the colon count from 1, as in 3, 2-4, or 5- (5 and all after)",
             )  # fmt: skip
         first = int(found[1])
         last = first if not found[2] else int(found[3]) if found[3] else None
         if last is not None and last < first:
-            raise mistake(option, text, at, at + len(part), "it ends before it begins")
+            raise syntax_error(option, text, at, at + len(part), "the range ends before it begins")
         ranges.append((first, last))
         at += len(part) + 1
-    return Frames(name, direction, tuple(ranges))
+    return FrameSelector(name, direction, tuple(ranges))

@@ -1,40 +1,44 @@
-"""What the wire does to each frame: pure, with time and seed passed in.
+"""Fault injection: decides what happens to each frame on the wire. Pure.
 
-Chance depends on the seed, the direction, the kind of the frame and its ordinal in that kind alone,
-so that the fate of the third data segment is the same however many acknowledgements came between.
+Time and seed are arguments. A random decision depends only on the seed, the direction, the frame's
+kind and its ordinal within that kind. So the fate of the third data segment does not depend on how
+many acknowledgements came before it.
 """
 
 from __future__ import annotations
 
 import heapq
 from collections import defaultdict
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from itertools import count
 
 from stretta.errors import UsageError
 from stretta.lab.fault_syntax import (
-    Frames,
-    parse_frames,
+    Direction,
+    FrameSelector,
+    parse_frame_selector,
+    parse_interval,
+    parse_percentage,
     parse_rate,
-    parse_share,
-    parse_span,
     parse_time,
     split_direction,
 )
-from stretta.lab.forge import forge_resets, with_one_bit_wrong
+from stretta.lab.forge import flip_one_bit, forge_resets
+from stretta.lab.topology import TWO_HOSTS, Topology
 from stretta.options import WireOptions
 from stretta.see.packets import ACK, FIN, RST, SYN, Packet, decode
 
-__all__ = ["Behaviour", "Delivery", "Faults", "Mark", "kinds_of"]
+__all__ = ["FaultInjector", "Impairment", "InjectedFault", "ScheduledFrame", "kinds_of"]
 
 HOLD = 100_000_000
-"""Nanoseconds that a frame waits to be overtaken when no other comes."""
+"""Nanoseconds that a reordered frame waits for another to overtake it."""
 
 
 @dataclass(frozen=True, slots=True)
-class Mark:
-    """One injected fault: what was done to the frame of this number, and by which option."""
+class InjectedFault:
+    """A fault that hit a frame: the frame's number, the effect, and the option that caused it."""
 
     number: int
     kind: str  # lost, cut, queue-full, duplicated, reordered, corrupted, reset
@@ -42,20 +46,20 @@ class Mark:
 
 
 @dataclass(frozen=True, slots=True, order=True)
-class Delivery:
-    """A frame that must reach the end of its direction at a time (nanoseconds)."""
+class ScheduledFrame:
+    """A frame that must reach the end of its path at a time (nanoseconds)."""
 
     due: int
     order: int
-    direction: int = field(compare=False)
+    path: int = field(compare=False)
     number: int = field(compare=False)
     frame: bytes = field(compare=False)
     changed: bool = field(compare=False, default=False)  # by the wire
 
 
 @dataclass(slots=True)
-class Behaviour:
-    """What happens in one direction: times in nanoseconds, rate in bits a second, shares 0 to 1."""
+class Impairment:
+    """The faults of one path: times in nanoseconds, rate in bits a second, probabilities 0 to 1."""
 
     delay: int = 0
     jitter: int = 0
@@ -66,8 +70,29 @@ class Behaviour:
     corrupt: float = 0.0
 
 
+@dataclass(slots=True)
+class _Queue:
+    """The state of one path: frames under way, and when the path is free again."""
+
+    length: int = 0
+    free_at: int = 0
+    last_due: int = 0
+    held: list[tuple[int, bytes, bool]] = field(default_factory=list)
+    hold_until: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Key:
+    """What decides about a frame: its path, its kinds, its ordinal within the first of them."""
+
+    path: int
+    direction: Direction
+    kinds: tuple[str, ...]
+    nth: int
+
+
 def kinds_of(packet: Packet) -> tuple[str, ...]:
-    """Return the kinds of the language of faults that a packet is, the most telling one first."""
+    """Return the kinds of the fault syntax that a packet has, the most specific one first."""
     if packet.protocol == "tcp":
         flags = packet.flags
         if flags & RST:
@@ -85,147 +110,148 @@ def kinds_of(packet: Packet) -> tuple[str, ...]:
     return ("fragment", "any") if packet.protocol == "fragment" else ("any",)
 
 
-class Faults:
-    """The wire's memory: offer it frames, and take what is due.
+class FaultInjector:
+    """Takes frames as they enter the wire, and returns those that are due at its other ends.
 
-    ``marks`` collects the faults. Frames that keep the link itself going (ARP, neighbour discovery)
-    are delayed and cut, but never lost by chance.
+    A *path* is the index of an ordered pair of ports (``Topology.paths``). ``injected`` collects
+    the faults. Frames that maintain the link (ARP, neighbour discovery) are delayed and cut; no
+    other fault hits them. Raises UsageError for options that it does not understand.
     """
 
-    def __init__(self, options: WireOptions, seed: int, start: int) -> None:
-        self.marks: list[Mark] = []
+    def __init__(
+        self, options: WireOptions, seed: int, start: int, topology: Topology = TWO_HOSTS
+    ) -> None:
+        self.injected: list[InjectedFault] = []
         self.seed, self.start = seed, start
-        self.ways = (Behaviour(), Behaviour())
-        self.named: dict[str, list[tuple[str, Frames]]] = {}
-        self._said: dict[tuple[str, int], str] = {}  # the options as they were given
-        for name, parse in (
+        self.directions = topology.directions
+        paths = topology.paths
+        self._back = [paths.index((b, a)) for a, b in paths]
+        self.impairments = [Impairment() for _ in paths]
+        self.selectors: dict[str, list[tuple[str, FrameSelector]]] = {}
+        self.cuts: list[tuple[Direction | None, str, int, int | None]] = []
+        self._options: dict[tuple[str, int], str] = {}  # as they were given
+        self._queue_limit = options.queue
+        self._parse(options)
+        self._reads_frames = bool(self.selectors) or self.uses_chance
+        self._seen: dict[tuple[Direction | None, str], int] = defaultdict(int)
+        self._heap: list[ScheduledFrame] = []
+        self._order = count()
+        self._queues = [_Queue() for _ in paths]
+
+    def _parse(self, options: WireOptions) -> None:
+        parsers: tuple[tuple[str, Callable[[str, str, int], float]], ...] = (
             ("delay", parse_time),
             ("jitter", parse_time),
             ("rate", parse_rate),
-            ("loss", parse_share),
-        ):
+            ("loss", parse_percentage),
+        )
+        for name, parse in parsers:
             for text in getattr(options, name):
-                direction, at = split_direction(name, text)
-                self._set(name, direction, parse(name, text, at), text)
+                direction, at = split_direction(name, text, self.directions)
+                self._impair(name, direction, parse(name, text, at), text)
         for name in ("duplicate", "reorder", "corrupt"):
             for text in getattr(options, name):
-                direction, at = split_direction(name, text)
+                direction, at = split_direction(name, text, self.directions)
                 if text.rstrip().endswith("%"):
-                    self._set(name, direction, parse_share(name, text, at), text)
+                    self._impair(name, direction, parse_percentage(name, text, at), text)
                 else:
-                    self._name(name, text, parse_frames(name, text, at, direction))
+                    self._select(name, text, parse_frame_selector(name, text, at, direction))
         for name in ("drop", "rst"):
             for text in getattr(options, name):
-                direction, at = split_direction(name, text)
-                self._name(name, text, parse_frames(name, text, at, direction))
-        self._queue = options.queue
-        self.cuts = []
+                direction, at = split_direction(name, text, self.directions)
+                self._select(name, text, parse_frame_selector(name, text, at, direction))
         for text in options.cut:
-            direction, at = split_direction("cut", text)
-            self.cuts.append((direction, text, *parse_span("cut", text, at)))
-        self._choosy = bool(self.named) or self.uses_chance  # else frames need no reading
-        self._seen: dict[object, int] = defaultdict(int)
-        self._heap: list[Delivery] = []
-        self._order = count()
-        self._free_at = [0, 0]  # when a slow wire has sent what it has
-        self._last_due = [0, 0]
-        self._queued = [0, 0]
-        self._held: list[list[tuple[int, bytes, bool]]] = [[], []]
-        self._hold_until = [0, 0]
+            direction, at = split_direction("cut", text, self.directions)
+            self.cuts.append((direction, text, *parse_interval("cut", text, at)))
 
     @property
     def idle(self) -> bool:
-        """Whether the wire is a plain one, which needs none of this."""
-        return not (self.named or self.cuts) and self.ways == (Behaviour(), Behaviour())
+        """Whether no fault is configured: frames need not pass through here."""
+        plain = Impairment()
+        return not (self.selectors or self.cuts) and all(i == plain for i in self.impairments)
 
     @property
     def uses_chance(self) -> bool:
         """Whether the seed matters."""
         return any(
-            way.loss or way.duplicate or way.reorder or way.corrupt or way.jitter
-            for way in self.ways
+            i.loss or i.duplicate or i.reorder or i.corrupt or i.jitter for i in self.impairments
         )
 
-    def offer(self, direction: int, number: int, frame: bytes, now: int) -> None:
-        """Take a frame that entered the wire now; ``number`` is how it is known in marks."""
-        if by := self._cut(direction, now):
-            self._mark(number, "cut", by)
+    def enqueue(self, path: int, number: int, frame: bytes, now: int) -> None:
+        """Take a frame that enters the wire now; ``number`` identifies it in ``injected``."""
+        if by := self._cut(path, now):
+            self._record(number, "cut", by)
             return
-        if not self._choosy:
-            self._travel(direction, number, frame, now)
+        if not self._reads_frames:
+            self._schedule(path, number, frame, now)
             return
         packet = decode(frame)
         if packet.is_housekeeping:
-            self._travel(direction, number, frame, now)
+            self._schedule(path, number, frame, now)
             return
         kinds = kinds_of(packet)
+        direction = self.directions[path]
         for kind in kinds:
             self._seen[direction, kind] += 1
             self._seen[None, kind] += 1
-        nth = self._seen[direction, kinds[0]]
-        way_of = self.ways[direction]
+        key = _Key(path, direction, kinds, self._seen[direction, kinds[0]])
+        if by := self._selected("rst", key):
+            self._reset(path, number, frame, packet, now, by)
+        elif by := self._selected("drop", key) or self._chosen("loss", key):
+            self._record(number, "lost", by)
+        else:
+            self._pass_on(key, number, frame, now)
 
-        def chance(effect: str, share: float) -> bool:
-            return share > 0 and self._draw(direction, kinds[0], nth, effect) < share
-
-        if by := self._named("rst", direction, kinds):
-            self._reset(direction, number, frame, packet, now, by)
-            return
-        if by := self._named("drop", direction, kinds):
-            self._mark(number, "lost", by)
-            return
-        if chance("loss", way_of.loss):
-            self._mark(number, "lost", self._said["loss", direction])
-            return
+    def _pass_on(self, key: _Key, number: int, frame: bytes, now: int) -> None:
+        """Schedule a frame that is not lost, after the faults that delay, change or double it."""
+        path = key.path
         changed = False
-        if (by := self._named("corrupt", direction, kinds)) or chance("corrupt", way_of.corrupt):
+        if by := self._chosen("corrupt", key):
             changed = True
-            self._mark(number, "corrupted", by or self._said["corrupt", direction])
-            frame = with_one_bit_wrong(frame, self._draw(direction, kinds[0], nth, "bit"))
-        if (by := self._named("reorder", direction, kinds)) or chance("reorder", way_of.reorder):
-            self._mark(number, "reordered", by or self._said["reorder", direction])
-            self._held[direction].append((number, frame, changed))
-            self._hold_until[direction] = now + HOLD
+            self._record(number, "corrupted", by)
+            frame = flip_one_bit(frame, self._draw(key, "bit"))
+        if by := self._chosen("reorder", key):
+            self._record(number, "reordered", by)
+            self._queues[path].held.append((number, frame, changed))
+            self._queues[path].hold_until = now + HOLD
             return
-        extra = int(way_of.jitter * self._draw(direction, kinds[0], nth, "jitter"))
-        self._travel(direction, number, frame, now, extra, changed=changed)
-        if (by := self._named("duplicate", direction, kinds)) or chance(
-            "duplicate", way_of.duplicate
-        ):
-            self._mark(number, "duplicated", by or self._said["duplicate", direction])
-            self._travel(direction, number, frame, now, extra, changed=changed)
-        self._release(direction, now)
+        extra = int(self.impairments[path].jitter * self._draw(key, "jitter"))
+        self._schedule(path, number, frame, now, extra, changed=changed)
+        if by := self._chosen("duplicate", key):
+            self._record(number, "duplicated", by)
+            self._schedule(path, number, frame, now, extra, changed=changed)
+        self._release(path, now)
 
-    def take(self, now: int) -> list[Delivery]:
-        """Return what is due by now, in order."""
-        for direction in (0, 1):
-            if self._held[direction] and now >= self._hold_until[direction]:
-                self._release(direction, now)
+    def dequeue(self, now: int) -> list[ScheduledFrame]:
+        """Return the frames that are due by now, in order."""
+        for path, queue in enumerate(self._queues):
+            if queue.held and now >= queue.hold_until:
+                self._release(path, now)
         ready = []
         while self._heap and self._heap[0].due <= now:
-            delivery = heapq.heappop(self._heap)
-            self._queued[delivery.direction] -= 1
-            ready.append(delivery)
+            scheduled = heapq.heappop(self._heap)
+            self._queues[scheduled.path].length -= 1
+            ready.append(scheduled)
         return ready
 
     def next_due(self) -> int | None:
-        """Return when ``take`` has something next, in nanoseconds, or None."""
-        dues = [self._hold_until[d] for d in (0, 1) if self._held[d]]
+        """Return when ``dequeue`` has something next, in nanoseconds, or None."""
+        dues = [queue.hold_until for queue in self._queues if queue.held]
         if self._heap:
             dues.append(self._heap[0].due)
         return min(dues, default=None)
 
-    def _cut(self, direction: int, now: int) -> str:
-        """Return the option by which the wire is unplugged now, or ''."""
-        for way, text, begin, end in self.cuts:
-            begun = way in (None, direction) and self.start + begin <= now
+    def _cut(self, path: int, now: int) -> str:
+        """Return the option by which the path is cut now, or ''."""
+        for direction, text, begin, end in self.cuts:
+            begun = direction in (None, self.directions[path]) and self.start + begin <= now
             if begun and (end is None or now < self.start + end):
                 return f"--cut {text}"
         return ""
 
-    def _travel(
+    def _schedule(
         self,
-        direction: int,
+        path: int,
         number: int,
         frame: bytes,
         now: int,
@@ -233,61 +259,74 @@ class Faults:
         *,
         changed: bool = False,
     ) -> None:
-        way = self.ways[direction]
+        impairment, queue = self.impairments[path], self._queues[path]
         leaves = now
-        if way.rate:
-            if self._queued[direction] >= self._queue:
-                self._mark(number, "queue-full", self._said["rate", direction])
+        if impairment.rate:
+            if queue.length >= self._queue_limit:
+                self._record(number, "queue-full", self._options["rate", path])
                 return
-            leaves = max(now, self._free_at[direction])
-            leaves += len(frame) * 8 * 1_000_000_000 // way.rate
-            self._free_at[direction] = leaves
-        due = max(leaves + way.delay + extra, self._last_due[direction])
-        self._last_due[direction] = due
-        self._queued[direction] += 1
+            leaves = max(now, queue.free_at)
+            leaves += len(frame) * 8 * 1_000_000_000 // impairment.rate
+            queue.free_at = leaves
+        due = max(leaves + impairment.delay + extra, queue.last_due)
+        queue.last_due = due
+        queue.length += 1
         heapq.heappush(
-            self._heap, Delivery(due, next(self._order), direction, number, frame, changed)
+            self._heap, ScheduledFrame(due, next(self._order), path, number, frame, changed)
         )
 
-    def _release(self, direction: int, now: int) -> None:
-        held, self._held[direction] = self._held[direction], []
+    def _release(self, path: int, now: int) -> None:
+        """Send the held frames of a path on."""
+        held, self._queues[path].held = self._queues[path].held, []
         for number, frame, changed in held:
-            self._travel(direction, number, frame, now, changed=changed)
+            self._schedule(path, number, frame, now, changed=changed)
 
     def _reset(
-        self, direction: int, number: int, frame: bytes, packet: Packet, now: int, by: str
+        self, path: int, number: int, frame: bytes, packet: Packet, now: int, by: str
     ) -> None:
         if packet.protocol != "tcp" or packet.flags & RST:
-            self._travel(direction, number, frame, now)
+            self._schedule(path, number, frame, now)
             return
-        self._mark(number, "reset", by)
-        for way, forged in forge_resets(frame, packet, direction):
-            self._travel(way, -1, forged, now)
+        self._record(number, "reset", by)
+        for back, forged in forge_resets(frame, packet):
+            self._schedule(self._back[path] if back else path, -1, forged, now)
 
-    def _mark(self, number: int, kind: str, by: str) -> None:
-        self.marks.append(Mark(number, kind, by))
+    def _record(self, number: int, kind: str, by: str) -> None:
+        self.injected.append(InjectedFault(number, kind, by))
 
-    def _named(self, name: str, direction: int, kinds: tuple[str, ...]) -> str:
-        """Return the option that names this frame, or ''."""
-        for text, frames in self.named.get(name, ()):
-            if frames.direction in (None, direction) and frames.kind in kinds:
-                ordinal = self._seen[frames.direction, frames.kind]
-                if frames.has(ordinal):
+    def _selected(self, name: str, key: _Key) -> str:
+        """Return the option that selects this frame, or ''."""
+        for text, selector in self.selectors.get(name, ()):
+            if selector.direction in (None, key.direction) and selector.kind in key.kinds:
+                ordinal = self._seen[selector.direction, selector.kind]
+                if selector.matches(ordinal):
                     return f"--{name} {text}"
         return ""
 
-    def _draw(self, direction: int, kind: str, nth: int, effect: str) -> float:
-        text = f"{self.seed}/{direction}/{kind}/{nth}/{effect}".encode()
+    def _chosen(self, name: str, key: _Key) -> str:
+        """Return the option that selects this frame by its kind or by chance, or ''."""
+        if by := self._selected(name, key):
+            return by
+        probability: float = getattr(self.impairments[key.path], name)
+        if probability > 0 and self._draw(key, name) < probability:
+            return self._options[name, key.path]
+        return ""
+
+    def _draw(self, key: _Key, effect: str) -> float:
+        text = f"{self.seed}/{key.path}/{key.kinds[0]}/{key.nth}/{effect}".encode()
         return int.from_bytes(blake2b(text, digest_size=8).digest(), "big") / 2**64
 
-    def _set(self, name: str, direction: int | None, value: float, text: str) -> None:
-        for way in (0, 1) if direction is None else (direction,):
-            setattr(self.ways[way], name, value)
-            self._said[name, way] = f"--{name} {text}"
+    def _impair(self, name: str, direction: Direction | None, value: float, text: str) -> None:
+        for path, its_direction in enumerate(self.directions):
+            if direction in (None, its_direction):
+                setattr(self.impairments[path], name, value)
+                self._options[name, path] = f"--{name} {text}"
 
-    def _name(self, name: str, text: str, frames: Frames) -> None:
-        if name == "rst" and frames.kind in ("udp", "icmp", "fragment"):
+    def _select(self, name: str, text: str, selector: FrameSelector) -> None:
+        if name == "rst" and selector.kind in ("udp", "icmp", "fragment"):
             raise UsageError(
-                f"cannot use --rst {text!r}", "only TCP knows a reset", "Name a segment: data:2"
+                f"cannot use --rst {text!r}",
+                "only TCP connections can be reset",
+                "Name a TCP segment: data:2",
             )
-        self.named.setdefault(name, []).append((text, frames))
+        self.selectors.setdefault(name, []).append((text, selector))

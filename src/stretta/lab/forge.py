@@ -1,4 +1,4 @@
-"""Frames that the wire makes or spoils itself: a middlebox's RST, a wrong bit."""
+"""Frames that the wire forges or damages: RST segments of a middlebox, flipped bits. Pure."""
 
 from __future__ import annotations
 
@@ -6,21 +6,21 @@ import struct
 
 from stretta.see.packets import ACK, ETHERNET, RST, SYN, Packet, transport_checksum
 
-__all__ = ["forge_resets", "with_one_bit_wrong"]
+__all__ = ["flip_one_bit", "forge_resets"]
 
 
-def forge_resets(frame: bytes, packet: Packet, direction: int) -> list[tuple[int, bytes]]:
-    """Return the RST segments that tear down the connection of a segment, with their directions.
+def forge_resets(frame: bytes, packet: Packet) -> list[tuple[bool, bytes]]:
+    """Return the RST segments that tear down a segment's connection, and whether each goes back.
 
-    Each has the sequence number that its receiver expects next, else it would only be challenged
-    (RFC 5961 section 3.2). A SYN is answered, and not passed on.
+    Each has the sequence number that its receiver expects next; the receiver would only challenge
+    any other (RFC 5961 section 3.2). A SYN gets one RST, back to its sender.
     """
     if packet.flags & SYN and not packet.flags & ACK:
         answer = _reset(frame, packet, back=True, seq=0, ack=(packet.seq + 1) % 2**32)
-        return [(1 - direction, answer)]
+        return [(True, answer)]
     return [
-        (direction, _reset(frame, packet, back=False, seq=packet.seq, ack=packet.ack)),
-        (1 - direction, _reset(frame, packet, back=True, seq=packet.ack, ack=0)),
+        (False, _reset(frame, packet, back=False, seq=packet.seq, ack=packet.ack)),
+        (True, _reset(frame, packet, back=True, seq=packet.ack, ack=0)),
     ]
 
 
@@ -47,15 +47,15 @@ def _reset(frame: bytes, packet: Packet, *, back: bool, seq: int, ack: int) -> b
     return macs + frame[12:14] + head + body
 
 
-def with_one_bit_wrong(frame: bytes, where: float) -> bytes:
-    """Return the frame with one bit flipped behind its IP header; ``where`` is from 0 to 1.
+def flip_one_bit(frame: bytes, where: float) -> bytes:
+    """Return the frame with one bit flipped after its ports; ``where`` selects it, from 0 to 1.
 
-    The ports are left alone: the receiver's kernel finds the checksum wrong, and nothing else.
+    Addresses and ports stay intact, so the receiver's kernel finds the wrong checksum.
     """
     start = ETHERNET + ((frame[ETHERNET] & 15) * 4 if frame[12:14] == b"\x08\x00" else 40) + 4
     if start >= len(frame):
         return frame
     bit = int(where * (len(frame) - start) * 8)
-    spoiled = bytearray(frame)
-    spoiled[start + bit // 8] ^= 1 << bit % 8
-    return bytes(spoiled)
+    damaged = bytearray(frame)
+    damaged[start + bit // 8] ^= 1 << bit % 8
+    return bytes(damaged)

@@ -1,4 +1,4 @@
-"""The Linux calls that make a lab and that Python 3.11 lacks, each raising OSError."""
+"""Linux calls that the lab needs and Python 3.11 lacks; each raises OSError on failure."""
 
 from __future__ import annotations
 
@@ -68,24 +68,25 @@ def mount(source: str, target: str, kind: str, flags: int = 0) -> None:
 
 
 def bind_mount(source: str, target: str) -> None:
-    """Show one file in the place of another, in this mount namespace only."""
+    """Mount a file over another, in this mount namespace only (mount(2), MS_BIND)."""
     mount(source, target, "none", MS_BIND)
 
 
 def unmount(target: str) -> None:
-    """Take a file system away; what it shows elsewhere stays (umount2(2), MNT_DETACH)."""
+    """Detach a file system; bind mounts of its files stay (umount2(2), MNT_DETACH)."""
     _check(_libc.umount2(target.encode(), MNT_DETACH), "umount2")
 
 
 def die_with_parent(signal_number: int) -> None:
-    """Ask for a signal when the parent ends, however it ends (PR_SET_PDEATHSIG)."""
+    """Have the kernel send a signal when the parent ends (prctl(2), PR_SET_PDEATHSIG)."""
     _check(_libc.prctl(PR_SET_PDEATHSIG, signal_number, 0, 0, 0), "prctl")
 
 
 def keep_network_capabilities() -> None:
-    """Let programs that are started from here configure the lab's network (capabilities(7)).
+    """Give child programs CAP_NET_ADMIN and CAP_SYS_ADMIN in the namespace (capabilities(7)).
 
-    An ordinary user stays itself in the namespace, and would lose its powers there with execve().
+    An ordinary user keeps its number in the namespace, so execve() would clear its capabilities;
+    ambient capabilities survive it.
     """
     header = struct.pack("Ii", CAPABILITY_VERSION, 0)
     data = ctypes.create_string_buffer(24)
@@ -99,15 +100,15 @@ def keep_network_capabilities() -> None:
 
 
 def drop_capabilities() -> None:
-    """Let programs that are started from here have what their user has, and no more."""
+    """Clear the ambient capabilities, so that child programs have only their user's rights."""
     _check(_libc.prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0), "prctl")
 
 
 def offloads_off(interface: str) -> None:
-    """Make an interface of this network namespace send what an Ethernet would carry.
+    """Turn off the offloads of an interface: each frame is one that an Ethernet would carry.
 
-    Without this, checksums would be left for hardware that is not there, and one frame could hold
-    many segments.
+    With offloads on, checksums are left for hardware to fill in, and one frame can hold many
+    segments.
     """
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
         for command in ETHTOOL_SET:
@@ -118,6 +119,6 @@ def offloads_off(interface: str) -> None:
 
 
 def is_running(sock: socket.socket, interface: str) -> bool:
-    """Return whether an interface carries frames, in the network namespace of a socket."""
+    """Return whether an interface is up, in the network namespace of a socket (netdevice(7))."""
     answer = fcntl.ioctl(sock, SIOCGIFFLAGS, struct.pack("16s24x", interface.encode()))
     return bool(struct.unpack_from("H", answer, 16)[0] & IFF_RUNNING)

@@ -1,4 +1,4 @@
-"""The two hosts and the cables to us: namespaces, interfaces, names; made from inside."""
+"""Builds the network of a lab from inside: namespaces, interfaces, addresses, names."""
 
 from __future__ import annotations
 
@@ -7,22 +7,21 @@ import os
 import shutil
 import socket
 import subprocess
+from collections.abc import Iterable
 
 from stretta.lab import kernel
+from stretta.lab.topology import Endpoint, Topology
+from stretta.see.hosts import Host
 
 __all__ = [
-    "HOSTS",
     "build_network",
     "find_ip",
     "interface_socket",
     "namespace",
+    "port_name",
     "prepare_files",
     "shown_files",
 ]
-
-HOSTS = {"client": ("10.0.0.1", "fd00::1"), "server": ("10.0.0.2", "fd00::2")}
-CARDS = {"client": "02:00:00:00:00:01", "server": "02:00:00:00:00:02"}
-"""The MAC addresses, locally administered ones."""
 
 SETTINGS = {
     "ipv6/conf/all/accept_dad": "0",
@@ -31,39 +30,45 @@ SETTINGS = {
     "ipv6/conf/default/accept_ra": "0",
     "ipv6/conf/default/addr_gen_mode": "1",  # no link-local address, so less to announce
     "ipv4/ip_unprivileged_port_start": "0",
-    # windows small enough that a burst fits the kernel's queue behind an interface (1000 frames),
+    # windows small enough that a burst fits the kernel's queue before an interface (1000 frames),
     # which a lab must not overflow by itself
     "ipv4/tcp_rmem": "4096 131072 1048576",
     "ipv4/tcp_wmem": "4096 16384 1048576",
-    "ipv4/tcp_congestion_control": "cubic",  # what most Linux machines use
+    "ipv4/tcp_congestion_control": "cubic",  # the default of most Linux machines
 }
 
 
-def shown_files() -> dict[str, str]:
-    """Return the texts that the hosts see in the place of this machine's files."""
-    names = "".join(f"{a}\t{name}\n" for name, pair in HOSTS.items() for a in pair)
+def port_name(port: int) -> str:
+    """Return the name of the wire's own interface for a port."""
+    return f"port{port}"
+
+
+def shown_files(hosts: Iterable[Host]) -> dict[str, str]:
+    """Return the files that the hosts see in place of this machine's, and their texts."""
+    names = "".join(f"{a}\t{host.name}\n" for host in hosts for a in host.addresses)
     return {
         "/etc/hosts": f"127.0.0.1\tlocalhost\n::1\tlocalhost\n{names}",
-        "/etc/resolv.conf": "",  # nobody to ask
+        "/etc/resolv.conf": "",  # the lab has no name server
         "/etc/gai.conf": "precedence ::ffff:0:0/96 100\n",  # names give IPv4 first
     }
 
 
-def prepare_files(made: dict[str, str]) -> None:
-    """Give this mount namespace its own /proc, and names to the hosts.
+def prepare_files(topology: Topology, made: Iterable[tuple[str, str]]) -> None:
+    """Give this mount namespace its own /proc, and the hosts' names.
 
-    ``made`` are the files to show where they were made outside, by what they replace; where there
-    are none they are made here, on a file system that is gone with us.
+    ``made`` lists files that were made outside: what each replaces, and where it is. If it is
+    empty, they are made here, on a file system that ends with this process.
     """
     kernel.mount("none", "/", "none", kernel.MS_REC | kernel.MS_PRIVATE)
     kernel.mount("proc", "/proc", "proc")
-    for target, source in made.items():
+    made = list(made)
+    for target, source in made:
         if os.path.exists(target):
             kernel.bind_mount(source, target)
     if made:
         return
-    kernel.mount("tmpfs", "/proc", "tmpfs")  # anywhere, for a moment: what is bound stays
-    for number, (target, text) in enumerate(shown_files().items()):
+    kernel.mount("tmpfs", "/proc", "tmpfs")  # for a moment: bind mounts of its files stay
+    for number, (target, text) in enumerate(shown_files(topology.hosts).items()):
         if os.path.exists(target):
             source = f"/proc/{number}"
             with open(source, "w", encoding="ascii") as file:
@@ -72,59 +77,74 @@ def prepare_files(made: dict[str, str]) -> None:
     kernel.unmount("/proc")
 
 
-def build_network() -> dict[str, int]:
-    """Make the two hosts and the cables to us; return their network namespaces' descriptors."""
+def build_network(topology: Topology) -> dict[str, int]:
+    """Make the hosts and the wire's ports; return descriptors of the hosts' network namespaces."""
     wire = namespace()
     write_setting("ipv6/conf/all/disable_ipv6", "1")
     write_setting("ipv6/conf/default/disable_ipv6", "1")
     spaces = {}
-    for name in HOSTS:
+    for host in topology.hosts:
         kernel.unshare(kernel.CLONE_NEWNET)
-        spaces[name] = namespace()
+        spaces[host.name] = namespace()
         for path, value in SETTINGS.items():
             write_setting(path, value)
         write_setting("ipv4/ping_group_range", f"{os.getgid()} {os.getgid()}")
     kernel.setns(wire)
     lines = [
-        f"link add to-{name} mtu 1500 numtxqueues 1 numrxqueues 1 type veth"
-        f" peer name eth0 address {CARDS[name]} mtu 1500 numtxqueues 1 numrxqueues 1"
-        f" netns /proc/self/fd/{space}\n"
-        f"link set to-{name} arp off up\n"
-        for name, space in spaces.items()
+        f"link add {port_name(port)} mtu 1500 numtxqueues 1 numrxqueues 1 type veth"
+        f" peer name {end.interface} address {topology.interface(end).hardware} mtu 1500"
+        f" numtxqueues 1 numrxqueues 1 netns /proc/self/fd/{spaces[end.host]}\n"
+        f"link set {port_name(port)} arp off up\n"
+        for port, end in enumerate(topology.endpoints)
     ]
     configure("".join(lines), list(spaces.values()))
     for name, space in spaces.items():
         kernel.setns(space)
-        kernel.offloads_off("eth0")
-        v4, v6 = HOSTS[name]
-        peer = "server" if name == "client" else "client"
-        # the two have met before: else what a first segment waits for would be ARP
-        met = "".join(
-            f"neighbour add {address} lladdr {CARDS[peer]} dev eth0 nud reachable\n"
-            for address in HOSTS[peer]
-        )
-        configure(
-            "link set lo up\n"
-            f"address add {v4}/24 dev eth0\n"
-            f"address add {v6}/64 dev eth0 nodad\n"
-            "link set eth0 up\n" + met
-        )
+        commands = ["link set lo up\n"]
+        for link in topology.links:
+            for end in link:
+                if end.host == name:
+                    kernel.offloads_off(end.interface)
+                    commands += _interface_commands(topology, link, end)
+        configure("".join(commands))
     kernel.setns(wire)
     return spaces
 
 
+def _interface_commands(topology: Topology, link: tuple[Endpoint, ...], end: Endpoint) -> list[str]:
+    """Return the ip(8) commands that set up one interface."""
+    device = f"dev {end.interface}"
+    own = topology.interface(end).addresses
+    lines = [
+        f"address add {address}/64 {device} nodad\n"
+        if ":" in address
+        else f"address add {address}/24 {device}\n"
+        for address in own
+    ]
+    lines.append(f"link set {end.interface} up\n")
+    # static neighbour entries, so that no ARP exchange delays the first segment
+    lines += [
+        f"neighbour add {address} lladdr {topology.interface(other).hardware} {device}"
+        " nud reachable\n"
+        for other in link
+        if other != end
+        for address in topology.interface(other).addresses
+    ]
+    return lines
+
+
 def namespace() -> int:
-    """Open and return the network namespace that this process is in."""
+    """Open and return the network namespace of this process."""
     return os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
 
 
 def find_ip() -> str | None:
-    """Return where ip(8) is; users' paths often leave the administrator's folders out."""
+    """Return the path of ip(8); users' paths often lack the administrator's folders."""
     return shutil.which("ip", path=os.environ.get("PATH", os.defpath) + ":/usr/sbin:/sbin")
 
 
 def configure(batch: str, descriptors: list[int] | None = None) -> None:
-    """Set interfaces up by ip(8). Raises CalledProcessError with what it said."""
+    """Run ip(8) commands. Raises CalledProcessError with its error message."""
     subprocess.run(  # noqa: S603 - ip(8) itself
         [find_ip() or "ip", "-batch", "-"],
         input=batch.encode(), pass_fds=descriptors or [], capture_output=True, check=True,
@@ -132,11 +152,11 @@ def configure(batch: str, descriptors: list[int] | None = None) -> None:
 
 
 def interface_socket() -> socket.socket:
-    """Return a socket that belongs to this network namespace, to ask about its interfaces."""
+    """Return a socket of this network namespace, to query its interfaces."""
     return socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
 
 
 def write_setting(path: str, value: str) -> None:
-    """Set a kernel parameter of this network namespace, where the kernel has it."""
+    """Set a kernel parameter of this network namespace, if the kernel has it."""
     with contextlib.suppress(OSError), open(f"/proc/sys/net/{path}", "w", encoding="ascii") as file:
         file.write(value)

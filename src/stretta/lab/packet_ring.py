@@ -1,4 +1,4 @@
-"""One end of the wire: frames in through a ring that the kernel fills, frames out by send()."""
+"""A packet socket on one interface: frames are read from a ring in shared memory (packet(7))."""
 
 from __future__ import annotations
 
@@ -6,24 +6,26 @@ import mmap
 import socket
 import struct
 
-__all__ = ["Ring"]
+__all__ = ["PacketRing"]
 
 ETH_P_ALL = 3
 SOL_PACKET = 263
 PACKET_RX_RING, PACKET_STATISTICS, PACKET_VERSION, PACKET_IGNORE_OUTGOING = 5, 6, 10, 23
 TPACKET_V2 = 1
-SLOT = 2048  # bytes: a frame of 1514, the kernel's header, room to spare
+SLOT = 2048  # bytes: a frame of 1514, the kernel's header, and some room
 BLOCK = 64 * 1024
 SLOTS = 8192
 # tpacket2_hdr: status, length, captured, offset of the frame, of its packet, seconds, nanoseconds
 HEADER = struct.Struct("=IIIHHII")
 FREE = b"\0\0\0\0"
+TP_STATUS_USER = 1
 
 
-class Ring:
-    """An AF_PACKET socket on one interface (packet(7)); timestamps are the kernel's.
+class PacketRing:
+    """An AF_PACKET socket on one interface; timestamps are the kernel's.
 
-    The kernel writes frames to memory that we share (PACKET_MMAP), so that a frame costs no call.
+    The kernel writes frames to memory shared with this process (PACKET_MMAP), so that receiving
+    costs no system call for each frame.
     """
 
     def __init__(self, interface: str) -> None:
@@ -34,20 +36,21 @@ class Ring:
             SOL_PACKET, PACKET_RX_RING, struct.pack("IIII", BLOCK, blocks, SLOT, SLOTS)
         )
         self.socket.setsockopt(SOL_PACKET, PACKET_IGNORE_OUTGOING, 1)
-        # never wait for room: an end that is down takes nothing
+        # an interface that is down takes no frame, so send() must not wait for room
         self.socket.setblocking(False)
         self._memory = mmap.mmap(self.socket.fileno(), SLOTS * SLOT)
         self._at = 0
         self.socket.bind((interface, ETH_P_ALL))
 
     def fileno(self) -> int:
+        """Return the descriptor, readable when the ring holds a frame."""
         return self.socket.fileno()
 
-    def take(self) -> tuple[int, bytes] | None:
-        """Return when the next frame came (nanoseconds since 1970) and its bytes, or None."""
+    def receive(self) -> tuple[int, bytes] | None:
+        """Return the next frame and its time (nanoseconds since 1970), or None if there is none."""
         at = self._at
         status, _, captured, offset, _, seconds, nanoseconds = HEADER.unpack_from(self._memory, at)
-        if not status & 1:  # TP_STATUS_USER: not ours yet
+        if not status & TP_STATUS_USER:
             return None
         start = at + offset
         frame = self._memory[start : start + captured]
@@ -56,14 +59,14 @@ class Ring:
         return seconds * 1_000_000_000 + nanoseconds, frame
 
     def send(self, frame: bytes) -> bool:
-        """Put a frame on the interface; return whether it took it."""
+        """Send a frame; return whether the interface took it."""
         try:
             self.socket.send(frame)
         except OSError:
             return False
         return True
 
-    def lost(self) -> int:
-        """Return how many frames found the ring full since this was last asked."""
+    def dropped(self) -> int:
+        """Return how many frames did not fit in the ring since the last call."""
         counts = self.socket.getsockopt(SOL_PACKET, PACKET_STATISTICS, 8)
         return int(struct.unpack("II", counts)[1])

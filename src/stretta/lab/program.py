@@ -1,4 +1,4 @@
-"""A program on a host: its process, its namespaces, the terminal that it writes to."""
+"""A running program on a host: its process, its namespaces, the terminal that it writes to."""
 
 from __future__ import annotations
 
@@ -8,40 +8,42 @@ import pty
 import socket
 import subprocess
 import termios
-from typing import Any
 
-from stretta.lab import kernel
+from stretta.lab import kernel, messages
 
-__all__ = ["Program"]
+__all__ = ["RunningProgram"]
 
 
-class Program:
-    """One program on one host: its process, and the terminal that it writes to, if it has one."""
+class RunningProgram:
+    """A program that was started in a host's namespaces; ``terminal`` is -1 if it has none.
 
-    def __init__(self, name: str, plan: dict[str, Any], space: int, wire: int) -> None:
-        self.name = name
-        self.own_session = bool(plan["recorded"])
+    ``space`` is the host's network namespace, ``wire`` the wire's, to which the caller returns.
+    Raises OSError when the program cannot start.
+    """
+
+    def __init__(self, program: messages.Program, space: int, wire: int) -> None:
+        self.host = program.host
+        self.own_session = program.captured
         self.terminal = -1
         stdout: int | None = None
-        if plan["recorded"]:
-            self.terminal, stdout = pty.openpty()  # so that output comes as it is printed
+        if program.captured:
+            self.terminal, stdout = pty.openpty()  # a terminal, so that output is not held back
             settings = termios.tcgetattr(stdout)
-            settings[1] &= ~termios.OPOST  # and as it was written
+            settings[1] &= ~termios.OPOST  # output bytes stay as they are
             termios.tcsetattr(stdout, termios.TCSANOW, settings)
             os.set_blocking(self.terminal, False)
-        environment = {**os.environ, **plan["environment"]}
-        kernel.setns(space)
-        kernel.unshare(kernel.CLONE_NEWUTS)
-        socket.sethostname(name)
         try:
+            kernel.setns(space)
+            kernel.unshare(kernel.CLONE_NEWUTS)
+            socket.sethostname(program.host)
             self.process = subprocess.Popen(  # noqa: S603 - what the user asked for
-                plan["command"],
-                stdin=None if plan["stdin"] else subprocess.DEVNULL,
+                program.argv,
+                stdin=None if program.stdin else subprocess.DEVNULL,
                 stdout=stdout,
                 stderr=stdout,
-                pass_fds=plan["descriptors"],
+                pass_fds=program.descriptors,
                 start_new_session=self.own_session,
-                env=environment,
+                env={**os.environ, **dict(program.environment)},
                 restore_signals=True,
             )
         finally:
@@ -50,12 +52,12 @@ class Program:
                 os.close(stdout)
 
     def read(self) -> bytes:
-        """Return what it has printed; close the terminal at its end."""
+        """Return what the program has printed; close the terminal at its end."""
         try:
             data = os.read(self.terminal, 65536)
         except BlockingIOError:
             return b""
-        except OSError:  # EIO: nobody has the other end any more
+        except OSError:  # EIO: no process has the other end open any more
             data = b""
         if not data:
             os.close(self.terminal)
@@ -63,7 +65,7 @@ class Program:
         return data
 
     def signal(self, number: int) -> None:
-        """Send it a signal, and whoever it started where it has a session of its own."""
+        """Send a signal to the program, and to its process group if it has a session of its own."""
         with contextlib.suppress(ProcessLookupError):
             if self.own_session:
                 os.killpg(self.process.pid, number)

@@ -1,62 +1,56 @@
-"""From a lab's raw capture to a timeline with its explanations."""
+"""From the raw capture of a lab to a timeline with its explanations."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
-from stretta.lab.controller import Capture, Output, capture
-from stretta.lab.network import HOSTS
-from stretta.lab.wire import ARRIVED, FORGED, LEFT, MARKED, RECORD
+from stretta.lab.commands import Command
+from stretta.lab.controller import RawCapture, run_lab
+from stretta.lab.messages import Printed
+from stretta.lab.topology import LISTENING, TWO_HOSTS, Topology
+from stretta.lab.wire_log import read_wire_log
 from stretta.options import LabOptions, WireOptions
-from stretta.see.events import Arrival, Event, Fault, Frame, Print, Process
+from stretta.see.events import Event, Frame, Print, Process
 from stretta.see.explain import explain
-from stretta.see.packets import decode
 from stretta.see.pcapng import to_pcapng
 from stretta.see.strace_events import read_strace
 from stretta.see.timeline import Timeline, build
 
-__all__ = ["Recording", "Wired", "read_wire", "record", "timeline_of"]
-
-SHOWN = 256
-"""Bytes of each payload that a timeline keeps."""
-
-SIDES = ("client", "server")
-
-
-@dataclass(slots=True)
-class Wired:
-    """What the wire's log holds; ``bodies`` and ``changed`` are keyed by the frames' identity."""
-
-    frames: list[Frame] = field(default_factory=list)
-    faults: list[Fault] = field(default_factory=list)
-    bodies: dict[int, bytes] = field(default_factory=dict)
-    changed: dict[tuple[int, int], bytes] = field(default_factory=dict)
+__all__ = ["Recording", "build_recording", "record", "record_hosts"]
 
 
 @dataclass(slots=True)
 class Recording:
-    """What ``record`` returns: the timeline, every frame's bytes, and how the programs ended.
-
-    ``status`` is the client's exit status, negative for a signal, or None if it was still running;
-    ``lost`` counts frames that the lab itself could not carry: 0, or the picture is not the truth.
-    """
+    """The timeline of a lab, every frame's bytes, and how the programs ended."""
 
     timeline: Timeline
-    capture: Capture
+    capture: RawCapture
     bodies: dict[int, bytes]
     changed: dict[tuple[int, int], bytes]
 
     @property
+    def failed_host(self) -> str:
+        """The host whose exit status is ``status``."""
+        hosts = [h for h in self.capture.topology.hosts if h.name in self.capture.commands]
+        hosts = [h for h in hosts if h.role not in LISTENING] or hosts
+        ended = self.capture.ended
+        # the first that failed, or else that still ran
+        hosts.sort(key=lambda h: 2 if h.name not in ended else int(ended[h.name][1] == 0))
+        return hosts[0].name
+
+    @property
     def status(self) -> int | None:
-        """The client's exit status (the server's, where there is no client)."""
-        host = "client" if "client" in self.capture.commands else "server"
-        ended = self.capture.ended.get(host)
+        """The client's exit status: negative for a signal, None if it was still running.
+
+        Of several clients, that of the first that failed; without a client, the server's.
+        """
+        ended = self.capture.ended.get(self.failed_host)
         return ended[1] if ended else None
 
     @property
     def lost(self) -> int:
-        """How many frames the lab itself lost."""
+        """How many frames the lab itself lost; if not 0, the timeline is not reliable."""
         return self.capture.lost
 
     def to_pcapng(self) -> bytes:
@@ -65,62 +59,103 @@ class Recording:
 
 
 def record(
-    server: str | list[str] | None,
-    client: str | list[str] | None,
+    server: Command | None,
+    client: Command | None,
     *,
     wire: WireOptions | None = None,
     lab: LabOptions | None = None,
     seed: int = 0,
     calls: bool = True,
-    show: Callable[[Output], object] = lambda _: None,
+    show: Callable[[Printed], object] = lambda _: None,
 ) -> Recording:
-    """Run two programs in a lab and return everything that was seen, explained.
+    """Run a server and a client in a lab, and return everything that was seen, explained.
 
-    Takes and raises what ``stretta.lab.controller.capture`` does.
+    A program is a shell's command line, a list of arguments, or None for none; ``-`` is a shell for
+    a person. ``show`` gets their output as it is printed. ``seed`` is where chance begins; with
+    ``calls`` false only segments are recorded. Raises LabUnavailable, UsageError, StraceMissing,
+    TimedOut when the server does not listen in time, StrettaError when a program cannot start.
+    """
+    given = {"client": client, "server": server}
+    commands = {host: command for host, command in given.items() if command is not None}
+    return record_hosts(commands, TWO_HOSTS, wire=wire, lab=lab, seed=seed, calls=calls, show=show)
+
+
+def record_hosts(
+    commands: Mapping[str, Command],
+    topology: Topology,
+    *,
+    wire: WireOptions | None = None,
+    lab: LabOptions | None = None,
+    seed: int = 0,
+    calls: bool = True,
+    show: Callable[[Printed], object] = lambda _: None,
+) -> Recording:
+    """Run programs on the hosts of any topology, and return everything that was seen, explained.
+
+    Takes and raises what ``stretta.lab.controller.run_lab`` does.
     """
     options = wire or WireOptions()
-    seen = capture(server, client, wire=options, lab=lab, seed=seed, calls=calls, show=show)
+    seen = run_lab(commands, topology, wire=options, lab=lab, seed=seed, calls=calls, show=show)
     faults = {
         name: value
         for name in WireOptions.__slots__
         if name not in ("seed", "queue") and (value := getattr(options, name))
     }
-    return timeline_of(seen, {"wire": faults} if faults else {})
+    return build_recording(seen, {"wire": faults} if faults else {})
 
 
-def read_wire(wire: bytes, start: int) -> Wired:
-    """Read the wire's log; times become nanoseconds since ``start``."""
-    seen = Wired()
-    frames: dict[int, Frame] = {}
-    at = 0
-    while at + RECORD.size <= len(wire):
-        what, direction, number, time, size = RECORD.unpack_from(wire, at)
-        body = wire[at + RECORD.size : at + RECORD.size + size]
-        at += RECORD.size + size
-        if what in (LEFT, FORGED):
-            packet = decode(body)
-            if packet.length > SHOWN:
-                packet = replace(packet, payload=packet.payload[:SHOWN])
-            frames[number] = Frame(
-                number, time - start, SIDES[direction], packet=packet, forged=what == FORGED
-            )
-            seen.bodies[number] = body
-        elif what == ARRIVED:
-            arrivals = frames[number].arrivals
-            if size:
-                seen.changed[number, len(arrivals)] = body
-            arrivals.append(Arrival(time - start, corrupted=size > 0))
-        elif what == MARKED:
-            kind, _, by = body.decode().partition("\t")
-            seen.faults.append(
-                Fault(-1, frames[number].at, "wire", effect=kind, by=by, frame=number)
-            )
-    seen.frames = list(frames.values())
-    return seen
+def build_recording(seen: RawCapture, about: dict[str, object]) -> Recording:
+    """Return the recording of a capture; ``about`` goes to the timeline's."""
+    log = read_wire_log(seen.wire, seen.start, seen.topology)
+    # leave out what the hosts' kernels sent before any program ran
+    first = min(seen.launched.values(), default=seen.start) - seen.start
+    frames = [f for f in log.frames if f.at >= first]
+    numbers = {id(frame): frame.id for frame in frames}
+    kept = set(numbers.values())
+    events: list[Event] = [*frames, *(f for f in log.faults if f.frame in kept)]
+    hidden = []
+    for name, text in seen.traces.items():
+        calls = read_strace(text, name, seen.topology.host(name).addresses, seen.start)
+        events += calls.calls
+        events += calls.processes
+        if calls.blind:
+            hidden.append(name)
+    for output in seen.output:
+        events.append(Print(-1, output.at - seen.start, output.host, data=output.data))
+    if not seen.traces:
+        events += _process_ends(seen)
+    about = {**about, "seed": seen.seed, "commands": seen.commands, "lost": seen.lost}
+    timeline = build(events, start=seen.start, about=about)
+    if blind := [host for host in hidden if _has_unexplained_frames(timeline, host)]:
+        timeline.about["blind"] = blind
+    timeline.notes = explain(timeline)
+    bodies = {f.id: log.bodies[numbers[id(f)]] for f in frames}
+    changed = {
+        (f.id, n): data
+        for f in frames
+        for n in range(len(f.arrivals))
+        if (data := log.changed.get((numbers[id(f)], n)))
+    }
+    return Recording(timeline, seen, bodies, changed)
 
 
-def _sent_by_nobody(timeline: Timeline, host: str) -> bool:
-    """Return whether a host sent bytes that no call is known to have given."""
+def _process_ends(seen: RawCapture) -> list[Process]:
+    """Return the ends of the programs, which strace reports where it runs."""
+    return [
+        Process(
+            -1,
+            at - seen.start,
+            host,
+            process=1,
+            program=seen.commands[host].partition(" ")[0].rpartition("/")[2],
+            status=status,
+        )
+        for host, (at, status) in seen.ended.items()
+    ]
+
+
+def _has_unexplained_frames(timeline: Timeline, host: str) -> bool:
+    """Return whether a host sent data that no recorded call passed to the kernel."""
     carried = {link.target for link in timeline.links if link.kind == "carried"}
     return any(
         isinstance(e, Frame)
@@ -132,42 +167,3 @@ def _sent_by_nobody(timeline: Timeline, host: str) -> bool:
         and e.id not in carried
         for e in timeline.events
     )
-
-
-def timeline_of(seen: Capture, about: dict[str, object]) -> Recording:
-    """Return the recording that a capture is."""
-    wired = read_wire(seen.wire, seen.start)
-    # what the hosts' kernels said before any program ran belongs to nobody
-    first = min(seen.launched.values(), default=seen.start) - seen.start
-    frames = [f for f in wired.frames if f.at >= first]
-    numbers = {id(frame): frame.id for frame in frames}
-    kept = set(numbers.values())
-    events: list[Event] = [*frames, *(f for f in wired.faults if f.frame in kept)]
-    blind = []
-    for host, text in seen.traces.items():
-        calls = read_strace(text, host, HOSTS[host], seen.start)
-        events += calls.calls
-        events += calls.processes
-        if calls.blind:
-            blind.append(host)
-    for output in seen.output:
-        events.append(Print(-1, output.at - seen.start, output.host, data=output.data))
-    if not seen.traces:
-        for host, (at, status) in seen.ended.items():
-            program = seen.commands[host].partition(" ")[0].rpartition("/")[2]
-            events.append(
-                Process(-1, at - seen.start, host, process=1, program=program, status=status)
-            )
-    about = {**about, "seed": seen.seed, "commands": seen.commands, "lost": seen.lost}
-    timeline = build(events, start=seen.start, about=about)
-    if blind := [host for host in blind if _sent_by_nobody(timeline, host)]:
-        timeline.about["blind"] = blind
-    timeline.notes = explain(timeline)
-    bodies = {f.id: wired.bodies[numbers[id(f)]] for f in frames}
-    changed = {
-        (f.id, n): data
-        for f in frames
-        for n in range(len(f.arrivals))
-        if (data := wired.changed.get((numbers[id(f)], n)))
-    }
-    return Recording(timeline, seen, bodies, changed)

@@ -18,8 +18,8 @@ import time
 from dataclasses import replace
 
 from stretta.errors import StrettaError
-from stretta.lab.controller import HIGH
-from stretta.lab.strace import command_of
+from stretta.lab.controller import FIRST_DESCRIPTOR
+from stretta.lab.strace import strace_command
 from stretta.see.events import Arrival, Call, Event, Frame
 from stretta.see.explain import explain
 from stretta.see.packets import Packet, decode
@@ -40,7 +40,7 @@ SETTLE = 0.1
 """Seconds that are listened on for when the program has ended: its last FIN may be answered."""
 
 
-class Sniffer:
+class PacketSniffer:
     """A packet socket on every interface, if this user may have one (packet(7))."""
 
     def __init__(self) -> None:
@@ -98,14 +98,14 @@ def trace(argv: list[str]) -> tuple[Timeline, int]:
     ``about["segments"]`` says whether segments could be seen. Raises StraceMissing, and
     StrettaError when the program cannot start.
     """
-    sniffer = Sniffer()
+    sniffer = PacketSniffer()
     with tempfile.TemporaryFile() as log:
-        number = fcntl.fcntl(log.fileno(), fcntl.F_DUPFD, HIGH)
+        number = fcntl.fcntl(log.fileno(), fcntl.F_DUPFD, FIRST_DESCRIPTOR)
         start = time.time_ns()
         before = signal.signal(signal.SIGINT, lambda *_: None)  # the program's own affair
         try:
             process = subprocess.Popen(  # noqa: S603 - what the user asked for
-                command_of(argv, f"/proc/self/fd/{number}"),
+                strace_command(argv, f"/proc/self/fd/{number}"),
                 pass_fds=[number],
                 env={**os.environ, "UV_USE_IO_URING": "0"},
             )

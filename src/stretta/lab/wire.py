@@ -1,104 +1,130 @@
-"""The wire: carries frames between the two ends of a lab, and writes down each one's fate."""
+"""The wire: forwards frames between the ports of each link, and logs what happens to each frame."""
 
 from __future__ import annotations
 
 import struct
 import time
+from collections.abc import Sequence
 from typing import IO, Protocol
 
-from stretta.lab.faults import Faults, Mark
+from stretta.lab.faults import FaultInjector, InjectedFault
+from stretta.lab.topology import Topology
 
-__all__ = ["ARRIVED", "FORGED", "LEFT", "MARKED", "RECORD", "End", "Wire"]
+__all__ = ["FAULT", "FORGED", "RECEIVED", "RECORD", "SENT", "Port", "Wire"]
 
 RECORD = struct.Struct("<BBIQI")
-"""The head of what the wire writes: what, direction, frame's number, time (ns), bytes after it."""
+"""The head of a log record: type, port, frame's number, time (ns), number of bytes after it."""
 
-LEFT, ARRIVED, MARKED, FORGED = range(4)
-"""A frame left its host; it arrived at the other (bytes follow if they changed); a fault took
-hold of it (``kind`` and option follow); the wire itself sent a frame."""
+SENT, RECEIVED, FAULT, FORGED = range(4)
+"""A host sent a frame (bytes follow); a host received it (bytes follow if they changed); a fault
+hit it (its kind and option follow); the wire itself sent a frame (bytes follow)."""
 
 BATCH = 256
-"""Frames that are taken from one end before the other end and the programs get their turn."""
+"""Frames that are taken from one port before the other ports and the programs are served."""
 
 
-class End(Protocol):
-    """One end of the wire, as ``Ring`` is."""
+class Port(Protocol):
+    """One port of the wire, as ``PacketRing`` is."""
 
-    def take(self) -> tuple[int, bytes] | None: ...
+    def receive(self) -> tuple[int, bytes] | None:
+        """Return the next frame and its time, or None."""
 
-    def send(self, frame: bytes) -> bool: ...
+    def send(self, frame: bytes) -> bool:
+        """Send a frame; return whether the port took it."""
 
 
 class Wire:
-    """Two ends, the faults between them, and the log; ``lost`` counts what the lab itself lost."""
+    """All links of a topology; a link with more than two ports forwards as a switch does.
 
-    def __init__(self, client: End, server: End, faults: Faults, log: IO[bytes]) -> None:
-        self.ends = (client, server)
+    ``lost`` counts frames that no port took: the lab's own losses.
+    """
+
+    def __init__(
+        self, topology: Topology, ports: Sequence[Port], faults: FaultInjector, log: IO[bytes]
+    ) -> None:
+        self.ports = ports
         self.faults = faults
         self.log = log
         self.number = 0
-        self.moved = 0
         self.lost = 0
         self.last_frame = 0
-        self._plain = faults.idle
+        self._faultless = faults.idle
+        self._paths = topology.paths
+        # for each port: all paths from it, and those to the owners of MAC addresses
+        self._all: list[tuple[int, ...]] = [
+            tuple(path for path, (sender, _) in enumerate(self._paths) if sender == port)
+            for port in range(len(ports))
+        ]
+        hardware = [
+            bytes.fromhex(topology.interface(endpoint).hardware.replace(":", ""))
+            for endpoint in topology.endpoints
+        ]
+        self._to: list[dict[bytes, tuple[int, ...]]] = [
+            {hardware[self._paths[path][1]]: (path,) for path in paths} for paths in self._all
+        ]
 
-    def pump(self) -> bool:
-        """Carry what has come and what is due; return whether there may be more at once."""
+    def forward(self) -> bool:
+        """Forward the frames that have come and those that are due; return whether more wait."""
         more = False
         records: list[bytes] = []
-        for direction in (0, 1):
-            take, send = self.ends[direction].take, self.ends[1 - direction].send
+        for port, source in enumerate(self.ports):
+            receive, everywhere, to = source.receive, self._all[port], self._to[port]
+            one = len(everywhere) == 1
             for _ in range(BATCH):
-                taken = take()
+                taken = receive()
                 if taken is None:
                     break
                 at, frame = taken
                 self.last_frame = at
                 number = self.number
                 self.number += 1
-                records += RECORD.pack(LEFT, direction, number, at, len(frame)), frame
-                if self._plain:
+                records += RECORD.pack(SENT, port, number, at, len(frame)), frame
+                for path in everywhere if one else to.get(frame[:6], everywhere):
                     now = max(time.time_ns(), at)
-                    if send(frame):
-                        records.append(RECORD.pack(ARRIVED, direction, number, now, 0))
+                    if not self._faultless:
+                        self.faults.enqueue(path, number, frame, now)
+                        continue
+                    target = self._paths[path][1]
+                    if self.ports[target].send(frame):
+                        records.append(RECORD.pack(RECEIVED, target, number, now, 0))
                     else:
                         self.lost += 1
-                else:
-                    self.faults.offer(direction, number, frame, max(time.time_ns(), at))
             else:
                 more = True
-        if not self._plain:
+        if not self._faultless:
             self._deliver(records)
         if records:
             self.log.write(b"".join(records))
         return more
 
-    def wait(self) -> float | None:
-        """Return how many seconds it may sleep before something is due; None is for ever."""
-        due = None if self._plain else self.faults.next_due()
+    def timeout(self) -> float | None:
+        """Return in how many seconds a frame is due, or None if no frame is under way."""
+        due = None if self._faultless else self.faults.next_due()
         return None if due is None else max(0.0, (due - time.time_ns()) / 1e9)
 
     def _deliver(self, records: list[bytes]) -> None:
+        """Send the frames that are due, and log them and the faults since the last call."""
         faults = self.faults
-        records += map(_marked, faults.marks)
-        faults.marks.clear()
-        for delivery in faults.take(time.time_ns()):
-            number, direction, frame = delivery.number, delivery.direction, delivery.frame
-            now = max(time.time_ns(), delivery.due)
+        records += map(_fault, faults.injected)
+        faults.injected.clear()
+        for scheduled in faults.dequeue(time.time_ns()):
+            number, frame = scheduled.number, scheduled.frame
+            source, target = self._paths[scheduled.path]
+            now = max(time.time_ns(), scheduled.due)
             if number < 0:
                 number = self.number
                 self.number += 1
-                records += RECORD.pack(FORGED, direction, number, now, len(frame)), frame
-            changed = frame if delivery.changed else b""
-            if self.ends[1 - direction].send(frame):
-                records.append(RECORD.pack(ARRIVED, direction, number, now, len(changed)))
+                records += RECORD.pack(FORGED, source, number, now, len(frame)), frame
+            changed = frame if scheduled.changed else b""
+            if self.ports[target].send(frame):
+                records.append(RECORD.pack(RECEIVED, target, number, now, len(changed)))
                 records.append(changed)
             else:
                 self.lost += 1
-        records += map(_marked, faults.marks)  # a queue may have been found full
-        faults.marks.clear()
+        records += map(_fault, faults.injected)  # releasing held frames can overflow a queue
+        faults.injected.clear()
 
 
-def _marked(mark: Mark) -> bytes:
-    words = f"{mark.kind}\t{mark.by}".encode()
-    return RECORD.pack(MARKED, 0, mark.number, 0, len(words)) + words
+def _fault(fault: InjectedFault) -> bytes:
+    text = f"{fault.kind}\t{fault.by}".encode()
+    return RECORD.pack(FAULT, 0, fault.number, 0, len(text)) + text

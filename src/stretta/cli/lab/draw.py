@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from stretta.cli.flags import look_flags
-from stretta.cli.lab.pictures import picture_flags, show_pictures
+from stretta.cli.lab.diagram_output import diagram_flags, show_diagram
 from stretta.cli.main import Command
 from stretta.errors import UsageError
 from stretta.see.json_document import from_document
@@ -18,10 +18,10 @@ __all__ = ["command"]
 
 @click.command(cls=Command, name="draw")
 @click.argument("file", type=click.File("rb"))
-@picture_flags
+@diagram_flags
 @look_flags
 def command(file: Any, **options: Any) -> None:
-    """Draw a timeline again that was recorded with --json; - is standard input.
+    """Draw a timeline that was recorded with --json; - is standard input.
 
     \b
     Example:
@@ -31,8 +31,8 @@ def command(file: Any, **options: Any) -> None:
         document = json.load(file)
     except ValueError as error:
         raise UsageError(
-            f"{file.name} is no JSON",
+            f"{file.name} is not JSON",
             str(error).lower(),
             "To record a timeline: stretta lab run handshake --json timeline.json",
         ) from error
-    show_pictures(from_document(document), options)
+    show_diagram(from_document(document), options)

@@ -15,7 +15,7 @@ __all__ = ["command"]
 @click.command(cls=Command, name="list")
 @look_flags
 def command() -> None:
-    """Name the scenarios that stretta lab run knows."""
+    """List the scenarios of stretta lab run."""
     width = max(map(len, SCENARIOS))
     for name, scenario in SCENARIOS.items():
-        write_stdout(f"{name:{width}}  {scenario.words}\n{'':{width}}  {scenario.look}\n")
+        write_stdout(f"{name:{width}}  {scenario.summary}\n{'':{width}}  {scenario.question}\n")

@@ -9,26 +9,30 @@ from typing import Any
 import click
 
 from stretta.cli.flags import flags_of, look_flags, take
-from stretta.cli.lab.pictures import FILE, check_files, picture_flags, show_pictures
+from stretta.cli.lab.diagram_output import FILE, check_files, diagram_flags, show_diagram
 from stretta.cli.main import Command
 from stretta.cli.ui.console import Console
 from stretta.cli.ui.terminal import paint
 from stretta.errors import UsageError
 from stretta.escape import TerminalText
-from stretta.lab.controller import Output
-from stretta.lab.faults import Faults
+from stretta.lab.faults import FaultInjector
+from stretta.lab.messages import Printed
 from stretta.lab.recording import Recording, record
 from stretta.lab.scenarios import SCENARIOS
+from stretta.lab.topology import TWO_HOSTS
 from stretta.options import LabOptions, WireOptions
 
 __all__ = ["command"]
 
+COLOURS = ("blue", "yellow", "magenta", "cyan")
+"""The colours of the hosts' names, in the order of the hosts."""
+
 
 class Run(Command):
-    """A command whose ``--rst`` may stand alone: then it is for the first segment with data."""
+    """A command whose ``--rst`` may stand without a value: the first segment with data."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Parse the arguments, having given ``--rst`` what it may leave out."""
+        """Parse the arguments, with the value that a lone ``--rst`` leaves out."""
         following = [*args[1:], "-"]
         args = [
             "--rst=data:1" if arg == "--rst" and after.startswith("-") else arg
@@ -43,14 +47,14 @@ class Run(Command):
 @click.option(
     "--client", metavar="CMD", help="The program on the client host; - is a shell for you."
 )
-@click.option("--no-calls", is_flag=True, help="See segments only; needs no strace.")
+@click.option("--no-calls", is_flag=True, help="Record segments only; needs no strace.")
 @flags_of(WireOptions)
 @flags_of(LabOptions)
 @click.option(
     "--pcapng", "pcapng_file", type=FILE, metavar="FILE", help="Write the frames for Wireshark."
 )
-@picture_flags
-@click.option("-q", "--quiet", is_flag=True, help="Do not show what the programs print.")
+@diagram_flags
+@click.option("-q", "--quiet", is_flag=True, help="Do not show the programs' output.")
 @look_flags
 def command(
     name: str | None,
@@ -64,8 +68,8 @@ def command(
     """Run two programs on two hosts of their own, and draw every call and every segment.
 
     Give the NAME of a scenario (stretta lab list), or --server and --client. The hosts are client
-    (10.0.0.1, fd00::1) and server (10.0.0.2, fd00::2); nothing of this machine's network is
-    touched. The exit status is the client's.
+    (10.0.0.1, fd00::1) and server (10.0.0.2, fd00::2); this machine's own network is not touched.
+    The exit status is the client's.
 
     \b
     Examples:
@@ -76,7 +80,7 @@ def command(
     """
     wire, lab = take(WireOptions, options), take(LabOptions, options)
     programs: tuple[Any, Any] = (server, client)
-    look = ""
+    question = ""
     if name is not None:
         if server or client:
             raise UsageError(
@@ -89,9 +93,9 @@ def command(
                 f"there is no scenario {name!r}", hint=f"There are: {', '.join(SCENARIOS)}."
             )
         scenario = SCENARIOS[name]
-        wire = _over(scenario.wire, wire)
+        wire = _override(scenario.wire, wire)
         programs = scenario.server, scenario.client
-        look = scenario.look
+        question = scenario.question
     elif server is None and client is None:
         raise UsageError(
             "there is nothing to run",
@@ -99,24 +103,28 @@ def command(
             "To begin: stretta lab run handshake",
         )
     seed = wire.seed if wire.seed is not None else secrets.randbelow(10**9)
-    chance = Faults(wire, seed, 0).uses_chance  # which also finds mistakes, before anything starts
+    # made here too, so that mistakes are found before anything starts
+    uses_chance = FaultInjector(wire, seed, 0).uses_chance
     check_files(options)
     console = Console(quiet=quiet, as_json=False)
-    voices = {host: Voice(host, console) for host in ("server", "client")}
+    printers = {
+        host.name: OutputPrinter(host.name, COLOURS[place % len(COLOURS)], console)
+        for place, host in enumerate(TWO_HOSTS.hosts)
+    }
 
-    def show(output: Output) -> None:
-        voices[output.host].hear(output.data)
+    def show(output: Printed) -> None:
+        printers[output.host].feed(output.data)
 
     recording = record(
         *programs, wire=wire, lab=lab, seed=seed, calls=not no_calls, show=show,
     )  # fmt: skip
-    for voice in voices.values():
-        voice.end()
-    for line in _remarks(recording, seed if chance else None):
+    for printer in printers.values():
+        printer.finish()
+    for line in _notices(recording, seed if uses_chance else None):
         console.print_message(line)
-    show_pictures(recording.timeline, {**options, "pcapng": recording.to_pcapng})
-    if look:
-        console.print_message(f"\nLook: {look}")
+    show_diagram(recording.timeline, {**options, "pcapng": recording.to_pcapng})
+    if question:
+        console.print_message(f"\nLook: {question}")
     if recording.capture.interrupted:
         return 128 + recording.capture.interrupted
     status = recording.status
@@ -125,8 +133,8 @@ def command(
     return status if status >= 0 else 128 - status
 
 
-def _over(base: WireOptions, given: WireOptions) -> WireOptions:
-    """Return a scenario's wire with what was given in the place of its own."""
+def _override(base: WireOptions, given: WireOptions) -> WireOptions:
+    """Return a scenario's options, replaced by those that were given."""
     values = {name: getattr(given, name) for name in WireOptions.__slots__}
     for key, value in values.items():
         if value in ((), None, WireOptions().queue):
@@ -134,41 +142,41 @@ def _over(base: WireOptions, given: WireOptions) -> WireOptions:
     return WireOptions(**values)
 
 
-class Voice:
-    """What a program prints, line by line with its host's name before it."""
+class OutputPrinter:
+    """Prints a program's output line by line, each line after its host's name."""
 
-    def __init__(self, host: str, console: Console) -> None:
+    def __init__(self, host: str, colour: str, console: Console) -> None:
         self._console = console
-        self._mark = paint(f"{host} │", "blue" if host == "client" else "yellow", sys.stderr)
+        self._prefix = paint(f"{host} │", colour, sys.stderr)
         self._text = TerminalText()
         self._rest = ""
 
-    def hear(self, data: bytes) -> None:
-        """Say the lines that are complete."""
+    def feed(self, data: bytes) -> None:
+        """Print the lines that these bytes complete."""
         *lines, self._rest = (self._rest + self._text.feed(data)).split("\n")
         for line in lines:
-            self._console.print_message(f"{self._mark} {line}")
+            self._console.print_message(f"{self._prefix} {line}")
 
-    def end(self) -> None:
-        """Say what was left without an end of line."""
+    def finish(self) -> None:
+        """Print the last line, if no end of line completed it."""
         rest = self._rest + self._text.finish()
         if rest:
-            self._console.print_message(f"{self._mark} {rest}")
+            self._console.print_message(f"{self._prefix} {rest}")
 
 
-def _remarks(recording: Recording, seed: int | None) -> list[str]:
-    """Return what a person should know about how the picture was made."""
+def _notices(recording: Recording, seed: int | None) -> list[str]:
+    """Return what the user should know about the recording."""
     lines = []
     status = recording.status
     if status:
         how = f"exit status {status}" if status > 0 else f"signal {-status}"
-        lines.append(f"The client ended with {how}.")
+        lines.append(f"The {recording.failed_host} ended with {how}.")
     if seed is not None:
-        lines.append(f"The same fates again: --seed {seed}")
+        lines.append(f"To repeat these faults: --seed {seed}")
     if recording.lost:
         lines.append(
             f"Warning: the lab itself lost {recording.lost} frames (this machine was too busy):"
-            " not every loss in the picture is the wire's."
+            " some losses in the picture are not the wire's."
         )
     blind = recording.timeline.about.get("blind")
     if isinstance(blind, list):

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from stretta.cli.flags import look_flags
-from stretta.cli.lab.pictures import picture_flags, show_pictures
+from stretta.cli.lab.diagram_output import diagram_flags, show_diagram
 from stretta.cli.main import Command
 from stretta.cli.ui.console import Console
 from stretta.lab.trace import trace
@@ -17,14 +17,14 @@ __all__ = ["command"]
 
 @click.command(cls=Command, name="trace")
 @click.argument("argv", metavar="CMD...", nargs=-1, required=True, type=click.UNPROCESSED)
-@picture_flags
+@diagram_flags
 @click.option("-q", "--quiet", is_flag=True, help="Print the picture and errors only.")
 @look_flags
 def command(argv: tuple[str, ...], *, quiet: bool, **options: Any) -> int:
     """Run a program on this machine's own network, and draw its calls and segments.
 
-    Segments are seen where this user may open packet sockets (root, or CAP_NET_RAW); calls always.
-    Put -- before the program. The exit status is the program's.
+    Calls are always recorded; segments only if this user may open packet sockets (root, or
+    CAP_NET_RAW). Put -- before the program. The exit status is the program's.
 
     \b
     Example:
@@ -34,13 +34,13 @@ def command(argv: tuple[str, ...], *, quiet: bool, **options: Any) -> int:
     timeline, status = trace(list(argv))
     if not timeline.about["segments"]:
         console.print_message(
-            "Calls only: to see segments too, a packet socket is needed, which this user may not"
-            " open. Try: sudo stretta trace -- ..., or stretta lab run, which needs no rights."
+            "Calls only: segments need a packet socket, which this user may not open. To record both:"
+            " sudo stretta trace -- ..., or stretta lab run, which needs no privilege."
         )
     if timeline.about["missed"]:
         console.print_message(
-            f"Warning: {timeline.about['missed']} packets of this busy machine came too fast to be"
-            " seen; some of this program's may be among them."
+            f"Warning: {timeline.about['missed']} packets came too fast to be recorded; some of them"
+            " may be this program's."
         )
-    show_pictures(timeline, options)
+    show_diagram(timeline, options)
     return status if status >= 0 else 128 - status

@@ -1,4 +1,4 @@
-"""Six conversations to start with: each is two programs, a wire, and what to look at."""
+"""Six ready-made experiments: each has two programs, the wire's options, and a question."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ HERE = Path(__file__).parent
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """One conversation: the programs' arguments, what the wire does, what to look at."""
+    """An experiment: the programs' arguments, the wire's options, a question to answer."""
 
-    words: str
-    look: str
+    summary: str
+    question: str
     server: list[str]
     client: list[str]
     wire: WireOptions = field(default_factory=WireOptions)
@@ -33,19 +33,19 @@ def _stretta(*arguments: str) -> list[str]:
 
 
 FAR = ("20ms",)
-"""Far enough to see what is waited for."""
+"""A delay long enough to show the waits."""
 
 SCENARIOS = {
     "handshake": Scenario(
-        "A TCP client and its server: one sentence there, one back.",
+        "A TCP client sends one sentence, and its server replies.",
         "What does connect() wait for? And accept(), and recv()?",
         _own("tcp_server"),
         _own("tcp_client", "ciao"),
         WireOptions(delay=FAR),
     ),
     "udp": Scenario(
-        "The same over UDP: two datagrams and nothing else.",
-        "Which calls wait now, and which no longer?",
+        "The same over UDP: two datagrams.",
+        "Which calls wait now, and which no longer do?",
         _own("udp_server"),
         _own("udp_client", "ciao"),
         WireOptions(delay=FAR),
@@ -58,21 +58,21 @@ SCENARIOS = {
         WireOptions(delay=FAR, drop=("syn-ack:1",)),
     ),
     "lost-datagram": Scenario(
-        "A datagram is lost: first nobody sends it again, then the client does.",
+        "A datagram is lost: the first client gives up, the second one sends it again.",
         "What does the kernel do about it? Compare lost-syn-ack.",
         _stretta("udp", "server"),
-        _own("patience"),
+        _own("retrying_client"),
         WireOptions(delay=FAR, drop=("client>server udp:1-2",)),
     ),
     "partial-send": Scenario(
-        "send() and sendall() before a reader that takes its time.",
+        "send() and sendall() to a slow reader.",
         "What did send() return? What does a window of 0 mean?",
         _own("slow_reader"),
         _own("big_sender"),
         WireOptions(delay=("1ms",)),
     ),
     "unread-data": Scenario(
-        "The server reads once, and closes while more has come.",
+        "The server reads once, and closes with unread data in its buffer.",
         "Why RST and not FIN? What did the client lose?",
         _own("tcp_server"),
         _own("tcp_client", "--size", "5000"),

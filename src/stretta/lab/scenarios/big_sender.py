@@ -1,4 +1,4 @@
-"""A client that gives the kernel more than it can take: to send(), then to sendall()."""
+"""A client that sends more than the kernel can buffer: with send(), then with sendall()."""
 
 import socket
 

@@ -1,4 +1,4 @@
-"""A server that lets its client wait, and then reads slowly to the end."""
+"""A server that waits, and then reads slowly to the end."""
 
 import socket
 import time

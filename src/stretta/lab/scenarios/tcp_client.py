@@ -1,4 +1,4 @@
-"""A TCP client as short as can be: connect, send, receive, close."""
+"""A minimal TCP client: connect, send, receive, close."""
 
 import socket
 import sys

@@ -1,4 +1,4 @@
-"""A TCP server as short as can be: one receive, one reply, for each client in turn."""
+"""A minimal TCP server: one receive and one reply for each client, one after the other."""
 
 import socket
 

@@ -1,4 +1,4 @@
-"""A UDP client as short as can be: one datagram there, one back."""
+"""A minimal UDP client: sends one datagram, receives one."""
 
 import socket
 import sys

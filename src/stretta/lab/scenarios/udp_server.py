@@ -1,4 +1,4 @@
-"""A UDP server as short as can be: each datagram gets one back."""
+"""A minimal UDP server: one reply for each datagram."""
 
 import socket
 

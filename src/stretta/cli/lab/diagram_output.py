@@ -1,4 +1,4 @@
-"""What the lab's commands share: where pictures go."""
+"""Options and output that the lab's commands share: the picture, and the files."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ from stretta.see.render.mermaid import to_mermaid
 from stretta.see.render.terminal import draw
 from stretta.see.timeline import Timeline
 
-__all__ = ["check_files", "picture_flags", "show_pictures", "write_file"]
+__all__ = ["check_files", "diagram_flags", "show_diagram", "write_file"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 FILE = click.Path(dir_okay=False, allow_dash=True)
 
 
-def picture_flags(function: F) -> F:
-    """Give a command the options for pictures."""
+def diagram_flags(function: F) -> F:
+    """Give a command the options for its picture and its files."""
     for name, words in (
         ("json", "Write the timeline as JSON (docs/lab.md has the schema)."),
         ("mermaid", "Write the picture as a Mermaid sequence diagram."),
@@ -37,18 +37,20 @@ def picture_flags(function: F) -> F:
         click.option(f"--{name}", f"{name}_file", type=FILE, metavar="FILE", help=words)(function)
     click.option(
         "--width", type=click.IntRange(60, 400), metavar="COLUMNS",
-        help="Columns of the picture; the terminal's unless given.",
+        help="Columns of the picture. Default: the terminal's.",
     )(function)  # fmt: skip
     click.option(
         "--all", "everything", is_flag=True,
-        help="Draw ARP, neighbour discovery, getsockopt() and the like too.",
+        help="Draw ARP, neighbour discovery, getsockopt() and similar calls too.",
     )(function)  # fmt: skip
-    click.option("--no-fold", is_flag=True, help="Draw long runs of the same whole.")(function)
+    click.option("--no-fold", is_flag=True, help="Draw long runs of similar segments in full.")(
+        function
+    )
     return function
 
 
-def show_pictures(timeline: Timeline, options: dict[str, Any]) -> None:
-    """Write the files that were asked for, and draw on stdout unless one of them goes there.
+def show_diagram(timeline: Timeline, options: dict[str, Any]) -> None:
+    """Write the files that the options name; draw on stdout unless one of them goes there.
 
     Raises OutputError when a file cannot be written.
     """
@@ -78,10 +80,7 @@ def show_pictures(timeline: Timeline, options: dict[str, Any]) -> None:
 
 
 def check_files(options: dict[str, Any]) -> None:
-    """Find out whether the files can be written, before there is something to lose.
-
-    Raises OutputError.
-    """
+    """Check that the files can be written, before the programs run. Raises OutputError."""
     for name in ("json_file", "mermaid_file", "pcapng_file"):
         file = options.get(name)
         if file in (None, "-"):

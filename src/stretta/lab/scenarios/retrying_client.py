@@ -1,4 +1,4 @@
-"""The same question twice: without a second try, and with one."""
+"""The same request twice: without retries, and with them."""
 
 import subprocess
 import sys

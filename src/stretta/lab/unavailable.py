@@ -1,0 +1,95 @@
+"""Why a lab cannot be made, or broke off: the errors that a user sees, with their remedies."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+from pathlib import Path
+
+from stretta.errors import StrettaError
+from stretta.lab.messages import Failed, Stage
+
+__all__ = ["LabUnavailable", "broken_off", "failure_error", "os_error"]
+
+REMEDIES = {
+    "/proc/sys/kernel/apparmor_restrict_unprivileged_userns": (
+        "1",
+        "this system's AppArmor forbids user namespaces",
+        "To allow them: sudo sysctl -w kernel.apparmor_restrict_unprivileged_userns=0",
+    ),
+    "/proc/sys/kernel/unprivileged_userns_clone": (
+        "0",
+        "this kernel forbids user namespaces to ordinary users",
+        "To allow them: sudo sysctl -w kernel.unprivileged_userns_clone=1",
+    ),
+    "/proc/sys/user/max_user_namespaces": (
+        "0",
+        "no user namespace is allowed",
+        "To allow them: sudo sysctl -w user.max_user_namespaces=10000",
+    ),
+}
+"""Settings that forbid user namespaces: the forbidding value, why, and what to do."""
+
+EXHAUSTED = {
+    errno.EAGAIN: "To see the limit on processes: ulimit -u. End some of them, and run it again.",
+    errno.ENOMEM: "To see the memory that is left: free -m. Free some, and run it again.",
+    errno.EMFILE: "To allow more open files: ulimit -n 1024",
+    errno.ENFILE: "To see the system's limit on open files: sysctl fs.file-max",
+    errno.ENOSPC: "To see which limit is reached: sysctl user, and df -h",
+}
+"""What to do when the system has no more of something."""
+
+
+class LabUnavailable(StrettaError):
+    """This machine does not let this user make a lab."""
+
+
+def os_error(doing: str, error: OSError, hint: str = "") -> LabUnavailable:
+    """Return the error for a system call that failed while the lab was made."""
+    reason = (error.strerror or str(error)).lower()
+    remedy = EXHAUSTED.get(error.errno or 0, hint)
+    return LabUnavailable("cannot make a lab", f"{doing}: {reason}", remedy)
+
+
+def broken_off(why: str, hint: str) -> StrettaError:
+    """Return the error for a lab that ended before its programs did."""
+    return StrettaError("the lab broke off", why, hint)
+
+
+def failure_error(failed: Failed) -> StrettaError:
+    """Return the error for a step that failed inside."""
+    stage = failed.stage
+    if stage is Stage.INTERNAL:
+        return broken_off(
+            f"the process that forwards frames failed: {failed.text}",
+            "This is a mistake in Stretta: please report it, with the command that you ran.",
+        )
+    if stage is Stage.PROGRAM:
+        return StrettaError(
+            "a program could not start",
+            failed.text,
+            EXHAUSTED.get(failed.errno, "Check the command: its name, its path, its permissions."),
+        )
+    if failed.errno in EXHAUSTED and failed.errno != errno.ENOSPC:
+        return os_error(
+            f"a process or a resource is missing ({stage})",
+            OSError(failed.errno, os.strerror(failed.errno)),
+        )
+    if stage in (Stage.NETWORK, Stage.WIRE):
+        return LabUnavailable(
+            "cannot make a lab",
+            f"the network between the hosts could not be made ({failed.text})",
+            "It needs veth interfaces and packet sockets; an administrator may have to: modprobe"
+            " -a veth af_packet",
+        )
+    for path, (value, why, hint) in REMEDIES.items():
+        with contextlib.suppress(OSError):
+            if Path(path).read_text(encoding="ascii").strip() == value:
+                return LabUnavailable("cannot make a lab", why, hint)
+    return LabUnavailable(
+        "cannot make a lab",
+        f"the kernel refused user, network, mount or PID namespaces ({stage}: {failed.text})",
+        "In a container, allow them: docker run --security-opt seccomp=unconfined"
+        " --security-opt systempaths=unconfined --security-opt apparmor=unconfined",
+    )

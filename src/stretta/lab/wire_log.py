@@ -1,0 +1,61 @@
+"""Parser of the wire's log: the frames of a lab, and the faults that hit them. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+from stretta.lab.topology import Topology
+from stretta.lab.wire import FAULT, FORGED, RECEIVED, RECORD, SENT
+from stretta.see.events import Arrival, Fault, Frame
+from stretta.see.packets import decode
+
+__all__ = ["WireLog", "read_wire_log"]
+
+SHOWN = 256
+"""Bytes of each payload that a timeline keeps."""
+
+
+@dataclass(slots=True)
+class WireLog:
+    """The frames and the faults of a log.
+
+    ``bodies`` holds each frame's bytes by its id; ``changed`` the bytes of its nth arrival, if the
+    wire changed them.
+    """
+
+    frames: list[Frame] = field(default_factory=list)
+    faults: list[Fault] = field(default_factory=list)
+    bodies: dict[int, bytes] = field(default_factory=dict)
+    changed: dict[tuple[int, int], bytes] = field(default_factory=dict)
+
+
+def read_wire_log(log: bytes, start: int, topology: Topology) -> WireLog:
+    """Return what a log holds; times become nanoseconds since ``start``."""
+    read = WireLog()
+    frames: dict[int, Frame] = {}
+    hosts = [endpoint.host for endpoint in topology.endpoints]
+    at = 0
+    while at + RECORD.size <= len(log):
+        kind, port, number, time, size = RECORD.unpack_from(log, at)
+        body = log[at + RECORD.size : at + RECORD.size + size]
+        at += RECORD.size + size
+        if kind in (SENT, FORGED):
+            packet = decode(body)
+            if packet.length > SHOWN:
+                packet = replace(packet, payload=packet.payload[:SHOWN])
+            frames[number] = Frame(
+                number, time - start, hosts[port], packet=packet, forged=kind == FORGED
+            )
+            read.bodies[number] = body
+        elif kind == RECEIVED:
+            arrivals = frames[number].arrivals
+            if size:
+                read.changed[number, len(arrivals)] = body
+            arrivals.append(Arrival(time - start, corrupted=size > 0))
+        elif kind == FAULT:
+            effect, _, option = body.decode().partition("\t")
+            read.faults.append(
+                Fault(-1, frames[number].at, "wire", effect=effect, by=option, frame=number)
+            )
+    read.frames = list(frames.values())
+    return read
