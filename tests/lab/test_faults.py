@@ -29,13 +29,13 @@ def run(options, frames, seed=1):
     now, out = 0, []
     for number, (direction, frame, pause) in enumerate(frames):
         now += pause
-        out += faults.take(now)
-        faults.offer(direction, number, frame, now)
+        out += faults.dequeue(now)
+        faults.enqueue(direction, number, frame, now)
     while (due := faults.next_due()) is not None:
         assert due >= now - 1 or due <= now
         now = max(now, due)
-        out += faults.take(now)
-    return out, faults.marks
+        out += faults.dequeue(now)
+    return out, faults.injected
 
 
 @given(FRAMES)
@@ -106,7 +106,7 @@ def test_marks_name_the_option_as_it_was_given():
 
 def test_delay_and_direction():
     out, _ = run(WireOptions(delay=("server>client 50ms",)), [(0, KINDS[3], 0), (1, KINDS[3], 0)])
-    assert [(d.direction, d.due) for d in out] == [(0, 0), (1, 50 * MS)]
+    assert [(d.path, d.due) for d in out] == [(0, 0), (1, 50 * MS)]
 
 
 def test_rate_sends_one_frame_after_the_other():
@@ -166,7 +166,7 @@ def test_cut_and_plugged_in_again():
 def test_reset_replaces_the_segment_and_reaches_both_ends():
     out, marks = run(WireOptions(rst=("data:1",)), [(0, tcp(seq=100, ack=200, data=b"a"), 0)])
     assert [m.kind for m in marks] == ["reset"]
-    there, back = (decode(d.frame) for d in sorted(out, key=lambda d: d.direction))
+    there, back = (decode(d.frame) for d in sorted(out, key=lambda d: d.path))
     assert (there.flags & RST, there.seq, there.target_port) == (RST, 100, 12000)
     assert (back.flags & RST, back.seq, back.target_port) == (RST, 200, 40000)
     assert all(checksum_is_good(d.frame) for d in out)
@@ -175,7 +175,7 @@ def test_reset_replaces_the_segment_and_reaches_both_ends():
 def test_reset_of_a_syn_answers_it():
     (delivery,), _ = run(WireOptions(rst=("syn:1",)), [(0, tcp(seq=100, flags=SYN), 0)])
     packet = decode(delivery.frame)
-    assert (delivery.direction, packet.flags, packet.ack) == (1, RST | ACK, 101)
+    assert (delivery.path, packet.flags, packet.ack) == (1, RST | ACK, 101)
 
 
 def test_corruption_breaks_the_checksum():
@@ -186,5 +186,5 @@ def test_corruption_breaks_the_checksum():
 
 
 def test_reset_is_for_tcp():
-    with pytest.raises(UsageError, match="only TCP knows a reset"):
+    with pytest.raises(UsageError, match="only TCP connections can be reset"):
         FaultInjector(WireOptions(rst=("udp:1",)), 0, 0)

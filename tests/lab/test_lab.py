@@ -13,9 +13,11 @@ import pytest
 
 from stretta.errors import StrettaError, TimedOut
 from stretta.lab import SCENARIOS
-from stretta.lab.controller import RawCapture, failure_error
+from stretta.lab.messages import Failed, Stage
+from stretta.lab.unavailable import failure_error
 from stretta.options import LabOptions, WireOptions
 from stretta.see.events import Call, Fault, Frame, State
+from stretta.see.json_document import VERSION
 from support import PATIENCE, until
 
 ECHO = (
@@ -200,12 +202,12 @@ def test_a_lab_whose_inside_is_killed_says_what_to_do(lab):
     os.kill(int(inside), signal.SIGKILL)
     _, said = process.communicate(timeout=PATIENCE)
     assert process.returncode == 1
-    assert "the lab broke off: the process that is the wire was ended from outside" in said
+    assert "the lab broke off: the process that forwards frames was ended from outside" in said
     assert "out of memory" in said
 
 
 def test_what_the_inside_failed_of_is_said():
-    error = failure_error("failed", {"stage": "inside", "words": "ValueError: x"}, RawCapture(0))
+    error = failure_error(Failed(Stage.INTERNAL, 0, "ValueError: x"))
     assert "ValueError: x" in str(error)
     assert "please report it" in str(error)
 
@@ -271,7 +273,7 @@ def test_the_command_draws_and_writes(lab, tmp_path):
     assert done.returncode == 0, done.stderr
     assert re.search(r"┌ connect.*SYN_SENT│─SYN─", done.stdout)
     assert "client │ received 4 bytes: CIAO" in done.stderr
-    assert json.loads((tmp_path / "t.json").read_text())["version"] == 1
+    assert json.loads((tmp_path / "t.json").read_text())["version"] == VERSION
     assert (tmp_path / "t.pcapng").read_bytes()[:4] == b"\x0a\x0d\x0d\x0a"
     again = command("draw", tmp_path / "t.json")
     assert again.stdout == done.stdout
@@ -285,7 +287,7 @@ def test_the_command_draws_and_writes(lab, tmp_path):
         (["run", "udp", "--client", "x"], "a scenario has its own programs"),
         (["run", "udp", "--drop", "sny:1"], "did you mean syn?"),
         (["run", "udp", "--until", "x"], "a number is missing"),
-        (["draw", "/etc/hostname"], "is no JSON"),
+        (["draw", "/etc/hostname"], "is not JSON"),
     ],
 )
 def test_mistakes_are_explained(words, says):

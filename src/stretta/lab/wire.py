@@ -2,22 +2,15 @@
 
 from __future__ import annotations
 
-import struct
 import time
 from collections.abc import Sequence
 from typing import IO, Protocol
 
 from stretta.lab.faults import FaultInjector, InjectedFault
 from stretta.lab.topology import Topology
+from stretta.lab.wire_log import FAULT, FORGED, RECEIVED, RECORD, SENT
 
-__all__ = ["FAULT", "FORGED", "RECEIVED", "RECORD", "SENT", "Port", "Wire"]
-
-RECORD = struct.Struct("<BBIQI")
-"""The head of a log record: type, port, frame's number, time (ns), number of bytes after it."""
-
-SENT, RECEIVED, FAULT, FORGED = range(4)
-"""A host sent a frame (bytes follow); a host received it (bytes follow if they changed); a fault
-hit it (its kind and option follow); the wire itself sent a frame (bytes follow)."""
+__all__ = ["Port", "Wire"]
 
 BATCH = 256
 """Frames that are taken from one port before the other ports and the programs are served."""

@@ -1,15 +1,22 @@
-"""Parser of the wire's log: the frames of a lab, and the faults that hit them. Pure."""
+"""The wire's log: its format, and its parser. Pure."""
 
 from __future__ import annotations
 
+import struct
 from dataclasses import dataclass, field, replace
 
 from stretta.lab.topology import Topology
-from stretta.lab.wire import FAULT, FORGED, RECEIVED, RECORD, SENT
 from stretta.see.events import Arrival, Fault, Frame
 from stretta.see.packets import decode
 
-__all__ = ["WireLog", "read_wire_log"]
+__all__ = ["FAULT", "FORGED", "RECEIVED", "RECORD", "SENT", "WireLog", "read_wire_log"]
+
+RECORD = struct.Struct("<BBIQI")
+"""The head of a log record: type, port, frame's number, time (ns), number of bytes after it."""
+
+SENT, RECEIVED, FAULT, FORGED = range(4)
+"""A host sent a frame (bytes follow); a host received it (bytes follow if they changed); a fault
+hit it (its kind and option follow); the wire itself sent a frame (bytes follow)."""
 
 SHOWN = 256
 """Bytes of each payload that a timeline keeps."""

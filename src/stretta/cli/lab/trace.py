@@ -34,13 +34,13 @@ def command(argv: tuple[str, ...], *, quiet: bool, **options: Any) -> int:
     timeline, status = trace(list(argv))
     if not timeline.about["segments"]:
         console.print_message(
-            "Calls only: segments need a packet socket, which this user may not open. To record both:"
-            " sudo stretta trace -- ..., or stretta lab run, which needs no privilege."
+            "Calls only: segments need a packet socket, which this user may not open. To record"
+            " both: sudo stretta trace -- ..., or stretta lab run, which needs no privilege."
         )
     if timeline.about["missed"]:
         console.print_message(
-            f"Warning: {timeline.about['missed']} packets came too fast to be recorded; some of them"
-            " may be this program's."
+            f"Warning: {timeline.about['missed']} packets came too fast to be recorded; some"
+            " of them may be this program's."
         )
     show_diagram(timeline, options)
     return status if status >= 0 else 128 - status
