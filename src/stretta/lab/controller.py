@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import os
 import signal
 import socket
@@ -19,6 +18,7 @@ from typing import Any
 from stretta.errors import StrettaError, TimedOut
 from stretta.lab.commands import SHELL, Command, arguments_of, environment_of
 from stretta.lab.executable import unexecutable_reason
+from stretta.lab.memory_file import memory_file, read_memory_file
 from stretta.lab.messages import (
     EVENTS,
     Ended,
@@ -46,9 +46,6 @@ from stretta.lab.unavailable import LabUnavailable, broken_off, failure_error, o
 from stretta.options import LabOptions, WireOptions
 
 __all__ = ["LabUnavailable", "RawCapture", "run_lab"]
-
-FIRST_DESCRIPTOR = 200
-"""Descriptors for strace are inherited by the programs too; they get numbers from here on."""
 
 LARGEST_LINE = 1024 * 1024
 """Bytes of a message from inside; the longest carries 64 KiB of output."""
@@ -105,7 +102,7 @@ def run_lab(
             command = commands[host.name]
             argv, seen.commands[host.name] = arguments_of(command)
             if calls:
-                traces[host.name] = _memory_file(stack, f"calls of {host.name}")
+                traces[host.name] = memory_file(stack, f"calls of {host.name}")
                 argv = strace_command(argv, f"/proc/self/fd/{traces[host.name]}")
             programs.append(
                 Program(
@@ -117,7 +114,7 @@ def run_lab(
                     stdin=host.name == reader,
                 )
             )
-        log = _memory_file(stack, "the wire's log")
+        log = memory_file(stack, "the wire's log")
         until, limit = _end_of(topology, seen.commands, lab)
         with _running_init([*traces.values(), log]) as (control, mapped):
             if calls and not mapped:
@@ -142,32 +139,10 @@ def run_lab(
                     files=() if mapped else _make_files(made, topology),
                 )
                 _follow_run(control, plan, seen, show, made.close)
-        seen.wire = _content(log)
+        seen.wire = read_memory_file(log)
         for name, trace in traces.items():
-            seen.traces[name] = _content(trace).decode("latin-1")
+            seen.traces[name] = read_memory_file(trace).decode("latin-1")
     return seen
-
-
-def _memory_file(stack: contextlib.ExitStack, name: str) -> int:
-    """Return a descriptor of a file in memory, which is closed with the stack."""
-    try:
-        made = os.memfd_create(name)
-        try:
-            number = fcntl.fcntl(made, fcntl.F_DUPFD_CLOEXEC, FIRST_DESCRIPTOR)
-        finally:
-            os.close(made)
-    except OSError as error:
-        if error.errno == errno.EINVAL:  # from fcntl(2): the limit is below FIRST_DESCRIPTOR
-            error = OSError(errno.EMFILE, os.strerror(errno.EMFILE))
-        raise os_error("no file to record to", error) from error
-    stack.callback(os.close, number)
-    return number
-
-
-def _content(descriptor: int) -> bytes:
-    with open(descriptor, "rb", closefd=False) as file:
-        file.seek(0)
-        return file.read()
 
 
 def _end_of(

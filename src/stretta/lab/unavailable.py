@@ -45,11 +45,12 @@ class LabUnavailable(StrettaError):
     """This machine does not let this user make a lab."""
 
 
-def os_error(doing: str, error: OSError, hint: str = "") -> LabUnavailable:
-    """Return the error for a system call that failed while the lab was made."""
+def os_error(
+    why: str, error: OSError, hint: str = "", *, what: str = "cannot make a lab"
+) -> LabUnavailable:
+    """Return the error for a system call that failed while something was prepared."""
     reason = (error.strerror or str(error)).lower()
-    remedy = EXHAUSTED.get(error.errno or 0, hint)
-    return LabUnavailable("cannot make a lab", f"{doing}: {reason}", remedy)
+    return LabUnavailable(what, f"{why}: {reason}", EXHAUSTED.get(error.errno or 0, hint))
 
 
 def broken_off(why: str, hint: str) -> StrettaError:
