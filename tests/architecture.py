@@ -69,7 +69,8 @@ PURE_MODULES = {
         "http.server.files.content_encoding", "http.server.files.file_version",
         "http.server.files.mime_types", "http.server.files.ranges", "http.server.request_parser",
         "http.server.request_target", "lab.fault_syntax", "lab.faults", "lab.forge",
-        "lab.messages", "lab.topology", "lab.wire_log", "tcp.framing",
+        "lab.messages", "lab.topology", "lab.wire_log", "net.server.admission",
+        "net.server.lifecycle", "tcp.framing",
     )
 }  # fmt: skip
 """Modules that do no I/O, whatever else stands in their room."""

@@ -367,7 +367,7 @@ def test_who_is_answered_at_once_is_not_taken_for_silent():
                 assert await reader.readexactly(len(text)) == text.upper()
                 (connection,) = server.open
                 connection.tick(1.0)
-                quiet.append(connection.idle_for)
+                quiet.append(connection.clock)
             writer.close()
             await writer.wait_closed()
             return quiet

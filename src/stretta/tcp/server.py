@@ -169,7 +169,6 @@ class Answering(Connection):
     def on_rest(self) -> None:
         if self._received:
             self._end()
-        super().on_rest()
 
     def _answer(self, request: bytes, end: bytes) -> None:
         reply = cast("bytes | None", self._service(request))
@@ -277,10 +276,5 @@ class AsyncAnswering(Answering):
             self._task.cancel()
         super().connection_lost(exc)
 
-    def on_rest(self) -> None:
-        if self._task is None:  # else the service is at work: that is no silence
-            super().on_rest()
-
-    def close_if_idle(self) -> None:
-        if self._task is None:
-            super().close_if_idle()
+    def is_working(self) -> bool:
+        return self._task is not None

@@ -144,6 +144,9 @@ class Heard(asyncio.Protocol):
     def data_received(self, data):
         self.data.append(bytes(data))
 
+    def on_secured(self):
+        pass
+
     def on_late_data(self):
         self.data.append(None)
 
@@ -153,7 +156,7 @@ class InHand:
 
     def __init__(self, context, inner, version=V.TLSv1_3, **options):
         self.wire = Wire()
-        self.stream = TlsStream(context, inner, set())
+        self.stream = TlsStream(context, inner)
         self.stream.connection_made(self.wire)
         self.tls, self.inbox, self.outbox = a_client(version, version, **options)
 

@@ -13,16 +13,13 @@ from stretta.http.server.request_parser import NO_REQUEST, Refused, Request, Req
 from stretta.http.server.response import Response, ResponseBody, head
 from stretta.http.server.response_cache import CachedResponse, OpenFileBody
 from stretta.net.server.connection import Connection
+from stretta.net.server.lifecycle import State as Phase
 from stretta.options import HttpLimits
 
 if TYPE_CHECKING:
     from stretta.http.server.server import HttpServer
 
 __all__ = ["HttpConnection"]
-
-LINGER = 2.0
-"""Seconds that a refused client gets to read why, before what it still sends meets a closed port
-(RFC 9112 section 9.6)."""
 
 IN_A_ROW = 4
 """ResponseBody of one body that are written before others get their turn."""
@@ -87,7 +84,7 @@ class HttpConnection(Connection):
         self._waited = 0.0  # for the request that is coming in
         self._blocked = False  # the peer reads too slowly
         self._eof = False
-        self._lingering: float | None = None
+        self._lingering = False
         self._head: bytes | None = None  # of the request that is being answered, if it came alone
 
     def on_plaintext(self) -> bytes:
@@ -115,7 +112,7 @@ class HttpConnection(Connection):
 
     def data_received(self, data: bytes) -> None:
         self.busy = True
-        if self._eof or self._lingering is not None:
+        if self._eof or self._lingering:
             return  # nothing more is answered
         reader = self._reader
         fresh = reader is None and not self._blocked
@@ -205,7 +202,7 @@ class HttpConnection(Connection):
         self._work()
 
     def eof_received(self) -> bool:
-        if self._lingering is not None:
+        if self._lingering:
             return False
         self._eof = True
         self._stop_reading()
@@ -402,7 +399,8 @@ class HttpConnection(Connection):
         if linger and self.transport.can_write_eof() and self._pieces is None:
             self._flush()
             self._eof = False
-            self._lingering = 0.0
+            self._lingering = True
+            self.linger()
             try:
                 self.transport.write_eof()
             except OSError:  # reset meanwhile
@@ -422,11 +420,9 @@ class HttpConnection(Connection):
 
     def tick(self, elapsed: float) -> None:
         super().tick(elapsed)
-        if self._lingering is not None:
-            self._lingering += elapsed
-            if self._lingering >= LINGER and not self.transport.get_write_buffer_size():
-                self.transport.abort()
-        elif self._task or self._pieces or self._blocked:
+        if self._lingering or self.state is Phase.CLOSED:
+            return
+        if self._task or self._pieces or self._blocked:
             self._waited = 0.0  # it is not the request that is waited for
             if self._task and self.is_gone():  # nobody reads, so nobody is told
                 self.transport.abort()
@@ -444,7 +440,7 @@ class HttpConnection(Connection):
 
     def _watch_body(self, got: int) -> None:
         limits = self.limits
-        if self.idle_for >= limits.body_timeout:
+        if self.clock >= limits.body_timeout:
             self._time_out("slow_body", "its request's body stopped coming")
         elif self._waited >= limits.body_timeout and got < limits.body_rate * self._waited:
             self._time_out("slow_body", "its request's body came too slowly")
@@ -458,14 +454,10 @@ class HttpConnection(Connection):
         self._send(NO_REQUEST, self.handler.refusal(late), linger=True)
         self._work()
 
-    def on_rest(self) -> None:
-        if self._reader is not None or self._at_work:
-            return
-        if self.idle_for >= self.limits.idle_timeout and not self.transport.is_closing():
-            self.server.counts["idle"] += 1
-            self.transport.close()
+    def is_working(self) -> bool:
+        if self._reader is None:
+            return self._at_work
+        return self._at_work or self._reader.in_body or not self.server.stopping
 
-    def close_if_idle(self) -> None:
-        in_body = self._reader is not None and self._reader.in_body
-        if not (in_body or self._at_work):
-            super().close_if_idle()
+    def on_idle_limit(self) -> None:
+        self.server.counts["idle"] += 1

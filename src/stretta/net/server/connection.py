@@ -1,4 +1,4 @@
-"""One accepted connection: idle and stall limits, graceful drain, reset."""
+"""One accepted connection: the adapter between its lifecycle and its transport."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, cast
 
 from stretta.address import Endpoint
 from stretta.net.server import tcp_info
+from stretta.net.server.lifecycle import Action, Activity, Cause, Decision, Event, Lifecycle, State
 from stretta.net.server.poller import as_fast
 from stretta.net.server.tls_stream import TlsStream
 from stretta.net.server.transport import FastTransport
@@ -17,21 +18,19 @@ if TYPE_CHECKING:
 __all__ = ["Connection"]
 
 
-class Connection(asyncio.Protocol):
+class Connection(Lifecycle, asyncio.Protocol):
     """One accepted connection. Subclasses answer in ``data_received`` and set ``busy`` there."""
 
-    __slots__ = ("_peer", "_pending", "_stalled", "busy", "fast", "idle_for", "server", "transport")
+    __slots__ = ("_peer", "busy", "fast", "server", "transport")
 
     transport: asyncio.Transport
     fast: FastTransport | None
 
     def __init__(self, server: StreamServer) -> None:
+        super().__init__(State.OPEN if server.certificate is None else State.HANDSHAKING)
         self.server = server
         self._peer: Endpoint | None = None
-        self.busy = True  # data came since the last tick
-        self.idle_for = 0.0  # seconds since data came, to a tick's precision
-        self._pending = 0  # bytes that the peer had not acknowledged at the last tick
-        self._stalled = 0.0
+        self.busy = True  # bytes moved since the last tick
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast("asyncio.Transport", transport)
@@ -54,7 +53,7 @@ class Connection(asyncio.Protocol):
     @property
     def is_handshaking(self) -> bool:
         """Whether the TLS handshake is under way; it has a time limit of its own."""
-        return self.transport in self.server.handshaking
+        return self.state is State.HANDSHAKING
 
     def fileno(self) -> int:
         """Return the socket's file descriptor; -1 after the connection has ended."""
@@ -76,6 +75,7 @@ class Connection(asyncio.Protocol):
         return tcp_info.peer_finished(self.fileno())
 
     def connection_lost(self, exc: Exception | None) -> None:
+        self.change(Event.END)
         self.server.forget(self, exc)
 
     def pause_writing(self) -> None:
@@ -83,6 +83,7 @@ class Connection(asyncio.Protocol):
         self.transport.pause_reading()
 
     def resume_writing(self) -> None:
+        self.busy = True
         self.transport.resume_reading()
 
     def tick(self, elapsed: float) -> None:
@@ -91,42 +92,65 @@ class Connection(asyncio.Protocol):
         One pass over all connections costs less than a timer each, and one flag costs less than a
         time stamp for every segment.
         """
-        busy = self._was_busy()
-        pending = self.transport.get_write_buffer_size()
-        if pending:
-            pending += tcp_info.unacknowledged(self.fileno())
-        if pending and pending >= self._pending and not busy:
-            self._stalled += elapsed
-            if self._stalled >= self.server.limits.stall_timeout:
-                self.drop("stalled", "it did not read its reply")
-        else:
-            self._stalled = 0.0
-        self._pending = pending
-        if busy:
-            self.idle_for = 0.0
+        if self.state is State.CLOSED:
             return
-        first_idle_tick = not self.idle_for
-        self.idle_for += elapsed
-        if first_idle_tick and self.is_gone():
-            self.transport.abort()
-        elif not (pending or self.is_handshaking):
+        moved, self.busy = self.busy, False
+        if self.fast is not None and self.fast.fast_path_used():
+            moved = True
+        queued = self.transport.get_write_buffer_size()
+        decision = self.observe(
+            elapsed,
+            self.server.time_limits,
+            moved=moved,
+            queued=queued,
+            unacknowledged=tcp_info.unacknowledged(self.fileno()) if queued else 0,
+            working=not (moved or queued) and self.is_working(),
+        )
+        if decision.action is not Action.NOTHING:
+            self._carry_out(decision)
+        if self.activity is Activity.RESTING and not self.is_handshaking:
             self.on_rest()
 
-    def _was_busy(self) -> bool:
-        """Return whether data came since the last call, to the protocol or to the fast path."""
-        busy, self.busy = self.busy, False
-        return (self.fast is not None and self.fast.fast_path_used()) or busy
+    def _carry_out(self, decision: Decision) -> None:
+        action, cause = decision
+        if action is Action.PROBE:
+            if self.is_gone():
+                self.transport.abort()
+        elif action is Action.CLOSE:
+            if not self.transport.is_closing():
+                if cause is Cause.IDLE:
+                    self.on_idle_limit()
+                self.transport.close()
+        elif action is Action.RESET:
+            self.drop("stalled", "it did not read its reply")
+        else:
+            if cause is Cause.HANDSHAKE:
+                self.on_tls_failure("the TLS handshake took too long")
+            self.transport.abort()
+
+    def drain(self) -> None:
+        """Close the connection when it is at rest. Called repeatedly while the server stops."""
+        self.change(Event.DRAIN)
+        self.tick(0.0)
+
+    def linger(self) -> None:
+        """Close the connection after TimeLimits.linger: our output has ended."""
+        self.change(Event.LINGER)
+
+    def is_working(self) -> bool:
+        """Return whether a request is being received or answered: then no idle limit applies."""
+        return False
 
     def on_rest(self) -> None:
-        """Close the connection at its idle limit. Called at each tick in which nothing moves."""
-        if self.idle_for >= self.server.limits.idle_timeout and not self.transport.is_closing():
-            self.server.dropped(self.peer, "idle", f"silent for {self.idle_for:.0f} s")
-            self.transport.close()
+        """Do nothing. Called at each tick in which nothing moves and nothing is under way."""
 
-    def close_if_idle(self) -> None:
-        """Close the connection if all is answered. Called repeatedly while the server drains."""
-        if not self._was_busy() and self.transport.get_write_buffer_size() == 0:
-            self.transport.close()
+    def on_idle_limit(self) -> None:
+        """Count and report a connection that is closed at its idle limit."""
+        self.server.dropped(self.peer, "idle", f"silent for {self.clock:.0f} s")
+
+    def on_secured(self) -> None:
+        """Serve: the TLS handshake has succeeded."""
+        self.change(Event.SECURE)
 
     def on_plaintext(self) -> bytes:
         """Return the answer, in the clear, to a client that does not speak TLS."""

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import resource
 import socket
-from collections import Counter
 from collections.abc import Callable, Sequence
 
 from stretta.errors import StrettaError
 from stretta.escape import one_line
 from stretta.net.server.accept import Acceptor
+from stretta.net.server.admission import Admission
 from stretta.net.server.connection import Connection
+from stretta.net.server.lifecycle import TimeLimits
 from stretta.net.server.server import Server
 from stretta.net.server.server_tls import ServerCertificate
 from stretta.net.server.tls_stream import TlsStream
@@ -22,7 +23,9 @@ __all__ = ["StreamServer", "tick_interval"]
 
 MAX_CONNECTIONS = 8192
 SPARE_DESCRIPTORS = 192
-MAX_PER_SOURCE = 256
+
+SLICE = 0.005
+"""Seconds of ticks in a row before the event loop serves connections again."""
 
 
 class StreamServer(Server):
@@ -47,17 +50,20 @@ class StreamServer(Server):
             ServerCertificate.from_options(tls, host, alpn) if tls is not None else None
         )
         self._on_sighup = None if self.certificate is None else self.reload
-        self.handshaking: set[TlsStream] = set()
+        handshake_timeout = tls.tls_handshake_timeout if tls is not None else 10.0
+        self.time_limits = TimeLimits(limits.idle_timeout, limits.stall_timeout, handshake_timeout)
         self.open: set[Connection] = set()
         self._factory = factory
-        self._per_source: Counter[str] = Counter()
-        self._max_connections = 0
+        self._admission = Admission(0, limits.max_per_source)
         self._acceptor: Acceptor | None = None
-        self._timer: asyncio.TimerHandle | None = None
-        self._interval = tick_interval(limits, *([tls.tls_handshake_timeout] if tls else []))
+        self._timer: asyncio.Handle | None = None
+        self._interval = tick_interval(limits, handshake_timeout)
+        self._ticked = 0.0  # loop time at which the present round of ticks began
+        self._elapsed = 0.0  # seconds from the round before to this one
+        self._to_tick: list[Connection] = []  # connections left in this round
 
     async def _open(self, sockets: list[socket.socket]) -> None:
-        self._max_connections = self.limits.max_connections or min(
+        self._admission.most = self.limits.max_connections or min(
             MAX_CONNECTIONS, max(1, descriptors() - SPARE_DESCRIPTORS)
         )
         self._acceptor = Acceptor(
@@ -66,13 +72,15 @@ class StreamServer(Server):
             backlog=self.limits.backlog,
             on_exhausted=self._on_exhausted,
         )
-        self._timer = asyncio.get_running_loop().call_later(self._interval, self._tick)
+        loop = asyncio.get_running_loop()
+        self._ticked = loop.time()
+        self._timer = loop.call_later(self._interval, self._tick)
 
     def _new_protocol(self) -> asyncio.BaseProtocol:
         connection = self._factory()
         if self.certificate is None:
             return connection
-        return TlsStream(self.certificate.context, connection, self.handshaking)
+        return TlsStream(self.certificate.context, connection)
 
     def _close(self) -> None:
         if self._acceptor is not None:
@@ -80,7 +88,7 @@ class StreamServer(Server):
 
     def _close_idle(self) -> int:
         for connection in list(self.open):
-            connection.close_if_idle()
+            connection.drain()
         return len(self.open) + (self._acceptor.starting if self._acceptor is not None else 0)
 
     def abort(self) -> None:
@@ -94,27 +102,15 @@ class StreamServer(Server):
         """Register a new connection; reset it when too many are open."""
         self.open.add(connection)
         self.counts["connections"] += 1
-        if len(self.open) > self._max_connections:
-            connection.drop("refused", f"{self._max_connections} connections are open already")
         source = connection.source
-        self._per_source[source] += 1
-        if self._per_source[source] > (self.limits.max_per_source or MAX_PER_SOURCE):
-            self._check_source(connection)
-
-    def _check_source(self, connection: Connection) -> None:
-        most = self.limits.max_per_source or (
-            None if connection.peer.is_loopback else MAX_PER_SOURCE
-        )
-        if most is not None:
-            connection.drop("refused", f"{most} connections from its address are open already")
+        refused = self._admission.enter(source)
+        if refused is not None:
+            connection.drop("refused", refused)
 
     def forget(self, connection: Connection, error: Exception | None) -> None:
         """Unregister a connection that has ended, with ``error`` or None."""
         self.open.discard(connection)
-        source = connection.source
-        self._per_source[source] -= 1
-        if not self._per_source[source]:
-            del self._per_source[source]
+        self._admission.leave(connection.source)
         if isinstance(error, OSError):
             self.counts["resets"] += 1
         if not self.open:
@@ -125,19 +121,26 @@ class StreamServer(Server):
         self.dropped(self.endpoints[0], "exhausted", why)
 
     def _tick(self) -> None:
-        # first, so that an exception below does not stop the clock: every time limit depends on it
-        self._timer = asyncio.get_running_loop().call_later(self._interval, self._tick)
+        """Begin a round: every connection checks its time limits, in slices of SLICE seconds."""
+        loop = asyncio.get_running_loop()
+        now = loop.time()
+        self._elapsed, self._ticked = now - self._ticked, now
+        self._to_tick = list(self.open)
+        self._timer = loop.call_soon(self._tick_slice)  # first: what follows may fail
         super()._tick()
-        for connection in list(self.open):
-            connection.tick(self._interval)
-        if self.certificate is not None:
-            self._tick_handshakes(self.certificate.handshake_timeout)
 
-    def _tick_handshakes(self, limit: float) -> None:
-        for stream in list(self.handshaking):
-            stream.waited += self._interval
-            if stream.waited >= limit:
-                stream.give_up("the TLS handshake took too long")
+    def _tick_slice(self) -> None:
+        loop = asyncio.get_running_loop()
+        end, left, elapsed = loop.time() + SLICE, self._to_tick, self._elapsed
+        try:
+            while left and loop.time() < end:
+                left.pop().tick(elapsed)
+        finally:  # a connection that fails must not stop the clock of the others
+            if left:
+                self._timer = loop.call_soon(self._tick_slice)
+            else:
+                due = max(0.0, self._ticked + self._interval - loop.time())
+                self._timer = loop.call_later(due, self._tick)
 
     def reload(self) -> None:
         """Read the certificate again for new connections; a bad one is reported and not used."""

@@ -32,6 +32,9 @@ class Securable(Protocol):
     def on_tls_failure(self, why: str) -> None:
         """Handle a TLS handshake or a TLS connection that has failed."""
 
+    def on_secured(self) -> None:
+        """Serve: the handshake has succeeded."""
+
     def on_late_data(self) -> None:
         """Expect data that may have been sent after this event-loop iteration began."""
 
@@ -46,39 +49,30 @@ class Securable(Protocol):
 
 
 class TlsStream(asyncio.Protocol, asyncio.Transport):
-    """A protocol to the transport ``wire``, and a transport to the connection ``inner``.
-
-    It is a member of ``handshaking`` until its handshake has ended.
-    """
+    """A protocol to the transport ``wire``, and a transport to the connection ``inner``."""
 
     __slots__ = (
-        "_begun", "_closing", "_handshaking", "_in", "_inner", "_left", "_out", "_paused", "_tls",
-        "_write_ended", "ready", "waited", "wire",
+        "_begun", "_closing", "_in", "_inner", "_left", "_out", "_paused", "_tls",
+        "_write_ended", "ready", "wire",
     )  # fmt: skip
 
-    def __init__(
-        self, context: ssl.SSLContext, inner: Securable, handshaking: set[TlsStream]
-    ) -> None:
+    def __init__(self, context: ssl.SSLContext, inner: Securable) -> None:
         super().__init__()
-        self._handshaking = handshaking
         self._inner = inner
         self._in, self._out = ssl.MemoryBIO(), ssl.MemoryBIO()
         self._tls = context.wrap_bio(self._in, self._out, server_side=True)
         self._begun = self._paused = self._closing = self._write_ended = False
         self._left = False  # received data has not been passed to the connection yet
         self.ready = False  # the handshake has succeeded
-        self.waited = 0.0  # seconds since the handshake began, to a tick's precision
 
     # asyncio.Protocol: callbacks of the wire
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.wire = cast("asyncio.Transport", transport)
-        self._handshaking.add(self)
         self._inner.connection_made(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._closing = True
-        self._handshaking.discard(self)
         self._inner.connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -105,7 +99,7 @@ class TlsStream(asyncio.Protocol, asyncio.Transport):
             return
         else:
             self.ready = True
-            self._handshaking.discard(self)
+            self._inner.on_secured()
             if self._in.pending:
                 self._left = True
                 self._read()
@@ -166,12 +160,6 @@ class TlsStream(asyncio.Protocol, asyncio.Transport):
     def _flush(self) -> None:
         if self._out.pending and not self.wire.is_closing():
             self.wire.write(self._out.read())
-
-    def give_up(self, why: str) -> None:
-        """Abort a handshake that takes too long."""
-        self._handshaking.discard(self)
-        self._inner.on_tls_failure(why)
-        self.abort()
 
     def _fail(self, why: str) -> None:
         self._closing = True
