@@ -30,7 +30,7 @@ SECOND = 10**9
 
 @pytest.fixture(autouse=True)
 def _kept_at_once(monkeypatch):
-    monkeypatch.setattr("stretta.http.server.file_stamp.TOO_YOUNG", -10.0)
+    monkeypatch.setattr("stretta.http.server.file_stamp.YOUNG", -10.0)
 
 
 @pytest.fixture
@@ -289,7 +289,7 @@ def test_all_that_is_kept_has_room(monkeypatch):
 
 
 def test_a_change_that_the_file_system_may_not_tell_from_the_next_is_not_trusted(monkeypatch):
-    monkeypatch.setattr("stretta.http.server.file_stamp.TOO_YOUNG", 0.1)
+    monkeypatch.setattr("stretta.http.server.file_stamp.YOUNG", 0.1)
     for changed, ages in ((1000.25, (0.05, 0.15)), (1000.0, (2.05, 2.15))):  # the latter as on FAT
         version = FileVersion(1, 1, 1, 0, int(changed * SECOND))
         assert [is_young(version, changed + age) for age in ages] == [True, False]
@@ -297,7 +297,7 @@ def test_a_change_that_the_file_system_may_not_tell_from_the_next_is_not_trusted
 
 
 def test_what_was_compressed_is_kept_only_of_a_file_at_rest(folder, monkeypatch):
-    monkeypatch.setattr("stretta.http.server.file_stamp.TOO_YOUNG", 0.1)
+    monkeypatch.setattr("stretta.http.server.file_stamp.YOUNG", 0.1)
 
     def of_coarse_times(cls, status):
         seconds = int(status.st_ctime) // 2 * 2 * SECOND  # as FAT has them

@@ -1,4 +1,4 @@
-"""Work beside the event loop: bounded, shared, and given up when nobody waits for it."""
+"""The worker pool: bounded, shared, ordered by rank, and never without an answer."""
 
 import asyncio
 import subprocess
@@ -12,100 +12,201 @@ from support import PATIENCE
 
 
 class Gate:
-    """Work that goes on when it is let through, and counts how often it began."""
+    """A job that waits until the gate opens, and counts its calls."""
 
     def __init__(self):
-        self.open, self.begun = threading.Event(), 0
+        self.open, self.calls = threading.Event(), 0
 
     def __call__(self):
-        self.begun += 1
+        self.calls += 1
         self.open.wait()
         return "made"
 
 
-async def turns():
+async def iterations():
+    """Let the event loop run a few times."""
     for _ in range(3):
         await asyncio.sleep(0)
 
 
-def test_what_cannot_wait_any_more_is_refused_at_once_and_the_rest_is_done():
+def gone():
+    return False
+
+
+def test_a_job_beyond_the_queue_is_refused_at_once_and_the_others_run():
     async def main():
-        beside, gate = WorkerPool(1, 2), Gate()
-        tasks = [asyncio.create_task(beside.run(gate)) for _ in range(3)]
-        await turns()
+        pool, gate = WorkerPool(1, 2), Gate()
+        tasks = [asyncio.create_task(pool.run(gate)) for _ in range(3)]
+        await iterations()
         with pytest.raises(Overloaded):
-            await beside.run(gate)
+            await pool.run(gate)
         gate.open.set()
         assert await asyncio.gather(*tasks) == ["made"] * 3
-        assert gate.begun == 3
+        assert gate.calls == 3
 
     asyncio.run(main())
 
 
-def test_equal_work_that_has_not_begun_is_done_once():
+def test_a_pool_without_a_queue_refuses_while_its_worker_is_busy():
     async def main():
-        beside, gate = WorkerPool(1, 1), Gate()
-        tasks = [asyncio.create_task(beside.run(gate, "key")) for _ in range(40)]
-        await turns()
+        pool, gate = WorkerPool(1, 0), Gate()
+        task = asyncio.create_task(pool.run(gate))
+        await iterations()
+        with pytest.raises(Overloaded):
+            await pool.run(gate)
+        gate.open.set()
+        assert await task == "made"
+        assert await pool.run(lambda: 1) == 1
+
+    asyncio.run(main())
+
+
+def test_equal_jobs_that_have_not_started_are_shared():
+    async def main():
+        pool, gate = WorkerPool(1, 1), Gate()
+        tasks = [asyncio.create_task(pool.run(gate, "key")) for _ in range(40)]
+        await iterations()
         gate.open.set()
         assert set(await asyncio.gather(*tasks)) == {"made"}
-        assert gate.begun == 2  # what came later must see what happened meanwhile
-        gate.begun = 0
+        assert gate.calls == 2  # the second one sees changes made after the first one started
+        gate.calls = 0
         gate.open.clear()
-        tasks = [asyncio.create_task(beside.run(gate, "key", pure=True)) for _ in range(40)]
-        await turns()
+        tasks = [asyncio.create_task(pool.run(gate, "key", pure=True)) for _ in range(40)]
+        await iterations()
         gate.open.set()
         assert set(await asyncio.gather(*tasks)) == {"made"}
-        assert gate.begun == 1
+        assert gate.calls == 1
 
     asyncio.run(main())
 
 
-def test_what_nobody_waits_for_any_more_is_not_begun():
+def test_jobs_without_a_key_are_not_shared():
     async def main():
-        beside, gate, left = WorkerPool(1, 8), Gate(), Gate()
-        first = asyncio.create_task(beside.run(gate))
-        gone = [asyncio.create_task(beside.run(left, "key")) for _ in range(2)]
-        await turns()
-        for task in gone:
+        pool, gate = WorkerPool(1, 2), Gate()
+        tasks = [asyncio.create_task(pool.run(gate, pure=True)) for _ in range(2)]
+        await iterations()
+        gate.open.set()
+        await asyncio.gather(*tasks)
+        assert gate.calls == 2
+
+    asyncio.run(main())
+
+
+def test_a_job_that_nobody_waits_for_is_not_started():
+    async def main():
+        pool, gate, left = WorkerPool(1, 8), Gate(), Gate()
+        first = asyncio.create_task(pool.run(gate))
+        cancelled = [asyncio.create_task(pool.run(left, "key")) for _ in range(2)]
+        await iterations()
+        for task in cancelled:
             task.cancel()
-        await asyncio.gather(*gone, return_exceptions=True)
+        await asyncio.gather(*cancelled, return_exceptions=True)
         gate.open.set()
         assert await first == "made"
-        assert await beside.run(lambda: "next") == "next"
-        assert left.begun == 0
+        assert await pool.run(lambda: "next") == "next"
+        assert left.calls == 0
 
     asyncio.run(main())
 
 
-def test_who_may_have_left_comes_last_and_gives_up_its_place():
+def test_requesters_that_may_have_gone_come_last_and_make_room():
     async def main():
-        beside, gate, order = WorkerPool(1, 2), Gate(), []
-        tasks = [asyncio.create_task(beside.run(gate))]
-        await turns()
-        for name in ("left first", "left later"):
-            work = beside.run(lambda name=name: order.append(name), is_there=lambda: False)
+        pool, gate, order = WorkerPool(1, 2), Gate(), []
+        tasks = [asyncio.create_task(pool.run(gate))]
+        await iterations()
+        for name in ("first", "second"):
+            work = pool.run(lambda name=name: order.append(name), is_there=gone)
             tasks.append(asyncio.create_task(work))
-        await turns()
-        tasks.append(asyncio.create_task(beside.run(lambda: order.append("there"))))
-        await turns()
+        await iterations()
+        with pytest.raises(Overloaded):
+            await pool.run(gate, is_there=gone)
+        tasks.append(asyncio.create_task(pool.run(lambda: order.append("there"))))
+        await iterations()
         gate.open.set()
-        found = await asyncio.gather(*tasks, return_exceptions=True)
-        assert isinstance(found[1], Overloaded)
-        assert order == ["there", "left later"]
+        results = await asyncio.gather(*tasks, return_exceptions=True)
+        assert isinstance(results[1], Overloaded)
+        assert order == ["there", "second"]
 
     asyncio.run(main())
 
 
-def test_a_failure_is_raised_where_it_is_waited_for():
+def test_a_higher_priority_goes_first_and_makes_room():
+    async def main():
+        pool, gate, order = WorkerPool(1, 2), Gate(), []
+        tasks = [asyncio.create_task(pool.run(gate))]
+        await iterations()
+        for priority in (0, 1, 2):
+            work = pool.run(lambda priority=priority: order.append(priority), priority=priority)
+            tasks.append(asyncio.create_task(work))
+            await iterations()
+        with pytest.raises(Overloaded):
+            await pool.run(gate, priority=1)  # equal rank makes no room
+        gate.open.set()
+        results = await asyncio.gather(*tasks, return_exceptions=True)
+        assert isinstance(results[1], Overloaded)
+        assert order == [2, 1]
+
+    asyncio.run(main())
+
+
+def test_a_source_has_a_bounded_number_of_waiting_jobs():
+    async def main():
+        pool, gate = WorkerPool(1, 8, per_source=2), Gate()
+        tasks = [asyncio.create_task(pool.run(gate, source="a")) for _ in range(3)]
+        await iterations()
+        with pytest.raises(Overloaded):
+            await pool.run(gate, source="a", priority=9)
+        tasks.append(asyncio.create_task(pool.run(gate, source="b")))
+        await iterations()
+        gate.open.set()
+        assert await asyncio.gather(*tasks) == ["made"] * 4
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize(
+    ("raised", "expected"),
+    [
+        (FileNotFoundError("gone"), FileNotFoundError),
+        (MemoryError(), MemoryError),
+        (StopIteration(), RuntimeError),
+        (SystemExit(3), RuntimeError),
+        (KeyboardInterrupt(), RuntimeError),
+        (GeneratorExit(), RuntimeError),
+        (asyncio.CancelledError(), RuntimeError),
+    ],
+)
+def test_whatever_a_job_raises_reaches_the_requester(raised, expected):
     def fail():
-        raise FileNotFoundError("gone")
+        raise raised
 
     async def main():
-        beside = WorkerPool(1, 1)
-        with pytest.raises(FileNotFoundError):
-            await beside.run(fail)
-        assert await beside.run(lambda: 1) == 1
+        pool = WorkerPool(1, 1)
+        with pytest.raises(expected):
+            await asyncio.wait_for(pool.run(fail), PATIENCE)
+        assert await pool.run(lambda: 1) == 1
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("error", [RuntimeError, MemoryError])
+def test_a_system_without_threads_refuses_every_job(monkeypatch, error):
+    async def main():
+        pool, gate = WorkerPool(1, 2000), Gate()
+        first = asyncio.create_task(pool.run(gate))
+        tasks = [asyncio.create_task(pool.run(gate)) for _ in range(1500)]
+        await iterations()
+
+        def fail(thread):
+            raise error("can't start new thread")
+
+        monkeypatch.setattr(threading.Thread, "start", fail)
+        gate.open.set()
+        assert await first == "made"
+        results = await asyncio.gather(*tasks, return_exceptions=True)
+        assert {type(result) for result in results} == {Overloaded}
+        monkeypatch.undo()
+        assert await pool.run(lambda: 1) == 1
 
     asyncio.run(main())
 
@@ -115,12 +216,12 @@ import asyncio, threading
 from stretta.http.server.worker_pool import WorkerPool
 
 async def main():
-    begun = threading.Event()
+    started = threading.Event()
     def endless():
-        begun.set()
+        started.set()
         threading.Event().wait()
     task = asyncio.create_task(WorkerPool(1, 1).run(endless))
-    while not begun.is_set():
+    while not started.is_set():
         await asyncio.sleep(0)
     task.cancel()
 
@@ -128,5 +229,5 @@ asyncio.run(main())
 """
 
 
-def test_a_program_that_leaves_does_not_wait_for_its_work():
+def test_a_program_exits_without_waiting_for_its_jobs():
     subprocess.run([sys.executable, "-c", LEAVING], timeout=PATIENCE, check=True)

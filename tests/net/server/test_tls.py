@@ -270,7 +270,7 @@ def test_what_comes_with_the_end_of_the_handshake_may_have_been_sent_since(conte
 def test_a_file_that_changed_within_a_turn_is_served_as_it_was_when_asked_for(
     ours, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr("stretta.http.server.file_stamp.TOO_YOUNG", -10.0)
+    monkeypatch.setattr("stretta.http.server.file_stamp.YOUNG", -10.0)
     path = tmp_path / "a"
     path.write_bytes(b"old")
 

@@ -1,8 +1,5 @@
 # cython: language_level=3
-"""Whether a path still leads to what was there: one lstat(2), and no object made for its result.
-
-Compiled with Cython where a C compiler is; ``file_stamp.py`` does without it otherwise.
-"""
+"""The compiled twin of ``file_stamp.py``: one lstat(2), and no Python object for its result."""
 
 from posix.stat cimport S_ISDIR, lstat, struct_stat
 
@@ -12,7 +9,7 @@ __all__ = ["FileStamp"]
 
 cdef extern from "<sys/stat.h>" nogil:
     struct timespec:
-        long tv_sec
+        long long tv_sec
         long tv_nsec
 
 cdef extern from * nogil:
@@ -25,40 +22,47 @@ cdef extern from * nogil:
 
 cdef enum Kind:
     NOTHING
-    A_DIRECTORY
-    A_FILE
+    FOLDER
+    FILE_VERSION
+
+cdef struct Time:  # 64 bits of nanoseconds would end in the year 2262
+    long long seconds
+    long nanoseconds
 
 
 cdef class FileStamp:
-    """A path, and what a reply was made from there: a version, a folder, or nothing (None)."""
+    """A path and the version that was there: of a file, ANY_FOLDER, or None for nothing."""
 
     cdef bytes path
     cdef Kind kind
     cdef unsigned long long device, inode
-    cdef long long size, modified, changed  # times in nanoseconds
+    cdef long long size
+    cdef Time modified, changed
 
     def __init__(self, bytes path, version):
         self.path = path
-        self.kind = NOTHING if version is None else A_DIRECTORY if version is ANY_FOLDER else A_FILE
-        if self.kind == A_FILE:
-            self.device, self.inode, self.size, self.modified, self.changed = version
+        self.kind = NOTHING if version is None else FOLDER if version is ANY_FOLDER else FILE_VERSION
+        if self.kind == FILE_VERSION:
+            self.device, self.inode, self.size, modified, changed = version
+            self.modified.seconds, self.modified.nanoseconds = divmod(modified, 10**9)
+            self.changed.seconds, self.changed.nanoseconds = divmod(changed, 10**9)
 
     def is_current(self):
-        """Return whether it is as it was; a link in its place is another thing."""
+        """Return whether the path still holds the version; a symbolic link there never does."""
         cdef struct_stat now
         if lstat(self.path, &now):
             return self.kind == NOTHING
-        if self.kind == A_DIRECTORY:
+        if self.kind == FOLDER:
             return bool(S_ISDIR(now.st_mode))
         return (
-            self.kind == A_FILE
-            and nanoseconds(MODIFIED(now)) == self.modified
-            and nanoseconds(CHANGED(now)) == self.changed
+            self.kind == FILE_VERSION
+            and is_equal(MODIFIED(now), self.modified)
+            and is_equal(CHANGED(now), self.changed)
             and <long long>now.st_size == self.size
             and <unsigned long long>now.st_ino == self.inode
             and <unsigned long long>now.st_dev == self.device
         )
 
 
-cdef inline long long nanoseconds(timespec time) noexcept nogil:
-    return <long long>time.tv_sec * 1000000000 + time.tv_nsec
+cdef inline bint is_equal(timespec now, Time known) noexcept nogil:
+    return <long long>now.tv_sec == known.seconds and now.tv_nsec == known.nanoseconds

@@ -8,13 +8,15 @@ from collections.abc import Awaitable
 from hashlib import blake2b
 from urllib.parse import quote_from_bytes
 
+from stretta.http.server.accept import best_media_type
 from stretta.http.server.auth_gate import RETRY_LATER
 from stretta.http.server.files.conditional import evaluate_preconditions
 from stretta.http.server.files.content_encoding import CONTENT_CODINGS, acceptable_codings, gzip
 from stretta.http.server.files.document_root import DocumentRoot, OpenedPath
 from stretta.http.server.files.file_body import FileChanged
 from stretta.http.server.files.representation import FileResponder
-from stretta.http.server.pages import HTML, JSON, best_type, error_reply, redirect_reply
+from stretta.http.server.pages import HTML, JSON, error_reply, page_policy, redirect_reply
+from stretta.http.server.query import query_fields
 from stretta.http.server.request_parser import Request
 from stretta.http.server.request_target import Target, parse_target
 from stretta.http.server.requester import Requester
@@ -110,13 +112,13 @@ class FileHandler:
     def _folder(
         self, request: Request, client: Requester, target: Target
     ) -> Response | Awaitable[Response]:
-        wanted = target.format
+        wanted = query_fields(target.query).get("format", "")
         if not self._options.listing:
             return self._missing(request, target)
         if wanted == "zip":
             return self._zip(target) if self._options.zip else _error(request, 404)
         accept = request.headers.get("accept")
-        kind = JSON if wanted == "json" else best_type(accept, HTML, JSON)
+        kind = JSON if wanted == "json" else best_media_type(accept, HTML, JSON)
         return self._list(request, client, target, kind)
 
     async def _list(
@@ -145,8 +147,9 @@ class FileHandler:
         except Overloaded:
             return _error(request, 503, "", RETRY_LATER)
         etag = blake2b(page, digest_size=9).hexdigest()
-        headers = [("Vary", "Accept, Accept-Encoding"), ("ETag", f'"{etag}"')]
-        status = evaluate_preconditions(request.headers, etag, None)
+        policy = page_policy("listing.css", "listing.js")
+        headers = [("Vary", "Accept, Accept-Encoding"), ("ETag", f'"{etag}"'), policy]
+        status = evaluate_preconditions(request.headers, etag, None, now=0)
         if status != 200:
             return Response(304, headers) if status == 304 else _error(request, status)
         if compresses:

@@ -1,4 +1,4 @@
-"""Whether what a reply was made from is as it was, asked of the file system. Touches files only."""
+"""Check that a path still holds the version of a file from which a response was made."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ from contextlib import suppress
 from stretta.http.server.files.file_version import ANY_FOLDER, FileVersion
 from stretta.native import uses_compiled
 
-__all__ = ["TOO_YOUNG", "FileStamp", "is_young"]
+__all__ = ["YOUNG", "FileStamp", "is_young"]
 
-TOO_YOUNG, COARSE = 0.1, 2.1
-"""Seconds for which a change is not trusted: the next may bear the same time of the file system.
-Some file systems know but seconds, FAT every second one of them."""
+YOUNG, YOUNG_COARSE = 0.1, 2.1
+"""Seconds after a change during which the next change may get the same timestamp. The second value
+holds for file systems that store whole seconds, or on FAT every second one."""
 
 
 def is_young(version: FileVersion, now: float) -> bool:
-    """Return whether a file has changed so lately that the next change may leave its version.
+    """Return whether a file changed so recently that its next change may keep the version.
 
-    ``now`` is in seconds since 1970.
+    ``now`` is in seconds since 1970. A file with a time in the future is young.
     """
-    rest = TOO_YOUNG if version.changed % 10**9 else COARSE
-    return max(version.modified, version.changed) > (now - rest) * 1e9
+    margin = YOUNG if version.changed % 10**9 else YOUNG_COARSE
+    return max(version.modified, version.changed) > (now - margin) * 1e9
 
 
 class FileStamp:
-    """A path, and what a reply was made from there: a version, a folder, or nothing (None)."""
+    """A path and the version that was there: of a file, ANY_FOLDER, or None for nothing."""
 
     __slots__ = ("_path", "_version")
 
@@ -34,7 +34,7 @@ class FileStamp:
         self._path, self._version = path, version
 
     def is_current(self) -> bool:
-        """Return whether it is as it was; a link in its place is another thing."""
+        """Return whether the path still holds the version; a symbolic link there never does."""
         try:
             now = os.lstat(self._path)
         except OSError:
@@ -46,5 +46,5 @@ class FileStamp:
 
 in_python = FileStamp
 if uses_compiled():
-    with suppress(ImportError):  # it is not compiled here
+    with suppress(ImportError):  # not compiled on this machine
         from stretta.http.server._file_stamp import FileStamp  # type: ignore[assignment]

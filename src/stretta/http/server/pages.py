@@ -1,40 +1,40 @@
-"""Pages that the server makes itself: errors, redirects; from templates, every value escaped."""
+"""The pages that the server writes itself: errors, redirects, and the templates they share."""
 
 from __future__ import annotations
 
+import base64
 import json
 from functools import cache
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
-from werkzeug.datastructures import MIMEAccept
-from werkzeug.http import parse_accept_header
-
+from stretta.http.server.accept import best_media_type
 from stretta.http.server.response import PHRASES, Response
 
 if TYPE_CHECKING:
     import jinja2
 
-__all__ = ["HTML", "JSON", "TEXT", "best_type", "error_reply", "redirect_reply", "render"]
+__all__ = ["HTML", "JSON", "TEXT", "error_reply", "page_policy", "redirect_reply", "render"]
 
 HTML = "text/html"
 JSON = "application/json"
 TEXT = "text/plain"
 
 EXPLANATIONS = {
-    400: "The request cannot be understood.",
-    401: "Reading here takes a name and a password.",
-    404: "There is nothing here by this name.",
-    405: "This cannot be done here.",
+    400: "The request is malformed.",
+    401: "A user name and a password are required.",
+    404: "There is no file or folder of this name.",
+    405: "This method is not allowed for this resource.",
     408: "The request did not arrive in time.",
-    500: "Something went wrong here; the request was fine.",
-    503: "There is too much to do at the moment; ask again soon.",
+    500: "The server failed to answer the request.",
+    503: "The server is overloaded. Try again later.",
 }
 
 
 @cache
 def templates() -> jinja2.Environment:
-    """Return the environment of the templates, loaded when the first page is made."""
-    import jinja2  # noqa: PLC0415 - a server of files may never need it
+    """Return the templates' environment, which escapes every value."""
+    import jinja2  # noqa: PLC0415 - importing it takes longer than starting a client
 
     return jinja2.Environment(
         loader=jinja2.PackageLoader("stretta.http.server"),
@@ -42,45 +42,75 @@ def templates() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
+        auto_reload=False,  # the files are not looked at again
     )
 
 
 def render(template: str, **values: Any) -> bytes:
-    """Return a page made from a template, every value escaped."""
+    """Return a page made from a template; every value is escaped."""
     return templates().get_template(template).render(values).encode("utf-8", "backslashreplace")
 
 
-def best_type(accept: str | None, *offered: str) -> str:
-    """Return the media type that a client likes best among those offered, the first by default.
+@cache
+def page_policy(style: str, script: str | None = None) -> tuple[str, str]:
+    """Return the Content-Security-Policy field of a page with one inline style and one script.
 
-    >>> best_type("application/json, */*;q=0.1", "text/html", "application/json")
-    'application/json'
-    >>> best_type("image/png", "text/html", "text/plain")
-    'text/html'
+    ``style`` and ``script`` are templates. Their hashes are the only ones that the policy allows;
+    images come from this server, and no other page may hold this one in a frame.
     """
-    if not accept or accept == "*/*":
-        return offered[0]
-    asked: MIMEAccept = parse_accept_header(accept, MIMEAccept)
-    return asked.best_match(offered, offered[0])
+    rules = [
+        "default-src 'none'",
+        f"style-src '{_hash_of(style)}'",
+        "img-src 'self' data:",
+        "form-action 'self'",
+        "base-uri 'none'",
+        "frame-ancestors 'none'",
+    ]
+    if script is not None:
+        rules.append(f"script-src '{_hash_of(script)}'")
+    return "Content-Security-Policy", "; ".join(rules)
+
+
+def _hash_of(template: str) -> str:
+    return "sha256-" + base64.b64encode(sha256(render(template)).digest()).decode()
 
 
 def error_reply(
     status: int, why: str = "", *headers: tuple[str, str], accept: str | None = None
 ) -> Response:
-    """Return the page of an error, in plain words, as HTML, JSON or text as the client likes."""
+    """Return the response for an error: HTML, JSON or plain text, as the Accept field prefers.
+
+    ``why`` explains the error in one sentence; most statuses have a default.
+    """
     phrase = PHRASES[status]
     why = why or EXPLANATIONS.get(status, phrase + ".")
-    kind = best_type(accept, HTML, JSON, TEXT)
-    if kind == JSON:
+    media_type = best_media_type(accept, HTML, JSON, TEXT)
+    if media_type == JSON:
         page = json.dumps({"status": status, "error": phrase, "why": why}).encode() + b"\n"
-    elif kind == TEXT:
+    elif media_type == TEXT:
         page = f"{status} {phrase}\n{why}\n".encode()
     else:
-        page = render("error.html", status=status, phrase=phrase, why=why)
-    charset = "" if kind == JSON else "; charset=utf-8"
-    return Response.of(status, kind + charset, page, ("Vary", "Accept"), *headers)
+        page = _error_page(status, phrase, why)
+    charset = "" if media_type == JSON else "; charset=utf-8"
+    policy = page_policy("error.css")
+    return Response.of(status, media_type + charset, page, ("Vary", "Accept"), policy, *headers)
+
+
+def _error_page(status: int, phrase: str, why: str) -> bytes:
+    try:
+        return render("error.html", status=status, phrase=phrase, why=why)
+    except Exception:  # noqa: BLE001 - an error must be reported even without the template
+        return f"<!doctype html>\n<title>{status} {phrase}</title>\n".encode()
 
 
 def redirect_reply(status: int, location: str) -> Response:
-    """Return a redirect to a path of this server."""
+    """Return a redirect to a path on this server."""
     return Response(status, [("Location", location)])
+
+
+def preload() -> None:
+    """Load every template, so that pages can be made when no file can be opened any more."""
+    for name in ("error.html", "listing.html"):
+        templates().get_template(name)
+    page_policy("error.css")
+    page_policy("listing.css", "listing.js")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 from typing import NamedTuple
-from urllib.parse import parse_qsl, quote_from_bytes, unquote_to_bytes
+from urllib.parse import quote_from_bytes, unquote_to_bytes
 
 from stretta.http.server.request_parser import HOST, Refused
 
@@ -40,14 +40,6 @@ class Target(NamedTuple):
         if self.names[: len(base)] != base:
             return None
         return self._replace(names=self.names[len(base) :])
-
-    @property
-    def format(self) -> str:
-        """What the query asks a folder's contents to be made into: ``zip``, ``json``, or ``''``."""
-        for name, value in parse_qsl(self.query, errors="replace"):
-            if name == "format":
-                return value
-        return ""
 
     @property
     def shown(self) -> str:

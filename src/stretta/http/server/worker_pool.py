@@ -1,4 +1,8 @@
-"""Work that takes long, beside the event loop: a little at once, and only for who still waits."""
+"""A bounded thread pool for work that would block the event loop.
+
+Equal jobs are shared, jobs that nobody waits for are dropped, and a full queue makes room for a job
+of higher priority.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +11,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Hashable
 from contextlib import suppress
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 __all__ = ["Overloaded", "WorkerPool"]
 
@@ -15,32 +19,50 @@ T = TypeVar("T")
 
 
 class Overloaded(Exception):
-    """So much is waiting already that nothing more is taken."""
+    """The queue has no room for the job."""
+
+
+class Waiter(NamedTuple):
+    """A requester that waits for the result of a job."""
+
+    result: asyncio.Future[Any]
+    is_there: Callable[[], bool]
+    source: Hashable
+    priority: int
+
+    @property
+    def rank(self) -> tuple[bool, int]:
+        """The order of service: requesters that may have gone come last."""
+        return self.is_there(), self.priority
 
 
 class Job(Generic[T]):
-    """One piece of work and those who wait for what comes of it."""
+    """A function to call and the requesters that wait for its result."""
 
-    __slots__ = ("askers", "key", "make", "waiters")
+    __slots__ = ("function", "key", "waiters")
 
-    def __init__(self, make: Callable[[], T], key: Hashable) -> None:
-        self.make, self.key = make, key
-        self.waiters: list[asyncio.Future[T]] = []
-        self.askers: list[Callable[[], bool]] = []
+    def __init__(self, function: Callable[[], T], key: Hashable) -> None:
+        self.function, self.key = function, key
+        self.waiters: list[Waiter] = []
 
-    def is_wanted(self) -> bool:
-        """Return whether anybody who asked for it is surely there."""
-        return any(is_there() for is_there in self.askers)
+    @property
+    def rank(self) -> tuple[bool, int]:
+        """The highest rank of a requester."""
+        return max((waiter.rank for waiter in self.waiters), default=(False, 0))
 
-    def end(self, made: Any, failed: Exception | None) -> None:
-        """Give everybody who waits what has come of it."""
+    def is_from(self, source: Hashable) -> bool:
+        """Return whether a requester has this source."""
+        return any(waiter.source == source for waiter in self.waiters)
+
+    def finish(self, made: Any, error: Exception | None) -> None:
+        """Give each requester the result or the exception."""
         for waiter in self.waiters:
-            if waiter.done():
+            if waiter.result.done():
                 continue
-            if failed is None:
-                waiter.set_result(made)
+            if error is None:
+                waiter.result.set_result(made)
             else:
-                waiter.set_exception(failed)
+                waiter.result.set_exception(error)
 
 
 def _always() -> bool:
@@ -48,46 +70,50 @@ def _always() -> bool:
 
 
 class WorkerPool:
-    """Runs functions in ``workers`` threads; ``waiting`` more may wait for their turn.
+    """Calls functions in up to ``workers`` threads; up to ``queue_size`` jobs wait for one.
 
-    Each kind of work has one of its own, so that none keeps another waiting. The threads are
-    daemons: a server that is told to leave at once does not stay for what nobody waits for.
+    With ``per_source``, only so many jobs of one source wait. Each kind of work has its own pool,
+    so that no kind delays another. The threads are daemons: a server that is told to stop does not
+    wait for results that nobody needs.
     """
 
-    def __init__(self, workers: int, waiting: int) -> None:
-        self._workers, self._waiting = workers, waiting
+    def __init__(self, workers: int, queue_size: int, per_source: int | None = None) -> None:
+        self._workers, self._queue_size, self._per_source = workers, queue_size, per_source
         self._queue: deque[Job[Any]] = deque()
         self._running: list[Job[Any]] = []
 
     async def run(
         self,
-        make: Callable[[], T],
+        function: Callable[[], T],
         key: Hashable = None,
         *,
         pure: bool = False,
         is_there: Callable[[], bool] = _always,
+        source: Hashable = None,
+        priority: int = 0,
     ) -> T:
-        """Return what ``make()`` does, called in a thread. Raises Overloaded, and what it raises.
+        """Call a function in a thread and return its result.
 
-        Work with the same ``key`` that has not begun is shared, since it sees all that has happened
-        until now; ``pure`` work, whose result hangs on its key alone, even when it has begun. Who
-        asks is asked in turn, ``is_there()``: who may have left comes last, and gives up its place.
+        A job with the same ``key`` that has not started is shared, because it still sees every
+        change made until now. A ``pure`` job depends on its key alone and is shared even when it
+        has started. ``is_there`` tells whether the requester is still connected; jobs of requesters
+        that may have gone run last and are dropped first. Among the others a higher ``priority``
+        goes first. Raises Overloaded, or the exception that the function raised.
         """
+        waiter = Waiter(asyncio.get_running_loop().create_future(), is_there, source, priority)
         job: Job[T] | None = self._find(key, pure=pure)
         if job is None:
-            if len(self._running) >= self._workers and len(self._queue) >= self._waiting:
-                self._make_room()
-            job = Job(make, key)
+            if len(self._running) >= self._workers:
+                self._make_room(waiter)
+            job = Job(function, key)
             self._queue.append(job)
-        waiter: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         job.waiters.append(waiter)
-        job.askers.append(is_there)
-        self._go_on()
+        self._start_jobs()
         try:
-            return await waiter
+            result: T = await waiter.result
+            return result
         finally:
             job.waiters.remove(waiter)
-            job.askers.remove(is_there)
             if not job.waiters and job in self._queue:
                 self._queue.remove(job)
 
@@ -97,35 +123,52 @@ class WorkerPool:
         among = [*self._running, *self._queue] if pure else self._queue
         return next((job for job in among if job.key == key), None)
 
-    def _make_room(self) -> None:
-        unwanted = next((job for job in self._queue if not job.is_wanted()), None)
-        if unwanted is None:
+    def _make_room(self, waiter: Waiter) -> None:
+        """Raise Overloaded, or drop the job of lowest rank when the queue is full."""
+        if self._per_source is not None:
+            waiting = sum(job.is_from(waiter.source) for job in self._queue)
+            if waiting >= self._per_source:
+                raise Overloaded
+        if len(self._queue) < self._queue_size:
+            return
+        lowest = min(self._queue, key=lambda job: job.rank, default=None)
+        if lowest is None or lowest.rank >= waiter.rank:
             raise Overloaded
-        self._queue.remove(unwanted)
-        unwanted.end(None, Overloaded())
+        self._queue.remove(lowest)
+        lowest.finish(None, Overloaded())
 
-    def _go_on(self) -> None:
+    def _start_jobs(self) -> None:
         loop = asyncio.get_running_loop()
         while self._queue and len(self._running) < self._workers:
-            job = next((job for job in self._queue if job.is_wanted()), self._queue[0])
+            job = max(self._queue, key=lambda job: job.rank)  # the oldest of equal rank
             self._queue.remove(job)
             self._running.append(job)
             try:
-                threading.Thread(target=self._work, args=(job, loop), daemon=True).start()
-            except RuntimeError:  # the machine has no thread left
-                self._done(job, None, Overloaded())
+                threading.Thread(target=self._call, args=(job, loop), daemon=True).start()
+            except (RuntimeError, MemoryError):  # the system has no thread left
+                self._running.remove(job)
+                job.finish(None, Overloaded())
 
-    def _work(self, job: Job[T], loop: asyncio.AbstractEventLoop) -> None:
+    def _call(self, job: Job[T], loop: asyncio.AbstractEventLoop) -> None:
         made: T | None = None
-        failed: Exception | None = None
+        error: Exception | None = None
         try:
-            made = job.make()
-        except Exception as error:  # noqa: BLE001 - it is raised where it is waited for
-            failed = error
-        with suppress(RuntimeError):  # the server has left
-            loop.call_soon_threadsafe(self._done, job, made, failed)
+            made = job.function()
+        except BaseException as raised:  # noqa: BLE001 - raised again where the result is awaited
+            error = _for_future(raised)
+        with suppress(RuntimeError):  # the loop is closed
+            loop.call_soon_threadsafe(self._done, job, made, error)
 
-    def _done(self, job: Job[Any], made: object, failed: Exception | None) -> None:
+    def _done(self, job: Job[Any], made: object, error: Exception | None) -> None:
         self._running.remove(job)
-        job.end(made, failed)
-        self._go_on()
+        job.finish(made, error)
+        self._start_jobs()
+
+
+def _for_future(raised: BaseException) -> Exception:
+    """Return an exception that a future accepts and that does not end the event loop."""
+    if isinstance(raised, Exception) and not isinstance(raised, StopIteration):
+        return raised
+    error = RuntimeError(f"{type(raised).__name__}: {raised}")
+    error.__cause__ = raised
+    return error

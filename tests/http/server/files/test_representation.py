@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stretta import http as stretta_http
-from stretta.http.server.file_stamp import TOO_YOUNG
+from stretta.http.server.file_stamp import YOUNG
 from stretta.http.server.files.file_body import MAX_IN_MEMORY, FileBody, FileChanged, OpenFile
 from stretta.http.server.files.file_version import FileVersion
 from stretta.options import SiteOptions
@@ -188,7 +188,7 @@ class TestFreshness:
     """What was cached is never served once it is no longer so, however small the difference."""
 
     def test_each_change_is_seen_on_the_next_request(self, folder, server, client, monkeypatch):
-        monkeypatch.setattr("stretta.http.server.file_stamp.TOO_YOUNG", -10.0)
+        monkeypatch.setattr("stretta.http.server.file_stamp.YOUNG", -10.0)
         path = folder / "fresh.txt"
         path.write_bytes(b"one")
         for ask in (("/fresh.txt",), ("/fresh.txt", "Accept-Encoding: gzip")):
@@ -214,7 +214,7 @@ class TestFreshness:
     def test_an_index_or_a_compressed_file_that_comes_to_be_is_seen(
         self, folder, client, monkeypatch
     ):
-        monkeypatch.setattr("stretta.http.server.file_stamp.TOO_YOUNG", -10.0)
+        monkeypatch.setattr("stretta.http.server.file_stamp.YOUNG", -10.0)
         (folder / "sub").mkdir()
         (folder / "sub" / "index.htm").write_bytes(b"second choice")
         (folder / "page.css").write_bytes(TEXT)
@@ -262,7 +262,7 @@ class TestFreshness:
 
 
 def test_a_client_never_gets_the_answer_to_another_s_headers(client, monkeypatch):
-    monkeypatch.setattr("stretta.http.server.file_stamp.TOO_YOUNG", -10.0)
+    monkeypatch.setattr("stretta.http.server.file_stamp.YOUNG", -10.0)
     for _ in range(2):
         assert client.get("/canto.txt").body == TEXT
         assert client.get("/canto.txt", method="HEAD").body == b""
@@ -271,7 +271,7 @@ def test_a_client_never_gets_the_answer_to_another_s_headers(client, monkeypatch
 
 
 def test_what_is_ready_ends_the_connection_where_that_was_asked_for(server, monkeypatch):
-    monkeypatch.setattr("stretta.http.server.file_stamp.TOO_YOUNG", -10.0)
+    monkeypatch.setattr("stretta.http.server.file_stamp.YOUNG", -10.0)
     asked = b"GET /canto.txt HTTP/1.1\r\nHost: closing\r\nConnection: close\r\n\r\n"
     for _ in range(3):
         with Raw(server.port) as raw:
@@ -286,7 +286,7 @@ def age(path):
     """Make a file old enough for its reply to be kept ready."""
     old = time.time_ns() - 10**10
     os.utime(path, ns=(old, old))
-    until(lambda: time.time() - path.stat().st_ctime > 2 * TOO_YOUNG)
+    until(lambda: time.time() - path.stat().st_ctime > 2 * YOUNG)
 
 
 @pytest.mark.parametrize("accept", ["identity", "gzip"])

@@ -1,27 +1,26 @@
-"""Content codings: which one a client takes, and making it (RFC 9110 sections 8.4 and 12.5.3)."""
+"""Content codings: negotiation and compression (RFC 9110 sections 8.4 and 12.5.3)."""
 
 from __future__ import annotations
 
 import re
 import zlib
 from collections.abc import Callable, Iterable
-from typing import NamedTuple, cast
+from typing import NamedTuple
 
-from werkzeug.datastructures import Accept
-from werkzeug.http import parse_accept_header
+from stretta.http.server.accept import parse_qualities
 
-__all__ = ["CONTENT_CODINGS", "ContentCoding", "acceptable_codings", "is_compressible"]
+__all__ = ["CONTENT_CODINGS", "ContentCoding", "acceptable_codings", "gzip", "is_compressible"]
 
 COMPRESSIBLE = re.compile(
     r"text/.*|application/(.*\+)?(json|xml|yaml|toml|wasm|javascript|manifest|x-ipynb|x-sh)(;.*)?"
     r"|application/(geo\+json|rtf|x-javascript|json5|vnd\.sqlite3)"
     r"|image/(svg\+xml|x-icon|bmp|vnd\.microsoft\.icon)|font/(ttf|otf|collection)"
 )
-"""Media types that are not compressed already."""
+"""Media types whose format is not compressed already."""
 
 
 def is_compressible(media_type: str) -> bool:
-    """Return whether compressing a body of this type is worth the while.
+    """Return whether compression makes a body of this media type notably smaller.
 
     >>> is_compressible("text/css; charset=utf-8"), is_compressible("image/png")
     (True, False)
@@ -30,7 +29,11 @@ def is_compressible(media_type: str) -> bool:
 
 
 class ContentCoding(NamedTuple):
-    """One coding: its name on the wire, the extension of files that hold it, how to make it."""
+    """A content coding: its name, the extension of files in it, the function that compresses.
+
+    ``compress`` is None where no library for the coding is installed; a file that was compressed
+    beforehand can be sent all the same.
+    """
 
     name: str
     extension: bytes
@@ -38,9 +41,9 @@ class ContentCoding(NamedTuple):
 
 
 def gzip(data: bytes) -> bytes:
-    """Return the data as gzip (RFC 1952), the same bytes at any time."""
-    coder = zlib.compressobj(6, zlib.DEFLATED, 31)  # 31: gzip's header and trailer, no time
-    return coder.compress(data) + coder.flush()
+    """Return the data in gzip format (RFC 1952); equal data always gives equal bytes."""
+    encoder = zlib.compressobj(6, zlib.DEFLATED, 31)  # 31: gzip's header and trailer, no time
+    return encoder.compress(data) + encoder.flush()
 
 
 def _brotli() -> Callable[[bytes], bytes] | None:
@@ -53,7 +56,7 @@ def _brotli() -> Callable[[bytes], bytes] | None:
 
 def _zstd() -> Callable[[bytes], bytes] | None:
     try:
-        from compression.zstd import compress  # noqa: PLC0415 - Python 3.14's own
+        from compression.zstd import compress  # noqa: PLC0415 - in the library since Python 3.14
     except ImportError:
         try:
             from backports.zstd import compress  # noqa: PLC0415 - an extra
@@ -67,22 +70,22 @@ CONTENT_CODINGS = (
     ContentCoding("zstd", b".zst", _zstd()),
     ContentCoding("gzip", b".gz", gzip),
 )
-"""The codings known here, the tightest first; one that cannot be made may still lie ready."""
+"""The codings that the server knows, the one with the smallest output first."""
 
 
-def acceptable_codings(header: str | None, among: Iterable[ContentCoding]) -> list[ContentCoding]:
-    """Return the codings that a client prefers to none, its favourite first.
+def acceptable_codings(field: str | None, known: Iterable[ContentCoding]) -> list[ContentCoding]:
+    """Return the codings that an Accept-Encoding field prefers to no coding, the best one first.
 
     >>> [coding.name for coding in acceptable_codings("gzip;q=0.5, br", CONTENT_CODINGS)]
     ['br', 'gzip']
     >>> acceptable_codings("identity, gzip;q=0", CONTENT_CODINGS)
     []
     """
-    if not header:
+    listed = parse_qualities(field)
+    if not listed:
         return []
-    asked = cast("Iterable[tuple[str, float]]", parse_accept_header(header, Accept))
-    found = {name.lower().removeprefix("x-"): quality for name, quality in asked}
-    liked = [(found.get(coding.name, found.get("*", 0.0)), coding) for coding in among]
-    liked.sort(key=lambda pair: -pair[0])
-    least = found.get("identity", 0.0)
-    return [coding for quality, coding in liked if quality > 0 and quality >= least]
+    qualities = {name.removeprefix("x-"): quality for name, quality in listed.items()}
+    ranked = [(qualities.get(coding.name, qualities.get("*", 0.0)), coding) for coding in known]
+    ranked.sort(key=lambda pair: -pair[0])
+    least = qualities.get("identity", 0.0)
+    return [coding for quality, coding in ranked if quality > 0 and quality >= least]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import struct
 from hashlib import blake2b
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -39,4 +38,5 @@ def entity_tag(version: FileVersion) -> str:
     It covers the inode, the size and both times in nanoseconds: a file that is replaced by another
     of the same size and modification time gets another tag.
     """
-    return blake2b(struct.pack("<QQQqq", *version), digest_size=9).hexdigest()
+    packed = b"".join(number.to_bytes(12, "little", signed=True) for number in version)
+    return blake2b(packed, digest_size=9).hexdigest()

@@ -1,4 +1,4 @@
-"""What a folder holds: as entries, as a page, as JSON."""
+"""The listing of a folder: its entries, as an HTML page or as JSON."""
 
 from __future__ import annotations
 
@@ -11,22 +11,26 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
-from urllib.parse import parse_qsl, quote_from_bytes, urlencode
+from urllib.parse import quote_from_bytes, urlencode
 
 from stretta.http.server.files.document_root import DocumentRoot
 from stretta.http.server.files.readme import readme_html
 from stretta.http.server.pages import render
+from stretta.http.server.query import query_fields
 from stretta.http.server.request_target import Target
 
 __all__ = ["Entry", "ListingQuery", "entries", "listing_json", "listing_page", "scan"]
 
 ROWS = 1000
-"""Rows of one page: as many as a browser shows at once without labour."""
+"""Entries on one page; browsers become slow with many more."""
+
+MAX_SEARCH = 200
+"""Characters of a search text; the rest is ignored."""
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One file or folder in a folder. ``size`` is in bytes, ``modified`` in seconds."""
+    """A file or folder in a folder. ``size`` is in bytes, ``modified`` in seconds since 1970."""
 
     name: bytes
     is_folder: bool
@@ -35,27 +39,27 @@ class Entry:
 
     @property
     def shown(self) -> str:
-        """The name as a person reads it; bytes that are no UTF-8 are replaced."""
+        """The name as text; bytes that are not valid UTF-8 are replaced."""
         return self.name.decode("utf-8", "replace")
 
     @property
     def href(self) -> str:
-        """The link, of which no character means anything (RFC 3986 section 2.2)."""
+        """The relative URL; every reserved character is escaped (RFC 3986 section 2.2)."""
         return quote_from_bytes(self.name, safe="") + ("/" if self.is_folder else "")
 
     @property
-    def size_words(self) -> str:
-        """The size as a person reads it."""
+    def size_text(self) -> str:
+        """The size for a person, empty for a folder."""
         return "" if self.is_folder else format_size(self.size)
 
     @property
     def iso(self) -> str:
-        """The time of the last change, for a program."""
+        """The modification time in ISO 8601 format."""
         return format_time(self.modified, "%Y-%m-%dT%H:%M:%SZ")
 
     @property
-    def date_words(self) -> str:
-        """The time of the last change, for a person."""
+    def date_text(self) -> str:
+        """The modification time for a person."""
         return format_time(self.modified, "%Y-%m-%d %H:%M")
 
     def as_json(self) -> dict[str, Any]:
@@ -70,7 +74,7 @@ class Entry:
 
 
 def format_size(size: int) -> str:
-    """Return a size in bytes as a person reads it (IEC 80000-13 prefixes).
+    """Return a size in bytes with a binary prefix (IEC 80000-13).
 
     >>> format_size(999), format_size(1536), format_size(10 * 2**20), format_size(2**80)
     ('999 B', '1.5 KiB', '10 MiB', '1048576 EiB')
@@ -83,7 +87,7 @@ def format_size(size: int) -> str:
 
 
 def format_time(seconds: float, form: str) -> str:
-    """Return a time in UTC, or nothing where the calendar has no such day."""
+    """Return a time in UTC, or an empty string when it is beyond the calendar."""
     try:
         return time.strftime(form, time.gmtime(seconds))
     except (ValueError, OverflowError, OSError):
@@ -92,7 +96,7 @@ def format_time(seconds: float, form: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class ListingQuery:
-    """How a listing is wanted: sorted by what, which way, holding what, which page."""
+    """The sort key, direction, search text and page that a query asks for."""
 
     sort: str = "name"
     descending: bool = False
@@ -100,20 +104,20 @@ class ListingQuery:
     page: int = 1
 
     @classmethod
-    def of(cls, query: str) -> ListingQuery:
-        """Return what a query asks for; what makes no sense is passed over."""
-        asked = dict(parse_qsl(query, errors="replace"))
-        sort = asked.get("sort", "name")
-        page = asked.get("page", "1")
+    def parse(cls, query: str) -> ListingQuery:
+        """Return what a query asks for; invalid values count as absent."""
+        fields = query_fields(query)
+        sort = fields.get("sort", "name")
+        page = fields.get("page", "1")
         return cls(
             sort if sort in KEYS else "name",
-            asked.get("order") == "desc",
-            asked.get("q", "")[:200],
+            fields.get("order") == "desc",
+            fields.get("q", "")[:MAX_SEARCH],
             int(page) if page.isascii() and page.isdecimal() and len(page) < 8 else 1,
         )
 
-    def query(self, **changes: Any) -> str:
-        """Return the query for this order with something changed."""
+    def link(self, **changes: Any) -> str:
+        """Return this query as a relative URL, with some fields changed."""
         fields: dict[str, Any] = {
             "sort": self.sort,
             "order": "desc" if self.descending else "asc",
@@ -123,16 +127,16 @@ class ListingQuery:
         fields.update(changes)
         return "?" + urlencode({name: value for name, value in fields.items() if value != ""})
 
-    def query_for(self, column: str) -> str:
-        """Return the query that a column's heading leads to: the other way round if it is ours."""
-        turned = self.sort == column and not self.descending
-        return self.query(sort=column, order="desc" if turned else "asc")
+    def sort_link(self, column: str) -> str:
+        """Return the link that sorts by a column, or reverses the order of the current column."""
+        reverses = self.sort == column and not self.descending
+        return self.link(sort=column, order="desc" if reverses else "asc")
 
-    def arrange(self, found: Sequence[Entry]) -> list[Entry]:
-        """Return the entries that hold what is searched for, in order; folders come first."""
-        wanted = self.search.casefold()
-        kept = [entry for entry in found if wanted in entry.shown.casefold()] if wanted else found
-        ordered = sorted(kept, key=natural_key)
+    def apply(self, entries: Sequence[Entry]) -> list[Entry]:
+        """Return the entries whose names contain the search text, sorted, folders first."""
+        text = self.search.casefold()
+        found = [entry for entry in entries if text in entry.shown.casefold()]
+        ordered = sorted(found, key=natural_key)
         if self.sort != "name":
             ordered.sort(key=KEYS[self.sort], reverse=self.descending)
         elif self.descending:
@@ -142,9 +146,9 @@ class ListingQuery:
 
 
 def natural_key(entry: Entry) -> tuple[str, bytes]:
-    """Return the key of a name's place: upper and lower case alike, numbers by what they count.
+    """Return a sort key that ignores case and compares numbers by value.
 
-    A string, since comparing strings is over before others have to wait for it.
+    It begins with one string, because comparing nested tuples holds the GIL for longer.
 
     >>> names = (b"b10", b"B2", b"a")
     >>> found = sorted((Entry(name, False, 0, 0.0) for name in names), key=natural_key)
@@ -164,9 +168,9 @@ KEYS: dict[str, Callable[[Entry], Any]] = {
 
 
 def entries(root: DocumentRoot, names: Sequence[bytes], descriptor: int) -> Iterator[Entry]:
-    """Give what the open folder holds and may be seen.
+    """Yield the visible entries of an open folder.
 
-    A symbolic link that leads outside is left out, as is what is neither file nor folder.
+    Links that leave the document root are left out, and so are devices, sockets and FIFOs.
     """
     return filter(None, scan(root, names, descriptor))
 
@@ -174,7 +178,7 @@ def entries(root: DocumentRoot, names: Sequence[bytes], descriptor: int) -> Iter
 def scan(
     root: DocumentRoot, names: Sequence[bytes], descriptor: int
 ) -> Generator[Entry | None, None, None]:
-    """Give what ``entries`` gives, and None for what is left out: looking at it takes time too."""
+    """Yield like ``entries``, and None for each entry left out, since looking at it takes time."""
     with os.scandir(descriptor) as items:
         for item in items:
             yield _entry(root, names, item)
@@ -199,12 +203,12 @@ def _entry(root: DocumentRoot, names: Sequence[bytes], item: os.DirEntry[str]) -
 
 
 def listing_page(root: DocumentRoot, target: Target, descriptor: int, *, offers_zip: bool) -> bytes:
-    """Return the page of an open folder."""
-    order = ListingQuery.of(target.query)
+    """Return the HTML page of an open folder, as the target's query asks for it."""
+    query = ListingQuery.parse(target.query)
     found = list(entries(root, target.names, descriptor))
-    arranged = order.arrange(found)
+    arranged = query.apply(found)
     pages = max(1, -(-len(arranged) // ROWS))
-    page = min(max(order.page, 1), pages)
+    page = min(max(query.page, 1), pages)
     crumbs = [
         (name.decode("utf-8", "replace"), "../" * up if up else "./")
         for name, up in zip(target.names, range(len(target.names) - 1, -1, -1), strict=True)
@@ -218,7 +222,7 @@ def listing_page(root: DocumentRoot, target: Target, descriptor: int, *, offers_
         folders=sum(entry.is_folder for entry in arranged),
         files=sum(not entry.is_folder for entry in arranged),
         bytes=format_size(sum(entry.size for entry in arranged if not entry.is_folder)),
-        order=order,
+        query=query,
         page=page,
         pages=pages,
         offers_zip=offers_zip,
@@ -227,11 +231,11 @@ def listing_page(root: DocumentRoot, target: Target, descriptor: int, *, offers_
 
 
 def listing_json(root: DocumentRoot, target: Target, descriptor: int) -> bytes:
-    """Return an open folder as JSON: its path and its entries."""
-    order = ListingQuery.of(target.query)
-    arranged = iter(order.arrange(list(entries(root, target.names, descriptor))))
+    """Return an open folder as a JSON object with its path and its entries."""
+    query = ListingQuery.parse(target.query)
+    arranged = iter(query.apply(list(entries(root, target.names, descriptor))))
     parts = []
-    # a piece at a time: one long call would keep every other thread waiting
+    # in parts, because one long call would hold the GIL
     while some := list(islice(arranged, ROWS)):
         rows = json.dumps([entry.as_json() for entry in some], ensure_ascii=False)
         parts.append(rows[1:-1])

@@ -1,4 +1,4 @@
-"""Media types by file name, the same on every machine."""
+"""Media types by file name, the same on every machine. Pure."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import mimetypes
 
 __all__ = ["media_type_of"]
 
-NEWER = {
+EXTENSIONS = {
     ".7z": "application/x-7z-compressed",
     ".aac": "audio/aac",
     ".apk": "application/vnd.android.package-archive",
@@ -66,7 +66,7 @@ NEWER = {
     ".yaml": "application/yaml",
     ".yml": "application/yaml",
 }
-"""What Python's own table lacks, or has otherwise in some versions (IANA media types)."""
+"""Types (IANA) that Python's table lacks, or that differ between versions of Python."""
 
 COMPRESSED = {
     "gzip": "application/gzip",
@@ -75,10 +75,10 @@ COMPRESSED = {
     "compress": "application/x-compress",
     "br": "application/x-brotli",
 }
-"""A compressed file is served as what it is, not as what is in it."""
+"""Types of compressed files; the content is not decompressed, so its own type does not apply."""
 
 TABLE = mimetypes.MimeTypes()
-for extension, known_type in NEWER.items():
+for extension, known_type in EXTENSIONS.items():
     TABLE.add_type(known_type, extension)
 
 
@@ -90,7 +90,7 @@ def media_type_of(name: str) -> str:
     >>> media_type_of("Makefile")
     'application/octet-stream'
     """
-    # the table's look-up takes URLs: nothing in a file's name may look like a part of one
+    # guess_type() expects a URL, in which colons and semicolons have a meaning
     known, coding = TABLE.guess_type("x" + name.replace(":", "_").replace(";", "_").lower())
     if coding is not None:
         return COMPRESSED.get(coding, "application/octet-stream")

@@ -52,9 +52,9 @@ class Representation(NamedTuple):
     body: bytes | None = None
 
     @property
-    def modified(self) -> float:
-        """The modification time, in seconds since 1970."""
-        return self.version.modified / 1e9
+    def modified(self) -> int:
+        """The modification time, in whole seconds since 1970."""
+        return self.version.modified // 10**9
 
     def select(self, parts: Sequence[bytes | range]) -> FileBody:
         """Return a body of byte ranges of the open file, and of bytes between them."""
@@ -153,8 +153,8 @@ class FileResponder:
             if len(cached) < version.size:
                 return self._respond(context, encoded._replace(body=cached))
             return self._respond(context, identity)
-        headers = context.request.headers
-        if evaluate_preconditions(headers, encoded.etag, identity.modified) != 200:
+        headers, now = context.request.headers, time.time()
+        if evaluate_preconditions(headers, encoded.etag, identity.modified, now) != 200:
             return self._respond(context, encoded)  # a response without a body
         body = identity.select([range(version.size)]).read_all()
         identity, encoded = identity._replace(file=None, body=body), encoded._replace(file=None)
@@ -183,15 +183,15 @@ class FileResponder:
 
     def _respond(self, context: ResponseContext, selected: Representation) -> Response:
         """Return the response with a selected representation: whole, in ranges, 304, 412 or 416."""
-        conditions = context.request.headers
+        conditions, now = context.request.headers, time.time()
         # RFC 9110 section 8.8.2.1: never later than the Date header
-        modified = min(max(selected.modified, 0), time.time())
+        modified = min(max(selected.modified, 0), int(now))
         headers = [("ETag", f'"{selected.etag}"'), ("Last-Modified", http_date(modified))]
         headers += context.headers
         if context.varies:
             headers.append(("Vary", "Accept-Encoding"))
         try:
-            status = evaluate_preconditions(conditions, selected.etag, modified)
+            status = evaluate_preconditions(conditions, selected.etag, modified, now)
             if status == 304:
                 return Response(304, headers, depends=context.depends)
             if status == 412:
@@ -205,7 +205,7 @@ class FileResponder:
             if selected.body is not None:
                 response = Response.of(200, context.media_type, selected.body, *headers)
             else:
-                ranges = _requested_ranges(context.request, selected, modified)
+                ranges = _requested_ranges(context.request, selected, modified, now)
                 response = _range_response(selected, ranges, context.media_type, headers)
             response.depends = context.depends
             return response
@@ -216,7 +216,7 @@ class FileResponder:
 
 
 def _requested_ranges(
-    request: Request, selected: Representation, modified: float
+    request: Request, selected: Representation, modified: int, now: float
 ) -> list[range] | None:
     """Return the byte ranges that a request asks for, None for the whole file.
 
@@ -225,7 +225,7 @@ def _requested_ranges(
     header = request.headers.get("range")
     if header is None or request.method != "GET" or selected.coding:
         return None
-    if not range_applies(request.headers, selected.etag, modified, time.time()):
+    if not range_applies(request.headers, selected.etag, modified, now):
         return None
     return parse_ranges(header, selected.version.size)
 

@@ -3,7 +3,7 @@
   const box = document.getElementById("q");
   const table = document.getElementById("list"), body = table.tBodies[0];
   const empty = document.getElementById("empty"), sum = document.getElementById("sum");
-  const whole = !document.querySelector(".pages");
+  const onePage = !document.querySelector(".pages");
   let rows = [...body.rows];
   const text = (row) => row.cells[0].textContent;
   const links = () => rows.filter((row) => !row.hidden).map((row) => row.querySelector("a"));
@@ -17,7 +17,7 @@
       shown += !row.hidden;
     }
     empty.hidden = shown > 0;
-    empty.textContent = wanted ? `Nothing here holds “${box.value}”.` : "This folder is empty.";
+    empty.textContent = wanted ? `No name contains “${box.value}”.` : "This folder is empty.";
     sum.textContent = wanted ? `${shown} of ${rows.length} shown` : all;
   }
 
@@ -37,7 +37,7 @@
     body.append(...rows);
   }
 
-  if (whole) { // else the server has rows that are not here, and is asked
+  if (onePage) { // otherwise the server must search and sort, because it has more rows
     box.form.addEventListener("submit", (event) => {
       event.preventDefault();
       links()[0]?.click();
@@ -70,7 +70,7 @@
       box.focus();
     } else if (event.key === "Escape" && typing) {
       box.value = "";
-      if (whole) search();
+      if (onePage) search();
       box.blur();
     } else if (event.key === "ArrowDown" || event.key === "ArrowUp") {
       const list = links(), at = list.indexOf(document.activeElement);
