@@ -63,12 +63,15 @@ PURE_ROOMS = {PURE, "options", "http.message", "see", "see.correlate", "see.expl
 PURE_MODULES = {
     f"stretta.{name}"
     for name in (
-        "http.client.content_decoding", "http.client.download_name", "http.client.proxy",
-        "http.client.response_parser", "http.client.resume", "http.client.status_error",
+        "cli.http.timing_bar", "http.client.connection_pool", "http.client.content_decoding",
+        "http.client.exchange_json", "http.client.exchange_state", "http.client.har",
+        "http.client.proxy", "http.client.redirect", "http.client.request",
+        "http.client.response_parser", "http.client.resume", "http.client.retry",
+        "http.client.status_error",
         "http.server.files.compression_cache", "http.server.files.conditional",
         "http.server.files.content_encoding", "http.server.files.file_version",
         "http.server.files.http_date", "http.server.accept", "http.server.query",
-        "http.server.files.mime_types", "http.server.files.ranges", "http.server.request_parser",
+        "http.server.files.ranges", "http.server.request_parser",
         "http.server.request_target", "lab.fault_syntax", "lab.faults", "lab.forge",
         "lab.messages", "lab.topology", "lab.wire_log", "net.server.admission",
         "net.server.lifecycle", "tcp.framing",

@@ -123,7 +123,7 @@ def test_in_a_pipe_there_are_the_bodys_bytes_and_nothing_else():
         (reply(b"404 Not Found\nContent-Length: 4", b"ciao"), 4, "answered 404 Not Found"),
         (reply(b"500 Oops\nContent-Length: 0"), 5, "the server failed"),
         (reply(b"200 OK\nContent-Length: 10", b"ciao"), 7, "4 of the 10 promised bytes"),
-        (b"hello\r\n", 1, "no valid HTTP"),
+        (b"hello\r\n", 1, "not valid HTTP"),
     ],
 )
 def test_exit_statuses(answer, status, words):
@@ -213,11 +213,11 @@ def test_text_in_the_smallest_pieces_is_shown_once(monkeypatch):
     monkeypatch.setattr("stretta.cli.http.show.write_stdout", shown.append)
     text = "perché\r\n" * 300
     pieces = (bytes([byte]) for byte in text.encode())
-    reader = SimpleNamespace(framing="close", trailers=(), expected=None)
+    parser = SimpleNamespace(framing="close", trailers=(), expected=None)
 
     class Stream:
         head = SimpleNamespace(headers=Headers([("Content-Type", "text/plain")]))
-        exchange = SimpleNamespace(reader=reader)
+        exchange = SimpleNamespace(parser=parser)
 
         def __iter__(self):
             return pieces
@@ -262,7 +262,7 @@ def test_what_never_ends_is_shown_as_it_comes(kind, body, shown):
         person.expect(shown)
         over.set()
         assert person.end() == 0
-    assert kind != b"image/png" or "(4 bytes have come)" in person.screen
+    assert kind != b"image/png" or "(4 bytes arrived)" in person.screen
 
 
 def test_json_is_one_object_an_exchange():

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from stretta.cli.http.timing_bar import NAMES, durations, timing_bar
 from stretta.cli.ui.pretty import can_lay_out, colour_text, indent_json, lay_out
 from stretta.cli.ui.progress import Progress, human_size, progress_line
-from stretta.http.client.exchange import Phases
+from stretta.http.client.exchange_state import Phases
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),

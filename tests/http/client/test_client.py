@@ -281,7 +281,7 @@ def test_a_reset_before_any_answer_may_mean_tls(get):
 @BOTH
 def test_a_length_that_no_file_has_is_an_error(get):
     answer = reply(b"200 OK\nContent-Length: 9223372036854775808", b"x")
-    with canned(answer) as server, pytest.raises(InvalidReply, match="no valid HTTP"):
+    with canned(answer) as server, pytest.raises(InvalidReply, match="not valid HTTP"):
         get(server.url)
 
 
@@ -291,8 +291,8 @@ def test_a_body_without_a_byte_needs_no_known_coding(get):
         assert get(server.url).body == b""
 
 
-@pytest.mark.parametrize("method", ["GET", "POST"])
-def test_what_a_closing_connection_did_not_hear_is_asked_again(method):
+@pytest.mark.parametrize("method", ["GET", "PUT"])
+def test_an_idempotent_request_is_repeated_when_its_connection_closes(method):
     closing = threading.Event()
     bodies = []
 
@@ -312,6 +312,22 @@ def test_what_a_closing_connection_did_not_hear_is_asked_again(method):
         assert client.get(url).text == "ciao"
         assert client.request(method, url, body=b"abc").text == "ciao"
     assert [request[-3:] for request in bodies] == [b"abc"]
+
+
+def test_a_post_is_not_repeated_when_its_connection_closes():
+    requests = []
+
+    def serve(connection):
+        requests.append(read_request(connection))
+        connection.sendall(HELLO)
+        requests.append(read_request(connection))
+
+    with naive_tcp_server(serve) as port, http.Client() as client:
+        url = f"http://127.0.0.1:{port}/"
+        assert client.get(url).text == "ciao"
+        with pytest.raises(NetworkError, match=r"no response to POST came.* not sent again"):
+            client.request("POST", url, body=b"abc")
+    assert [request.split()[0] for request in requests] == [b"GET", b"POST"]
 
 
 def test_the_transfer_ends_with_the_last_byte_however_long_it_is_looked_at(monkeypatch):

@@ -84,7 +84,7 @@ def test_rubbish_meets_an_error_of_ours_and_nothing_else(coding, data):
 def test_members_that_hold_nothing_are_bounded(coding, empty):
     full = CODINGS[coding](b"ciao")
     assert decode([coding], empty * 100 + full + empty * 100 + full) == b"ciaociao"
-    with pytest.raises(InvalidReply, match="in a row hold nothing"):
+    with pytest.raises(InvalidReply, match="in a row are empty"):
         decode([coding], empty * 11_000)
 
 
@@ -106,5 +106,5 @@ def test_codings_are_counted_and_known():
     assert accepted() == ["gzip", "deflate", "br", "zstd"]
     with pytest.raises(InvalidReply, match="5 is the limit"):
         decoder_for(["gzip"] * 6)
-    with pytest.raises(InvalidReply, match="not known here"):
+    with pytest.raises(InvalidReply, match="not supported"):
         decoder_for(["compress\x1b"])

@@ -5,9 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stretta.errors import InvalidReply
-from stretta.http.client.download_name import file_name
+from stretta.http.client.part_file import download_name
 from stretta.http.client.response_parser import Head
-from stretta.http.client.resume import Validators, range_fields, rest_of
+from stretta.http.client.resume import PartMetadata, partial_content, range_fields
 from stretta.http.message.headers import Headers
 from stretta.http.message.url import parse_url
 
@@ -15,7 +15,7 @@ URL = parse_url("http://a.example/dir/file.txt?x=y")
 
 
 def named(disposition, url=URL):
-    return file_name(Headers([("Content-Disposition", disposition)]), url)
+    return download_name(Headers([("Content-Disposition", disposition)]), url)
 
 
 @pytest.mark.parametrize(
@@ -52,7 +52,7 @@ def test_content_disposition_names_a_file_and_no_way_out(disposition, name):
     ],
 )
 def test_a_url_names_a_file(url, name):
-    assert file_name(Headers(), parse_url(url)) == name
+    assert download_name(Headers(), parse_url(url)) == name
 
 
 @given(st.text())
@@ -74,11 +74,11 @@ def test_no_name_leaves_the_folder(text):
     ],
 )
 def test_only_a_strong_validator_guards_a_range(validators, field):
-    begun = Validators(url="http://a/", **validators)
+    begun = PartMetadata(url="http://a/", **validators)
     assert range_fields(begun, 7) == [("Range", "bytes=7-"), *field]
 
 
-BEGUN = Validators(url="http://a/", etag='"1"', size=10)
+BEGUN = PartMetadata(url="http://a/", etag='"1"', size=10)
 
 
 def partial(content_range, etag='"1"', status=206):
@@ -86,11 +86,11 @@ def partial(content_range, etag='"1"', status=206):
 
 
 def test_the_rest_follows_or_all_begins_anew():
-    assert rest_of(BEGUN, 4, partial("bytes 4-9/10")) == (4, 10, 10, True)
-    assert rest_of(BEGUN, 4, partial("bytes 4-9/*")) == (4, 10, 10, True)
-    assert rest_of(BEGUN, 4, partial("bytes 4-6/10")) == (4, 7, 10, True)
-    assert rest_of(BEGUN, 4, partial("", status=200)) is None
-    assert rest_of(Validators(url=""), 4, partial("bytes 4-9/*")) == (4, 10, None, False)
+    assert partial_content(BEGUN, 4, partial("bytes 4-9/10")) == (4, 10, 10, True)
+    assert partial_content(BEGUN, 4, partial("bytes 4-9/*")) == (4, 10, 10, True)
+    assert partial_content(BEGUN, 4, partial("bytes 4-6/10")) == (4, 7, 10, True)
+    assert partial_content(BEGUN, 4, partial("", status=200)) is None
+    assert partial_content(PartMetadata(url=""), 4, partial("bytes 4-9/*")) == (4, 10, None, False)
 
 
 @pytest.mark.parametrize(
@@ -102,16 +102,16 @@ def test_the_rest_follows_or_all_begins_anew():
     ],
 )  # fmt: skip
 def test_a_part_of_something_else_is_refused(head):
-    with pytest.raises(InvalidReply, match="cannot be continued"):
-        rest_of(BEGUN, 4, head)
+    with pytest.raises(InvalidReply, match="cannot resume"):
+        partial_content(BEGUN, 4, head)
 
 
 def test_a_date_that_has_changed_and_a_compressed_part_are_refused():
-    begun = Validators(url="http://a/", last_modified="Sun")
+    begun = PartMetadata(url="http://a/", last_modified="Sun")
     head = Head(
         "1.1", 206, "", Headers([("Content-Range", "bytes 4-9/10"), ("Last-Modified", "Mon")])
     )
     with pytest.raises(InvalidReply, match="has changed"):
-        rest_of(begun, 4, head)
+        partial_content(begun, 4, head)
     with pytest.raises(InvalidReply, match="compressed"):
-        rest_of(BEGUN, 4, partial("bytes 4-9/10"), decoded=True)
+        partial_content(BEGUN, 4, partial("bytes 4-9/10"), decoded=True)

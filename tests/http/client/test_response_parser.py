@@ -7,12 +7,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stretta.errors import InvalidReply, ReplyEndedEarly
-from stretta.http.client.response_parser import HeadLimits, ResponseReader
+from stretta.http.client.response_parser import HeadLimits, ResponseParser
 
 
 def read(*pieces, method="GET", limits=None):
     """Feed the pieces and the end; return the reader and the body."""
-    reader = ResponseReader(method, limits)
+    reader = ResponseParser(method, limits)
     body = b"".join(bytes(part) for piece in pieces for part in reader.feed(piece))
     reader.finish()
     return reader, body
@@ -154,7 +154,7 @@ def test_what_is_no_http_is_refused(data):
     ("data", "why"),
     [
         (b"HTTP/1.1 200 OK\r\n" + b"A: b\r\n" * 1001 + b"\r\n", "1000 header fields"),
-        (b"HTTP/1.1 200 OK\r\n" + b"A: b\r\n" * 100_000, "exceeds 307200 bytes"),
+        (b"HTTP/1.1 200 OK\r\n" + (b"A: " + b"b" * 1000 + b"\r\n") * 400, "exceeds 307200 bytes"),
         (b"HTTP/1.1 200 OK\r\nA: " + b"b" * 200_000 + b"\r\n\r\n", "exceeds 102400 bytes"),
         (message(b"100 Continue") * 101, "100 interim responses"),
     ],
@@ -166,7 +166,7 @@ def test_a_head_has_its_limits(data, why):
 
 @pytest.mark.parametrize("endless", [b"4;" + b"x" * 400_000, b"0\r\n" + b"A: b\r\n" * 60_000])
 def test_chunk_extensions_and_trailers_have_their_limits(endless):
-    reader = ResponseReader("GET")
+    reader = ResponseParser("GET")
     reader.feed(message(b"200 OK\nTransfer-Encoding: chunked"))
     with pytest.raises(InvalidReply, match="too long"):
         for start in range(0, len(endless), 65536):

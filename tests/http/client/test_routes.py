@@ -65,7 +65,7 @@ def test_redirects_are_followed_when_asked_and_remembered(get):
     ],
 )
 def test_the_endless_body_of_a_redirect_is_not_waited_for(get, body, monkeypatch):
-    monkeypatch.setattr("stretta.http.client.connection_pool.REDIRECT_TIME", 0.05)
+    monkeypatch.setattr("stretta.http.client.request_sender.MAX_DRAIN_TIME", 0.05)
 
     def redirect(connection):
         connection.sendall(b"HTTP/1.1 302 Found\r\nLocation: /x\r\n" + body)
@@ -78,7 +78,7 @@ def test_the_endless_body_of_a_redirect_is_not_waited_for(get, body, monkeypatch
 
 @BOTH
 def test_a_redirect_loop_meets_its_limit(get):
-    with canned(move(302, b"/")) as server, pytest.raises(InvalidReply, match="3 redirects"):
+    with canned(move(302, b"/")) as server, pytest.raises(InvalidReply, match="too many redirects"):
         get(server.url, follow=True, limits=HttpClientLimits(max_redirects=3))
     assert len(server.requests) == 4
 

@@ -7,7 +7,7 @@ import pytest
 
 from stretta.errors import InvalidReply, ReplyEndedEarly
 from stretta.http.client.content_decoding import decoder_for
-from stretta.http.client.response_parser import ResponseReader
+from stretta.http.client.response_parser import ResponseParser
 
 H = b"HTTP/1.1 200 OK\n"
 CIAO = b"ciao"
@@ -222,7 +222,7 @@ DIFFERENT = {
 
 def outcome(head, body, lines):
     """Return the body that a reply gives; raises when it is none."""
-    reader = ResponseReader("GET")
+    reader = ResponseParser("GET")
     pieces = [*reader.feed(head.replace(b"\n", lines) + 2 * lines + body)]
     reader.finish()
     decoder = decoder_for(

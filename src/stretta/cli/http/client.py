@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import click
 
 from stretta.cli.flags import flags_of, take, talk_flags
-from stretta.cli.http.fetch import Fetcher, Interrupted, Wanted, check_har, save_har
+from stretta.cli.http.fetch import Fetcher, Interrupted, RequestOptions, check_har, save_har
 from stretta.cli.http.show import Show
 from stretta.cli.main import Command
 from stretta.cli.ui.console import Console, write_stdout
@@ -31,33 +31,33 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def request_flags(function: F) -> F:
-    """Give a command the flags that say what is asked."""
+    """Add the flags for the request to a command."""
     for add in reversed(
         [
             click.option("-X", "--method", metavar="WORD", help="Method: GET, or POST with -d."),
             click.option(
                 "-H", "--header", multiple=True, metavar="'NAME: VALUE'",
-                help="Header to send too, or instead of the usual one; without value, not to send.",
+                help="Header field to add or replace; an empty value removes it.",
             ),
             click.option(
                 "-d", "--data", metavar="TEXT|@FILE|-",
-                help="Body to send: a text, a file's bytes, or standard input.",
+                help="Body to send: the text, a file's bytes, or standard input.",
             ),
             click.option(
                 "--auth", metavar="USER:PASSWORD",
-                help="Name and password to show the server; asked for if there is no colon.",
+                help="User name and password; without a colon, prompts for the password.",
             ),
             click.option(
                 "--http", "version", type=click.Choice(["1.0", "1.1"]), default="1.1",
-                show_default=True, help="Version of HTTP to speak; 1.0 asks as the lecture does.",
+                show_default=True, help="HTTP version; 1.0 sends the lecture's request.",
             ),
             click.option(
                 "--compressed/--no-compressed", default=None,
-                help="Whether to ask for a compressed body; yes, unless it is saved.",
+                help="Request a compressed body; the default unless it is saved.",
             ),
             click.option(
                 "--follow/--no-follow", default=False, show_default=True,
-                help="Whether to go where a redirect points.",
+                help="Follow redirects.",
             ),
         ]
     ):  # fmt: skip
@@ -66,29 +66,29 @@ def request_flags(function: F) -> F:
 
 
 def output_flags(function: F) -> F:
-    """Give a command the flags that say what becomes of the response."""
+    """Add the flags for the response to a command."""
     for add in reversed(
         [
             click.option(
                 "-o", "--output", metavar="FILE",
-                help="File to save the body in, once it is whole; - is standard output.",
+                help="Save the body in a file once it is complete; - is standard output.",
             ),
             click.option(
                 "-O", "--remote-name", is_flag=True,
-                help="Save under the name that the server or the URL gives; never over a file.",
+                help="Save under the name from the server or the URL; never replaces a file.",
             ),
             click.option(
                 "-c", "--continue", "resume", is_flag=True,
-                help="Go on where an earlier -o or -O was cut off.",
+                help="Resume an earlier -o or -O.",
             ),
             click.option(
                 "-v", "--verbose", count=True,
-                help="Each line with its time; -vv each read and write too.",
+                help="Show times and directions; -vv shows each read and write too.",
             ),
             click.option("--har", metavar="FILE", help="Write the exchanges to a HAR file."),
             click.option(
                 "--curl", "as_curl", is_flag=True,
-                help="Print the curl command that asks the same, and ask nothing.",
+                help="Print the equivalent curl command and send nothing.",
             ),
         ]
     ):  # fmt: skip
@@ -123,8 +123,8 @@ def command(
 ) -> int:
     """Fetch the object at each URL and show the exchange.
 
-    Without URL, asks for one again and again; * is http://127.0.0.1:8080/ and an empty line ends.
-    In a pipe, standard output holds the body's bytes and nothing else.
+    Without a URL it prompts for URLs: * is http://127.0.0.1:8080/, an empty line quits. In a pipe,
+    standard output holds the bytes of the body and nothing else.
 
     \b
     Examples:
@@ -136,8 +136,8 @@ def command(
     """
     patience, limits = take(HttpPatience, options), take(HttpClientLimits, options)
     route = take(HttpRoute, options)
-    wanted = _wanted(url, options, records=as_json or har is not None)
-    saves = wanted.remote_name or wanted.output not in {None, "-"}
+    request_options = _request_options(url, options, records=as_json or har is not None)
+    saves = request_options.remote_name or request_options.output not in {None, "-"}
     compressed = not saves if compressed is None else compressed
     family = "-4" if only_ipv4 and not only_ipv6 else "-6" if only_ipv6 and not only_ipv4 else ""
     if as_curl:
@@ -146,17 +146,19 @@ def command(
         if not url:
             raise UsageError("--curl needs a URL", hint="As in: --curl :8080/file.txt")
         for one in url:
-            fields = [*wanted.headers, *wanted.content_type()]
-            request = make_request(wanted.method, one, fields, b"", version, compressed=compressed)
+            fields = [*request_options.headers, *request_options.content_type()]
+            request = make_request(
+                request_options.method, one, fields, b"", version, compressed=compressed
+            )
             line = curl_command(
-                request, data=wanted.data, follow=follow, output=wanted.output,
-                remote_name=wanted.remote_name, resume=wanted.resume, family=family,
-                patience=patience, limits=limits, route=route,
+                request, data=request_options.data, follow=follow, output=request_options.output,
+                remote_name=request_options.remote_name, resume=request_options.resume,
+                family=family, patience=patience, limits=limits, route=route,
             )  # fmt: skip
             write_stdout(f"{line}\n".encode(errors="surrogateescape"))
         return 0
     show = Show(Console(quiet=quiet, as_json=as_json), verbose=verbose)
-    fetcher = Fetcher(wanted, show)
+    fetcher = Fetcher(request_options, show)
     with Client(
         version=version, compressed=compressed, follow=follow, patience=patience, limits=limits,
         route=route, family=_FAMILIES[family], watch=fetcher.watch,
@@ -168,28 +170,30 @@ def command(
 _FAMILIES = {"": socket.AF_UNSPEC, "-4": socket.AF_INET, "-6": socket.AF_INET6}
 
 
-def _wanted(urls: tuple[str, ...], options: dict[str, Any], *, records: bool) -> Wanted:
-    """Return what the flags ask for. Raises UsageError when they contradict each other."""
+def _request_options(
+    urls: tuple[str, ...], options: dict[str, Any], *, records: bool
+) -> RequestOptions:
+    """Return the options for all URLs. Raises UsageError when flags contradict each other."""
     data, output, remote_name = options["data"], options["output"], options["remote_name"]
     if data == "-" and len(urls) != 1:
-        raise UsageError("standard input can be sent once", "-d - needs one URL")
+        raise UsageError("standard input can be sent only once", "-d - needs one URL")
     if output is not None and (remote_name or len(urls) != 1):
         raise UsageError("-o names one file for one URL", hint="For several URLs use -O.")
     if options["resume"] and output in {None, "-"} and not remote_name:
-        raise UsageError("-c needs a file to continue", hint="Give it: -o FILE")
+        raise UsageError("-c needs a file to resume", hint="Name the file: -o FILE")
     if output == "":
-        raise UsageError("-o names no file", "its name is empty", "As in: -o FILE")
+        raise UsageError("-o needs a file name", "the name is empty", "As in: -o FILE")
     if (options["method"] or "").upper() == "HEAD" and (remote_name or output is not None):
-        raise UsageError("nothing can be saved", "a response to HEAD has no body", "Leave out -X.")
+        raise UsageError("nothing to save", "a response to HEAD has no body", "Leave out -X.")
     fields = [_field(line) for line in options["header"]]
     given = {name.lower() for name, _ in fields}
     if options["resume"] and "range" in given:
-        raise UsageError("-c asks for a range of its own", hint="Leave out -H Range.")
+        raise UsageError("-c sends a Range of its own", hint="Leave out -H Range.")
     if options["auth"] is not None:
         if "authorization" in given:
             raise UsageError("the credentials are given twice", hint="Leave out --auth or -H.")
         fields.append(("Authorization", _credentials(options["auth"])))
-    return Wanted(
+    return RequestOptions(
         method=options["method"] or ("GET" if data is None else "POST"),
         headers=tuple(fields),
         data=data,
@@ -206,12 +210,12 @@ def _field(line: str) -> tuple[str, str]:
         raise UsageError(
             f"cannot send the header {escape(line)!r}", "it has no colon", "As in: -H 'Accept: */*'"
         )
-    # on the wire a header is bytes: what is no ASCII goes as UTF-8
+    # text that is not ASCII is sent as UTF-8
     return name.strip(), value.strip().encode(errors="surrogateescape").decode("latin-1")
 
 
 def _credentials(auth: str) -> str:
-    from urllib.parse import quote  # noqa: PLC0415 - few requests carry a password
+    from urllib.parse import quote  # noqa: PLC0415 - few requests have credentials
 
     user, colon, password = auth.partition(":")
     if not colon:
@@ -222,15 +226,15 @@ def _credentials(auth: str) -> str:
 
 
 def _wrapper(fetcher: Fetcher) -> Callable[[Channel], Channel]:
-    """Return what makes a channel tell of each read and write."""
-    from stretta.net.client.channel.observed import ObservedChannel  # noqa: PLC0415 - only -vv watches
+    """Return a function that makes a channel report each read and write."""
+    from stretta.net.client.channel.observed import ObservedChannel  # noqa: PLC0415 - with -vv only
 
     return lambda channel: ObservedChannel(channel, fetcher.watch)
 
 
 def _typed() -> Iterator[str]:
-    """Give the URLs that are typed, until an empty line."""
-    from stretta.cli.http.url_prompt import url_asker  # noqa: PLC0415 - one-shot URLs are not asked for
+    """Yield the URLs that the user types, until an empty line."""
+    from stretta.cli.http.url_prompt import url_asker  # noqa: PLC0415 - without URL only
 
     ask = url_asker(PROMPT)
     while text := ask():
@@ -238,7 +242,7 @@ def _typed() -> Iterator[str]:
 
 
 def _run(fetcher: Fetcher, urls: tuple[str, ...], har: str | None) -> int:
-    """Fetch the URLs given, or those typed; return the first status that is not 0."""
+    """Fetch the URLs, or those that are typed; return the first status other than 0."""
     statuses = []
     typed = not urls and is_terminal(sys.stdin)
     if har is not None:
@@ -247,14 +251,14 @@ def _run(fetcher: Fetcher, urls: tuple[str, ...], har: str | None) -> int:
         for text in urls or _typed():
             statuses.append(fetcher.fetch(text))
             if fetcher.show.console.as_json:
-                from stretta.http.client.har import as_json  # noqa: PLC0415
+                from stretta.http.client.exchange_json import as_json  # noqa: PLC0415
 
                 fetcher.show.console.write_json(as_json(fetcher.records[-1]))
             if statuses[-1] == Interrupted.status and not typed:
                 return Interrupted.status
-    finally:  # also when Ctrl-C ends it, and when nobody reads on
+    finally:  # also after Ctrl-C, and when the reader of stdout has gone
         if har is not None:
             save_har(har, fetcher.records)
-    if typed:  # a person has seen what failed, and gone on
+    if typed:  # the user has seen each failure
         return 0
     return next(filter(None, statuses), 0)

@@ -1,7 +1,8 @@
-"""Fetching one URL for the command: what is sent, where the body goes, what is kept of it all."""
+"""Fetches one URL for the command: sends the request, directs the body, records the exchange."""
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -11,30 +12,30 @@ from stretta.cli.http.show import Show
 from stretta.cli.ui.console import print_error, write_stdout
 from stretta.errors import HttpStatus, OutputError, StrettaError, UsageError
 from stretta.http.client.blocking import Client, ResponseStream
-from stretta.http.client.exchange import MOST_DECODED
+from stretta.http.client.exchange_state import MAX_DECODED, Phases
 from stretta.http.client.reports import Redirected, Requesting, Securing
-from stretta.http.client.request import ClientRequest
-from stretta.http.client.request_body import Body
-from stretta.http.client.response_parser import Piece
+from stretta.http.client.request import Body, ClientRequest
+from stretta.http.client.response_parser import Buffer
 from stretta.http.client.status_error import status_error
 from stretta.http.message.url import Url, parse_url, without_password
+from stretta.private_file import open_private, write_private
 from stretta.reports import LookedUp, Report
 
 if TYPE_CHECKING:
-    from stretta.http.client.download import Saving
-    from stretta.http.client.har import Record
+    from stretta.http.client.download import Download
+    from stretta.http.client.exchange_json import ExchangeRecord
 
-__all__ = ["Fetcher", "Interrupted", "Wanted", "check_har", "save_har"]
+__all__ = ["Fetcher", "Interrupted", "RequestOptions", "check_har", "save_har"]
 
-MOST_LOGGED = 64 << 20
-"""Bytes of a body that a HAR file gets; of a larger one it says that it is left out."""
+MAX_HAR_BODY = 64 << 20
+"""Bytes of a body that a HAR file holds; a larger one is omitted."""
 
 
-class Wanted(NamedTuple):
-    """What every URL of one command is asked with, and where its body goes.
+class RequestOptions(NamedTuple):
+    """The options for all URLs of one command.
 
-    ``data`` is the text of ``-d``; ``output`` the file of ``-o``, "-" for standard output;
-    ``records`` tells that the exchanges are to be written down.
+    ``data`` is the argument of ``-d``; ``output`` that of ``-o``, "-" for standard output;
+    ``records``: the exchanges are recorded.
     """
 
     method: str = "GET"
@@ -46,187 +47,204 @@ class Wanted(NamedTuple):
     records: bool = False
 
     def content_type(self) -> list[tuple[str, str]]:
-        """Return the Content-Type field that the data needs, unless one is given."""
+        """Return the Content-Type field for the data, unless one is given."""
         if self.data is None or any(name.lower() == "content-type" for name, _ in self.headers):
             return []
         return [("Content-Type", data_type(self.data))]
 
 
 class Fetcher:
-    """Fetches URLs one after the other; ``records`` holds what came of each, if that is wanted."""
+    """Fetches URLs one after the other; ``records`` holds the exchanges, if they are recorded."""
 
     client: Client
 
-    def __init__(self, wanted: Wanted, show: Show) -> None:
-        self.wanted, self.show = wanted, show
-        self.records: list[Record] = []
-        self._notes: list[Report] = []
+    def __init__(self, options: RequestOptions, show: Show) -> None:
+        self.options, self.show = options, show
+        self.records: list[ExchangeRecord] = []
+        self._reports: list[Report] = []
         self._request: ClientRequest | None = None
 
     def watch(self, report: Report) -> None:
-        """Take what is told of an exchange."""
+        """Take a report of an exchange."""
         if isinstance(report, LookedUp | Securing | Requesting | Redirected):
-            self._notes.append(report)
+            self._reports.append(report)
         self.show(report)
 
     def fetch(self, text: str) -> int:
-        """Fetch one URL and show the exchange; return the exit status that it deserves."""
+        """Fetch one URL and show the exchange; return its exit status."""
         self.show.begin()
-        self._notes.clear()
+        self._reports.clear()
         self._request = None
         started = _now()
-        stream: KeptStream | None = None
-        saving: Saving | None = None
+        stream: RecordedStream | None = None
+        download: Download | None = None
         error: StrettaError | None = None
         try:
             url = parse_url(text)
-            saving = self._saving(url)
+            download = self._download(url)
             with ExitStack() as stack:
-                stream = self._ask(url, saving, stack)
-                error = self._receive(stream, saving)
+                stream = self._send(url, download, stack)
+                error = self._receive(stream, download)
             self.show.times(stream.exchange.phases)
         except StrettaError as failure:
-            self.show.broken_off()
+            self.show.failed()
             error = failure
         except KeyboardInterrupt:
-            self.show.broken_off()
-            error = Interrupted("interrupted", hint=saving.how_to_go_on() if saving else "")
-        except BrokenPipeError:  # who reads standard output has gone
-            self._note(started, text, stream, saving, None)
+            self.show.failed()
+            error = Interrupted("interrupted", hint=download.resume_hint() if download else "")
+        except BrokenPipeError:  # the reader of standard output has gone
+            self._record(started, text, stream, download, None)
             raise
         if error is not None:
             print_error(error)
-        self._note(started, text, stream, saving, error)
+        self._record(started, text, stream, download, error)
         return error.status if error is not None else 0
 
-    def _saving(self, url: Url) -> Saving | None:
-        wanted, quiet = self.wanted, self.show.console.quiet
-        if wanted.output in {None, "-"} and not wanted.remote_name:
+    def _download(self, url: Url) -> Download | None:
+        options, quiet = self.options, self.show.console.quiet
+        if options.output in {None, "-"} and not options.remote_name:
             return None
-        from functools import partial  # noqa: PLC0415 - few exchanges are saved
+        from functools import partial  # noqa: PLC0415 - few responses are saved
         from pathlib import Path  # noqa: PLC0415
 
         from stretta.cli.ui.progress import Progress  # noqa: PLC0415
-        from stretta.http.client.download import Saving  # noqa: PLC0415
+        from stretta.http.client.download import Download  # noqa: PLC0415
 
-        path = None if wanted.remote_name else Path(str(wanted.output))
+        path = None if options.remote_name else Path(str(options.output))
         progress = partial(Progress, quiet=quiet)
-        return Saving(path, url=url, resume=wanted.resume, progress=progress)
+        return Download(path, url=url, resume=options.resume, progress=progress)
 
-    def _ask(self, url: Url, saving: Saving | None, stack: ExitStack) -> KeptStream:
-        """Send the request; ``stack`` closes what was opened for it."""
-        fields = [*self.wanted.headers, *self.wanted.content_type()]
-        body: Body = b"" if self.wanted.data is None else open_data(self.wanted.data, stack)
-        if saving is not None:
-            fields += saving.fields()
-        self._request = self.client.make_request(self.wanted.method, url, fields, body)
+    def _send(self, url: Url, download: Download | None, stack: ExitStack) -> RecordedStream:
+        """Send the request; ``stack`` closes the files that were opened for it."""
+        options = self.options
+        fields = [*options.headers, *options.content_type()]
+        body: Body = b"" if options.data is None else open_data(options.data, stack)
+        if download is not None:
+            fields += download.fields()
+        self._request = self.client.make_request(options.method, url, fields, body)
         stream = self.client.send(self._request)
-        keep = self.wanted.records and saving is None
-        kept = KeptStream(stream, most=self._most() if keep else None)
-        return stack.enter_context(kept)
+        keep = options.records and download is None
+        recorded = RecordedStream(stream, max_size=self._max_recorded() if keep else None)
+        return stack.enter_context(recorded)
 
-    def _most(self) -> int:
-        """Return how many bytes of a body are kept: for a log beside it, not all that may come."""
+    def _max_recorded(self) -> int:
+        """Return how many bytes of a body are recorded."""
         if not self.show.console.as_json:
-            return MOST_LOGGED
-        return self.client.limits.max_size or MOST_DECODED
+            return MAX_HAR_BODY
+        return self.client.limits.max_size or MAX_DECODED
 
-    def _receive(self, stream: KeptStream, saving: Saving | None) -> StrettaError | None:
-        """Bring the body where it belongs; return the error that its status is."""
+    def _receive(self, stream: RecordedStream, download: Download | None) -> StrettaError | None:
+        """Save or show the body; return the error for the status."""
         head, console = stream.head, self.show.console
         error = status_error(head, str(stream.exchange.request.url))
-        if saving is not None and saving.complete_if_whole(stream):
-            console.print_message(f"{saving.path} is there whole already: {saving.done} bytes.")
+        if download is not None and download.complete_if_whole(head):
+            note = f"{download.path} is complete: {download.done} bytes. {download.note}"
+            console.print_message(note.rstrip())
             return None
-        if saving is not None and error is None:
-            saving.take(stream)
+        if download is not None and error is None:
+            download.save(stream)
             console.print_message(
-                f"Saved {saving.done} bytes in {saving.path} {saving.note}".rstrip()
+                f"Saved {download.done} bytes in {download.path} {download.note}".rstrip()
             )
-        elif saving is not None and error is not None:
+        elif download is not None and error is not None:
             console.print_message("(nothing was saved)")
-            if head.status == 416 and saving.fields():
-                why = "the part that is there does not begin the object"
-                error = HttpStatus(416, error.what, why, "Begin again, without -c.")
+            if head.status == 416 and download.fields():
+                why = "the saved bytes are not the beginning of the object"
+                error = HttpStatus(416, error.what, why, "Start again, without -c.")
         elif console.as_json:
-            for _ in stream:  # it is kept, and told at the end
-                stream.exchange.check_size(MOST_DECODED)
-        elif self.wanted.output == "-":
-            for piece in stream:
-                write_stdout(piece)
+            for _ in stream:  # recorded, and printed at the end
+                stream.exchange.state.check_size(MAX_DECODED)
+        elif self.options.output == "-":
+            for chunk in stream:
+                write_stdout(chunk)
         else:
             self.show.body(stream)
         return error
 
-    def _note(
+    def _record(
         self,
         started: str,
         text: str,
-        stream: KeptStream | None,
-        saving: Saving | None,
+        stream: RecordedStream | None,
+        download: Download | None,
         error: StrettaError | None,
     ) -> None:
-        """Write down what is known of an exchange, if that is wanted."""
-        if not self.wanted.records:
+        """Record an exchange, if exchanges are recorded."""
+        if not self.options.records:
             return
-        from stretta.http.client.exchange import Phases  # noqa: PLC0415
-        from stretta.http.client.har import Record, facts_of  # noqa: PLC0415
+        from stretta.http.client.exchange_json import ExchangeRecord, exchange_fields  # noqa: PLC0415
 
-        notes = self._notes
-        sent = [note.head for note in notes if isinstance(note, Requesting)]
-        moved = [note for note in notes if isinstance(note, Redirected)]
-        facts: dict[str, Any] = {"request_head": sent[-1] if sent else b"", "phases": Phases()}
+        reports = self._reports
+        sent = [report.head for report in reports if isinstance(report, Requesting)]
+        redirects = [report for report in reports if isinstance(report, Redirected)]
+        fields: dict[str, Any] = {"request_head": sent[-1] if sent else b"", "phases": Phases()}
         if stream is not None:
-            facts = facts_of(stream.exchange)
-            facts["body"] = None if stream.kept is None else bytes(stream.kept)
-            facts["left_out"] = stream.left_out
-            facts["file"] = None if saving is None or saving.path is None else str(saving.path)
+            path = None if download is None else download.path
+            fields = exchange_fields(stream.exchange.state, stream.exchange.server)
+            fields["body"] = None if stream.body is None else bytes(stream.body)
+            fields["body_omitted"] = stream.omitted
+            fields["file"] = None if path is None else str(path)
         url = str(self._request.url) if self._request is not None else without_password(text)
-        tls = next((note.as_json() for note in notes if isinstance(note, Securing)), {})
+        tls = next((report.as_json() for report in reports if isinstance(report, Securing)), {})
         self.records.append(
-            Record(
+            ExchangeRecord(
                 started=started,
-                url=moved[-1].url if moved else url,
-                asked=self._request,
-                addresses=[a for n in notes if isinstance(n, LookedUp) for a in n.addresses],
+                url=redirects[-1].url if redirects else url,
+                first_request=self._request,
+                addresses=[a for r in reports if isinstance(r, LookedUp) for a in r.addresses],
                 tls={name: value for name, value in tls.items() if name != "event"} or None,
-                redirects=[(note.status, note.url) for note in moved],
-                earlier=() if stream is None else stream.exchange.history,
+                redirects=[(report.status, report.url) for report in redirects],
+                earlier=[] if stream is None else self._redirects(started, stream),
                 error=error,
-                **facts,
+                **fields,
             )
         )
 
+    @staticmethod
+    def _redirects(started: str, stream: RecordedStream) -> list[ExchangeRecord]:
+        """Return the records of the redirects that led to this exchange."""
+        from stretta.http.client.exchange_json import ExchangeRecord, exchange_fields  # noqa: PLC0415
+
+        return [
+            ExchangeRecord(
+                started=started,
+                url=str(one.request.url),
+                addresses=[],
+                **exchange_fields(one.state, one.server),
+            )
+            for one in stream.exchange.history
+        ]
+
 
 class Interrupted(StrettaError):
-    """Ctrl-C has ended an exchange."""
+    """Ctrl-C ended an exchange."""
 
     status = 130
 
 
-class KeptStream(ResponseStream):
-    """A response whose body is kept as it passes, up to ``most`` bytes, not at all if it is None.
+class RecordedStream(ResponseStream):
+    """A response that copies its body to ``body``, unless ``max_size`` is None.
 
-    ``kept`` is None where there is none, ``left_out`` tells that there was too much of it.
+    A body of more than ``max_size`` bytes is ``omitted``: ``body`` becomes None.
     """
 
-    def __init__(self, stream: ResponseStream, *, most: int | None) -> None:
+    def __init__(self, stream: ResponseStream, *, max_size: int | None) -> None:
         super().__init__(stream.exchange)
-        self.kept: bytearray | None = bytearray() if most is not None else None
-        self.left_out = False
-        self._most = most or 0
+        self.body: bytearray | None = bytearray() if max_size is not None else None
+        self.omitted = False
+        self._max_size = max_size or 0
 
-    def __iter__(self) -> Iterator[Piece]:
-        for piece in super().__iter__():
-            if self.kept is not None:
-                self.kept += piece
-                if len(self.kept) > self._most:
-                    self.kept, self.left_out = None, True
-            yield piece
+    def __iter__(self) -> Iterator[Buffer]:
+        for chunk in super().__iter__():
+            if self.body is not None:
+                self.body += chunk
+                if len(self.body) > self._max_size:
+                    self.body, self.omitted = None, True
+            yield chunk
 
 
 def open_data(data: str, stack: ExitStack) -> Body:
-    """Return what ``-d`` names: a file (@FILE), standard input (-), or its own text."""
+    """Return the body for ``-d``: a file (@FILE), standard input (-), or the text itself."""
     if data == "-":
         stdin: BinaryIO = sys.stdin.buffer
         return stdin
@@ -236,46 +254,44 @@ def open_data(data: str, stack: ExitStack) -> Body:
         return stack.enter_context(open(data[1:], "rb"))
     except OSError as error:
         raise UsageError(
-            f"cannot read {data[1:]}", (error.strerror or "").lower(), "Give a file: -d @FILE"
+            f"cannot read {data[1:]}", (error.strerror or "").lower(), "Name a file: -d @FILE"
         ) from None
 
 
 def data_type(data: str) -> str:
-    """Return the media type of what ``-d`` names, as far as its name tells."""
+    """Return the media type of the body for ``-d``, by the file's name."""
     if data.startswith("@"):
-        from mimetypes import guess_type  # noqa: PLC0415
+        from stretta.http.message.mime_types import media_type_of  # noqa: PLC0415
 
-        return guess_type(data[1:])[0] or "application/octet-stream"
+        return media_type_of(data[1:])
     return "application/octet-stream" if data == "-" else "application/x-www-form-urlencoded"
 
 
 def check_har(path: str) -> None:
-    """Raise OutputError where a HAR file cannot be written: better now than after the transfer."""
+    """Raise OutputError when a HAR file cannot be written; called before the transfer."""
     try:
-        with open(path, "ab"):
-            pass
+        os.close(open_private(path))
     except OSError as error:
-        raise _no_har(path, error) from error
+        raise _cannot_write_har(path, error) from error
 
 
-def save_har(path: str, records: list[Record]) -> None:
-    """Write the exchanges as a HAR file. Raises OutputError."""
+def save_har(path: str, records: list[ExchangeRecord]) -> None:
+    """Write the exchanges as a HAR file with mode 0600: it holds secrets. Raises OutputError."""
     import json  # noqa: PLC0415
-    from pathlib import Path  # noqa: PLC0415
 
     from stretta.http.client.har import har  # noqa: PLC0415
 
     try:
         text = json.dumps(har(records), indent=1, ensure_ascii=False) + "\n"
-        # what is no text in what was typed is spelled out, as JSON itself would
-        Path(path).write_bytes(text.encode("utf-8", "backslashreplace"))
+        # bytes of the command line that are not text are escaped as in JSON
+        write_private(path, text.encode("utf-8", "backslashreplace"))
     except OSError as error:
-        raise _no_har(path, error) from error
+        raise _cannot_write_har(path, error) from error
 
 
-def _no_har(path: str, error: OSError) -> OutputError:
+def _cannot_write_har(path: str, error: OSError) -> OutputError:
     why = (error.strerror or "").lower()
-    return OutputError(f"cannot write {path}", why, "Choose another: --har FILE")
+    return OutputError(f"cannot write {path}", why, "Choose another file: --har FILE")
 
 
 def _now() -> str:

@@ -1,4 +1,4 @@
-"""How an exchange looks: the lecture's lines and the body for a person, the bytes for a program."""
+"""Shows exchanges: the lecture's lines and text for a person, the body's bytes for a program."""
 
 from __future__ import annotations
 
@@ -10,31 +10,31 @@ from stretta.cli.ui.console import Console, stdout_is_terminal, write_stdout
 from stretta.cli.ui.terminal import is_terminal, paint, wants_colour
 from stretta.escape import TerminalText, escape
 from stretta.http.client.blocking import ResponseStream
-from stretta.http.client.exchange import Phases
+from stretta.http.client.exchange_state import Phases
 from stretta.http.client.reports import Awaiting, Interim, Requesting, Responding
 from stretta.http.client.response_parser import Head
 from stretta.reports import LookedUp, NotReached, Report
 
 __all__ = ["Show"]
 
-ENOUGH = 1024
-"""Bytes of a body that tell whether it is text."""
+SNIFF_SIZE = 1024
+"""Bytes of a body that show whether it is text."""
 
-LONGEST_BOM = 3
-"""Bytes that tell whether a text begins with a byte order mark."""
+MAX_BOM = 3
+"""Bytes of the longest byte order mark."""
 
-PATIENCE = 1.0
-"""Seconds for which a body of unknown length is gathered to be laid out."""
+LAYOUT_WAIT = 1.0
+"""Seconds to wait for the end of a body of unknown length that is to be laid out."""
 
 COLOURS = {2: "green", 3: "yellow", 4: "red", 5: "red"}
-"""Of a status line, by the first digit of its status."""
+"""The colour of a status line, by the first digit of its status."""
 
 
 class Show:
-    """Watches exchanges, one after the other, and shows them.
+    """Shows the reports of exchanges, one exchange after the other.
 
-    ``verbose`` is 0 for the lecture's lines, 1 for each line with its time and direction, 2 for
-    each read and write too.
+    ``verbose`` is 0 for the lecture's lines, 1 for lines with time and direction, 2 for each read
+    and write too.
     """
 
     def __init__(
@@ -45,23 +45,21 @@ class Show:
         self._clock = clock
         self._began = clock()
         self._awaiting = False
-        self._choice = False  # there is more than one address
-
-    # what is going on
+        self._several_addresses = False
 
     def begin(self) -> None:
-        """Begin another exchange: times count from here."""
+        """Begin another exchange: times count from now."""
         self._began = self._clock()
-        self._choice = False
+        self._several_addresses = False
 
     def __call__(self, report: Report) -> None:
-        """Show what is going on."""
+        """Show a report."""
         if self.console.as_json or self.console.quiet:
             return
         if isinstance(report, LookedUp):
-            self._choice = len(report.addresses) > 1
-        elif isinstance(report, NotReached) and not self._choice:
-            return  # the error will say so
+            self._several_addresses = len(report.addresses) > 1
+        elif isinstance(report, NotReached) and not self._several_addresses:
+            return  # the error says it
         if self.verbose:
             self._show_verbose(report)
         elif isinstance(report, Awaiting):
@@ -93,23 +91,23 @@ class Show:
                 self.line("*", escape(line))
 
     def line(self, mark: str, text: str) -> None:
-        """Say one line with the time since the exchange began."""
+        """Print one line with the time since the exchange began."""
         ms = (self._clock() - self._began) * 1000
         stamp = paint(f"{ms:9.3f} ms", "dim", sys.stderr)
         self.console.print_message(f"{stamp} {mark} {text}".rstrip())
 
-    def broken_off(self) -> None:
-        """End the line that was waiting for the response."""
+    def failed(self) -> None:
+        """End the line that waits for the response, after a failure."""
         if self._awaiting:
             self._awaiting = False
             self.console.print_message("")
 
     def times(self, phases: Phases) -> None:
-        """Show the bar of the phases to a person."""
+        """Show the phases as a bar, on a terminal."""
         if is_terminal(sys.stderr) and not (self.console.quiet or self.console.as_json):
             import shutil  # noqa: PLC0415
 
-            from stretta.cli.http.timing_bar import timing_bar  # noqa: PLC0415 - a pipe shows none
+            from stretta.cli.http.timing_bar import timing_bar  # noqa: PLC0415 - on a terminal only
 
             columns = shutil.get_terminal_size().columns
             for row in timing_bar(phases, columns, lambda text, c: paint(text, c, sys.stderr)):
@@ -118,80 +116,84 @@ class Show:
     # the body
 
     def body(self, stream: ResponseStream) -> None:
-        """Show a body as it comes: text to a person, all of its bytes to a program."""
-        pieces = self._told(stream)
+        """Show a body while it arrives: text to a person, all bytes to a program."""
+        chunks = self._reported(stream)
         if stdout_is_terminal():
-            self._to_person(stream, pieces)
+            self._to_person(stream, chunks)
         else:
-            self._to_program(stream, pieces)
+            self._to_program(stream, chunks)
 
-    def _to_program(self, stream: ResponseStream, pieces: Iterator[bytes | memoryview]) -> None:
+    def _to_program(self, stream: ResponseStream, chunks: Iterator[bytes | memoryview]) -> None:
         progress = None
         if is_terminal(sys.stderr) and not (self.console.quiet or self.verbose):
-            from stretta.cli.ui.progress import Progress  # noqa: PLC0415 - a script needs none
+            from stretta.cli.ui.progress import Progress  # noqa: PLC0415 - on a terminal only
 
-            progress = Progress(stream.exchange.reader.expected)
+            progress = Progress(stream.exchange.parser.expected)
         try:
-            for piece in pieces:
-                write_stdout(piece)
+            for chunk in chunks:
+                write_stdout(chunk)
                 if progress is not None:
                     progress.show(stream.exchange.received)
         finally:
             if progress is not None:
                 progress.end()
 
-    def _told(self, stream: ResponseStream) -> Iterator[bytes | memoryview]:
-        """Give the pieces of a body, and tell of each where that is wanted."""
-        for piece in stream:
+    def _reported(self, stream: ResponseStream) -> Iterator[bytes | memoryview]:
+        """Yield the chunks of a body; with -v, print a line for each."""
+        for chunk in stream:
             if self.verbose:
                 exchange = stream.exchange
-                so_far = f"({len(piece)} bytes of body, {exchange.decoded} so far)"
+                so_far = f"({len(chunk)} bytes of body, {exchange.decoded} so far)"
                 self.line("<", so_far)
-            yield piece
+            yield chunk
         if self.verbose:
-            for name, value in stream.exchange.reader.trailers:
+            for name, value in stream.exchange.parser.trailers:
                 self.line("<", escape(f"{name}: {value}"))
 
-    def _to_person(self, stream: ResponseStream, pieces: Iterator[bytes | memoryview]) -> None:
-        from stretta.cli.ui import pretty  # noqa: PLC0415 - a pipe needs none of it
+    def _to_person(self, stream: ResponseStream, chunks: Iterator[bytes | memoryview]) -> None:
+        from stretta.cli.ui import pretty  # noqa: PLC0415 - on a terminal only
         from stretta.http.message.charset import charset_of, is_plain, is_text, media_type  # noqa: PLC0415
 
         kind = stream.head.headers.get("content-type")
         name = media_type(kind)
-        # what says of itself that it is text is shown from its first bytes on: it may never end
-        least = LONGEST_BOM if is_plain(kind) else ENOUGH
-        beginning, ended = _gather(b"", pieces, lambda data: len(data) >= least)
+        # a body whose type is certain is shown from its first bytes on: it may never end
+        least = MAX_BOM if is_plain(kind) else SNIFF_SIZE
+        beginning, ended = _gather(b"", chunks, lambda data: len(data) >= least)
         if not beginning:
             return
-        if not is_text(kind, beginning[:ENOUGH]):
-            self._pass_over(stream, name, pieces)
+        if not is_text(kind, beginning[:SNIFF_SIZE]):
+            self._skip(stream, name, chunks)
             return
         text = TerminalText(charset_of(kind, beginning))
-        laid_out = pretty.can_lay_out(name)
-        if laid_out and not ended:
-            beginning, ended = _gather(beginning, pieces, self._document_is_there(stream, name))
+        has_layout = pretty.can_lay_out(name)
+        if has_layout and not ended:
+            beginning, ended = _gather(beginning, chunks, self._document_complete(stream, name))
         shown = text.feed(beginning).removeprefix("\ufeff")
-        if laid_out and len(beginning) < pretty.MOST and (ended or pretty.is_json(name, beginning)):
+        if (
+            has_layout
+            and len(beginning) < pretty.MOST
+            and (ended or pretty.is_json(name, beginning))
+        ):
             shown = pretty.lay_out(name, shown)
             if wants_colour(sys.stdout):
                 shown = pretty.colour_text(name, shown)
         write_stdout(shown)
-        for piece in pieces:
-            part = text.feed(piece)
+        for chunk in chunks:
+            part = text.feed(chunk)
             write_stdout(part)
             shown = part or shown
-        rest = text.finish()
-        write_stdout(rest if (rest or shown).endswith("\n") else rest + "\n")
+        last = text.finish()
+        write_stdout(last if (last or shown).endswith("\n") else last + "\n")
 
-    def _document_is_there(
+    def _document_complete(
         self, stream: ResponseStream, name: str
     ) -> Callable[[bytes | bytearray], bool]:
-        """Return what tells that a body need not be waited for any longer to be laid out."""
-        from stretta.cli.ui import pretty  # noqa: PLC0415 - a pipe needs none of it
+        """Return a function that says whether enough of a body arrived to lay it out."""
+        from stretta.cli.ui import pretty  # noqa: PLC0415 - on a terminal only
 
-        if stream.exchange.reader.framing == "length":
+        if stream.exchange.parser.framing == "length":
             return lambda data: len(data) >= pretty.MOST
-        until = self._clock() + PATIENCE  # a body of unknown length may never end
+        until = self._clock() + LAYOUT_WAIT  # a body of unknown length may never end
 
         def enough(data: bytes | bytearray) -> bool:
             late = self._clock() >= until
@@ -199,43 +201,43 @@ class Show:
 
         return enough
 
-    def _pass_over(
-        self, stream: ResponseStream, name: str, pieces: Iterator[bytes | memoryview]
+    def _skip(
+        self, stream: ResponseStream, name: str, chunks: Iterator[bytes | memoryview]
     ) -> None:
-        """Name a body that is no text, and let it pass: whether it is whole is still to be told."""
-        from stretta.cli.ui.progress import Progress, human_size  # noqa: PLC0415 - text needs none
+        """Name a body that is not text, and read it to its end, to check that it is complete."""
+        from stretta.cli.ui.progress import Progress, human_size  # noqa: PLC0415 - text does not need it
 
         exchange = stream.exchange
-        size = None if exchange.is_decoding else exchange.reader.expected
+        size = None if exchange.is_decoding else exchange.parser.expected
         more = f" or {human_size(size)}" if size is not None and size >= 1000 else ""
-        told = "" if size is None else f", {size} bytes{more}"
+        shown_size = "" if size is None else f", {size} bytes{more}"
         kind = escape(name) or "unknown type"
-        self.console.print_message(f"(binary, not shown: {kind}{told}; to save it: -o FILE)")
-        progress = Progress(exchange.reader.expected, quiet=self.console.quiet or self.verbose > 0)
+        self.console.print_message(f"(binary, not shown: {kind}{shown_size}; to save it: -o FILE)")
+        progress = Progress(exchange.parser.expected, quiet=self.console.quiet or self.verbose > 0)
         try:
-            for _ in pieces:
+            for _ in chunks:
                 progress.show(exchange.received)
         finally:
             progress.end()
         if size is None:
-            self.console.print_message(f"({exchange.decoded} bytes have come)")
+            self.console.print_message(f"({exchange.decoded} bytes arrived)")
 
 
 def _gather(
-    data: bytes, pieces: Iterator[bytes | memoryview], enough: Callable[[bytearray], bool]
+    data: bytes, chunks: Iterator[bytes | memoryview], enough: Callable[[bytearray], bool]
 ) -> tuple[bytes, bool]:
-    """Return the data and what follows until there is enough, and whether that was the end."""
+    """Return the data with following chunks until it is enough, and whether the body ended."""
     gathered = bytearray(data)
     while not enough(gathered):
-        piece = next(pieces, b"")
-        if not piece:
+        chunk = next(chunks, b"")
+        if not chunk:
             return bytes(gathered), True
-        gathered += piece
+        gathered += chunk
     return bytes(gathered), False
 
 
 def _coloured(head: Head) -> list[str]:
-    """Return the lines of a head, escaped, with colours where stderr gets any."""
+    """Return the lines of a head, escaped, and coloured if stderr takes colours."""
     text = head.raw.decode("utf-8", "backslashreplace").replace("\r\n", "\n")
     first, *fields = escape(text).removesuffix("\n").split("\n")
     lines = [paint(first, COLOURS.get(head.status // 100, "cyan"), sys.stderr)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from stretta.http.client.exchange import Phases
+from stretta.http.client.exchange_state import Phases
 
 __all__ = ["NAMES", "durations", "timing_bar"]
 
@@ -16,14 +16,14 @@ NAMES = {
     "first_byte": ("first byte", "░", "yellow"),
     "ended": ("transfer", "█", "green"),
 }
-"""Each phase's name, what draws it, and its colour."""
+"""The label, the glyph and the colour of each phase."""
 
-LEAST = 20
-"""Columns below which a bar tells nothing."""
+MIN_WIDTH = 20
+"""Columns below which no bar is drawn."""
 
 
 def durations(phases: Phases) -> dict[str, float]:
-    """Return how long each phase took that there was, in seconds.
+    """Return the duration of each phase that took place, in seconds.
 
     >>> durations(Phases(connected=0.5, sent=0.5, first_byte=1.25, ended=1.5))
     {'connected': 0.5, 'sent': 0.0, 'first_byte': 0.75, 'ended': 0.25}
@@ -40,9 +40,9 @@ def durations(phases: Phases) -> dict[str, float]:
 def timing_bar(
     phases: Phases, columns: int, paint: Callable[[str, str], str] = lambda text, _: text
 ) -> list[str]:
-    """Return the lines of the bar: one in proportion, and as many as its legend takes.
+    """Return the lines of the bar: the phases in proportion, then their legend.
 
-    ``paint`` gives a text a colour.
+    ``paint`` colours a text.
 
     >>> phases = Phases(connected=0.001, sent=0.001, first_byte=0.009, ended=0.010)
     >>> print(*timing_bar(phases, 64), sep="\\n")
@@ -54,7 +54,7 @@ def timing_bar(
     total = sum(took.values())
     width = columns - 1
     lines, line, used = [], "", 0
-    if total > 0 and width >= LEAST:
+    if total > 0 and width >= MIN_WIDTH:
         lines.append(_bar(took, total, width, paint))
     legend = [(NAMES[name][1], f" {NAMES[name][0]} {_ms(time)}", NAMES[name][2])
               for name, time in took.items()]  # fmt: skip
@@ -79,7 +79,7 @@ def _bar(took: dict[str, float], total: float, width: int, paint: Callable[[str,
 
 
 def _ms(seconds: float) -> str:
-    """Return a time with three digits that matter: 0.12 ms, 12.3 ms, 1.23 s."""
+    """Return a time with three significant digits: 0.12 ms, 12.3 ms, 1.23 s."""
     if seconds >= 1:
         return f"{seconds:.2f} s"
     ms = seconds * 1000

@@ -1,4 +1,4 @@
-"""The prompt of the HTTP client: with history, completion of earlier URLs, and Ctrl-R."""
+"""The prompt for URLs: with history, completion and Ctrl-R on a terminal."""
 
 from __future__ import annotations
 
@@ -11,21 +11,22 @@ from pathlib import Path
 from stretta.cli.ui.prompt import ask_line
 from stretta.cli.ui.terminal import is_terminal
 from stretta.http.message.url import without_password
+from stretta.private_file import open_private
 
 __all__ = ["url_asker"]
 
 
 def url_asker(prompt: str) -> Callable[[], str | None]:
-    """Return a function that asks for a line; it returns None at the end of the input.
+    """Return a function that reads a line from the user; it returns None at the end of input.
 
-    Where a person types, earlier URLs are at hand (up, Tab, Ctrl-R), also those of earlier times;
-    URLs with a password are not kept.
+    On a terminal, earlier URLs are offered (up, Tab, Ctrl-R), also those of earlier sessions. URLs
+    with a user or password are not stored.
     """
     plain = not (is_terminal(sys.stdin) and is_terminal(sys.stdout))
     if plain or os.environ.get("TERM") in {None, "", "dumb"}:
         return lambda: ask_line(prompt)
-    os.environ.setdefault("PROMPT_TOOLKIT_NO_CPR", "1")  # not every terminal answers where it is
-    from prompt_toolkit import PromptSession  # noqa: PLC0415 - only a person needs it
+    os.environ.setdefault("PROMPT_TOOLKIT_NO_CPR", "1")  # some terminals do not report the cursor
+    from prompt_toolkit import PromptSession  # noqa: PLC0415 - on a terminal only
     from prompt_toolkit.auto_suggest import AutoSuggestFromHistory  # noqa: PLC0415
     from prompt_toolkit.completion import CompleteEvent, Completer, Completion  # noqa: PLC0415
     from prompt_toolkit.document import Document  # noqa: PLC0415
@@ -34,7 +35,7 @@ def url_asker(prompt: str) -> Callable[[], str | None]:
     class Urls(FileHistory):
         def store_string(self, string: str) -> None:
             if string.strip() and without_password(string) == string:
-                with suppress(OSError):  # then it is kept for this time only
+                with suppress(OSError):  # kept for this session only
                     super().store_string(string)
 
     class Earlier(Completer):
@@ -65,12 +66,12 @@ def url_asker(prompt: str) -> Callable[[], str | None]:
 
 
 def _history_path() -> Path | None:
-    """Return where the history is (XDG Base Directory), or None where it cannot be."""
+    """Return the path of the history (XDG Base Directory), None if it cannot be written."""
     state = os.environ.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state")
     path = Path(state) / "stretta" / "urls"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.touch(mode=0o600, exist_ok=True)
+        os.close(open_private(path))
     except OSError:
         return None
     return path

@@ -1,4 +1,4 @@
-"""The HTTP client on an event loop: ``get_async``, or an ``AsyncClient`` for many requests."""
+"""The HTTP client on an event loop: ``get_async`` for one URL, ``AsyncClient`` for several."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Self
 
 from stretta.errors import ReplyEndedEarly
 from stretta.http.client.blocking import BaseClient, GivenHeaders
-from stretta.http.client.exchange import MOST_DECODED, Exchange
-from stretta.http.client.request import HttpVersion
-from stretta.http.client.request_body import Body
-from stretta.http.client.response_parser import Head, Piece
+from stretta.http.client.exchange import Exchange
+from stretta.http.client.exchange_state import MAX_DECODED
+from stretta.http.client.request import Body, HttpVersion
+from stretta.http.client.response_parser import Buffer, Head
 from stretta.http.message.url import Url
 from stretta.net.client.channel.event_loop import AsyncChannel, open_channel
 from stretta.net.client.connect import dial_async
@@ -26,7 +26,7 @@ __all__ = ["AsyncClient", "AsyncResponseStream", "get_async"]
 
 
 class LoopNetwork:
-    """Connections on the running event loop."""
+    """Opens connections on the running event loop."""
 
     async def dial(
         self, host: str, port: int, *, timeout: float, server: str, family: int, watch: Observer
@@ -60,7 +60,7 @@ async def get_async(
 
 
 class AsyncClient(BaseClient):
-    """Asks servers from coroutines; connections that stay open serve the next request.
+    """Sends requests from coroutines, and keeps open connections for further requests.
 
     Use it as an async context manager, within one event loop.
 
@@ -76,28 +76,28 @@ class AsyncClient(BaseClient):
     network = LoopNetwork
 
     async def get(self, url: str | Url, *, headers: GivenHeaders = ()) -> Response:
-        """Return the whole response to a GET; raises what ``stretta.http.get`` does."""
+        """Return the whole response to a GET request; raises the errors of ``stretta.http.get``."""
         return await self.request("GET", url, headers=headers)
 
     async def request(
         self, method: str, url: str | Url, *, headers: GivenHeaders = (), body: Body = b""
     ) -> Response:
-        """Return the whole response to a request; raises what ``stretta.http.get`` does."""
+        """Return the whole response to a request; raises the errors of ``stretta.http.get``."""
         return await (await self._open(method, url, headers, body)).whole()
 
     @asynccontextmanager
     async def stream(
         self, method: str, url: str | Url, *, headers: GivenHeaders = (), body: Body = b""
     ) -> AsyncIterator[AsyncResponseStream]:
-        """Give the response as soon as its head has come; its body follows in pieces.
+        """Yield the response when its head has arrived; iterating it reads the body.
 
-        Use it as an async context manager. Raises what ``stretta.http.get`` does.
+        Use it as an async context manager. Raises the errors of ``stretta.http.get``.
 
         >>> import asyncio
         >>> from stretta import http
         >>> async def size(url):
         ...     async with http.AsyncClient() as client, client.stream("GET", url) as stream:
-        ...         return stream.head.status, sum([len(piece) async for piece in stream])
+        ...         return stream.head.status, sum([len(chunk) async for chunk in stream])
         >>> asyncio.run(size(getfixture("hello_url")))
         (200, 4)
         """
@@ -111,11 +111,11 @@ class AsyncClient(BaseClient):
         self, method: str, url: str | Url, headers: GivenHeaders, body: Body
     ) -> AsyncResponseStream:
         request = self.make_request(method, url, headers, body)
-        return AsyncResponseStream(await self._core.open(request))
+        return AsyncResponseStream(await self._sender.send(request))
 
     async def close(self) -> None:
-        """Close the connections that are at rest."""
-        self._core.close()
+        """Close the idle connections."""
+        self._sender.close()
 
     async def __aenter__(self) -> Self:
         return self
@@ -130,14 +130,14 @@ class AsyncClient(BaseClient):
 
 
 class AsyncResponseStream:
-    """A response whose body is still coming; iterating gives its pieces, decoded.
+    """A response whose body is read while it arrives; iterating yields its chunks, decoded.
 
     >>> import asyncio
     >>> from stretta import http
-    >>> async def pieces(url):
+    >>> async def chunks(url):
     ...     async with http.AsyncClient() as client, client.stream("GET", url) as stream:
-    ...         return [bytes(piece) async for piece in stream]
-    >>> asyncio.run(pieces(getfixture("hello_url")))
+    ...         return [bytes(chunk) async for chunk in stream]
+    >>> asyncio.run(chunks(getfixture("hello_url")))
     [b'ciao']
     """
 
@@ -149,19 +149,19 @@ class AsyncResponseStream:
         """The head of the response."""
         return self.exchange.head
 
-    async def __aiter__(self) -> AsyncIterator[Piece]:
-        while piece := await self.exchange.read():
-            yield piece
+    async def __aiter__(self) -> AsyncIterator[Buffer]:
+        while chunk := await self.exchange.read():
+            yield chunk
 
     async def whole(self) -> Response:
-        """Return the response with all of its body. Raises what ``stretta.http.get`` does."""
+        """Read the rest of the body; return the response. Raises what iterating raises."""
         from stretta.http.client.response import Response  # noqa: PLC0415 - the command needs none
 
         body = bytearray()
         try:
-            while piece := await self.exchange.read():
-                body += piece
-                self.exchange.check_size(MOST_DECODED)
+            while chunk := await self.exchange.read():
+                body += chunk
+                self.exchange.state.check_size(MAX_DECODED)
         except ReplyEndedEarly as error:
             error.reply = bytes(body)
             raise

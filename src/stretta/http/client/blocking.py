@@ -1,4 +1,4 @@
-"""The blocking HTTP client: ``get`` a URL, or keep a ``Client`` for several; no event loop."""
+"""The blocking HTTP client: ``get`` for one URL, ``Client`` for several; no event loop."""
 
 from __future__ import annotations
 
@@ -7,11 +7,13 @@ from types import TracebackType
 from typing import TYPE_CHECKING, ClassVar, Self
 
 from stretta.errors import ReplyEndedEarly
-from stretta.http.client.connection_pool import Core, Network
-from stretta.http.client.exchange import MOST_DECODED, Exchange
-from stretta.http.client.request import ClientRequest, HttpVersion
-from stretta.http.client.request_body import Body, body_size
-from stretta.http.client.response_parser import Head, Piece
+from stretta.http.client.connector import Connector, Network
+from stretta.http.client.exchange import Exchange
+from stretta.http.client.exchange_state import MAX_DECODED
+from stretta.http.client.request import Body, ClientRequest, HttpVersion
+from stretta.http.client.request_body import body_size
+from stretta.http.client.request_sender import RequestSender
+from stretta.http.client.response_parser import Buffer, Head
 from stretta.http.message.headers import NO_HEADERS, Headers
 from stretta.http.message.url import Url, parse_url
 from stretta.net.client.channel.blocking import BlockingChannel
@@ -29,7 +31,7 @@ GivenHeaders = Mapping[str, str] | Iterable[tuple[str, str]]
 
 
 class BlockingNetwork:
-    """Connections by blocking calls."""
+    """Opens connections with blocking calls."""
 
     async def dial(
         self, host: str, port: int, *, timeout: float, server: str, family: int, watch: Observer
@@ -52,7 +54,7 @@ def make_request(
     pairs = tuple(headers.items() if isinstance(headers, Mapping) else headers)
     size = body_size(body)
     if size is None and version == "1.0" and not isinstance(body, bytes):
-        body = body.read()  # HTTP/1.0 has no chunks: the length has to be known
+        body = body.read()  # HTTP/1.0 has no chunked coding: the length must be known
         size = len(body)
     return ClientRequest(
         url=parse_url(url) if isinstance(url, str) else url,
@@ -75,11 +77,11 @@ def get(
     limits: HttpClientLimits | None = None,
     route: HttpRoute | None = None,
 ) -> Response:
-    """Return the server's whole response to a GET of ``url``, whatever its status.
+    """Return the server's whole response to a GET request for ``url``, whatever its status.
 
     ``url`` may be in a short form (``:8080/x``). Raises UsageError (a bad URL), NetworkError
-    (refused, reset, unreachable, no such name), TimedOut, InvalidReply (no HTTP), and
-    ReplyEndedEarly, whose ``reply`` is what had come of the body.
+    (refused, reset, unreachable, no such name), TimedOut, InvalidReply (not HTTP), and
+    ReplyEndedEarly, whose ``reply`` holds the part of the body that arrived.
 
     >>> from stretta import http
     >>> response = http.get(getfixture("hello_url"))
@@ -93,11 +95,11 @@ def get(
 
 
 class BaseClient:
-    """What the blocking client and the one on an event loop are made with.
+    """The options of both clients.
 
-    ``version`` of HTTP; ``compressed``: ask for compressed bodies, and decode them; ``follow``
-    redirects; ``family``: AF_INET or AF_INET6 for such addresses only; ``watch`` is called with
-    each report; ``wrap`` is given each new connection's channel, and returns the one to use.
+    ``version``: of HTTP; ``compressed``: request compressed bodies, and decode them; ``follow``:
+    follow redirects; ``family``: AF_INET or AF_INET6 to use only such addresses; ``watch`` is
+    called with each report; ``wrap`` is called with each new channel and returns the one to use.
     """
 
     network: ClassVar[type[Network]]
@@ -117,22 +119,27 @@ class BaseClient:
     ) -> None:
         self._version = version
         self._compressed = compressed
-        self._core = Core(
+        patience = patience or HttpPatience()
+        connector = Connector(
             self.network(),
             patience=patience,
-            limits=limits,
-            route=route,
+            route=route or HttpRoute(),
             family=family,
+            wrap=wrap,
+        )
+        self._sender = RequestSender(
+            connector,
+            patience=patience,
+            limits=limits or HttpClientLimits(),
             follow=follow,
             decode=compressed,
             watch=watch,
-            wrap=wrap,
         )
 
     @property
     def limits(self) -> HttpClientLimits:
-        """What is taken from a server."""
-        return self._core.limits
+        """What the client accepts from a server."""
+        return self._sender.limits
 
     def make_request(
         self, method: str, url: str | Url, headers: GivenHeaders = (), body: Body = b""
@@ -142,9 +149,9 @@ class BaseClient:
 
 
 class Client(BaseClient):
-    """Asks servers, and keeps the connections that they leave open for the next request.
+    """Sends requests, and keeps open connections for further requests to the same server.
 
-    Use it as a context manager. It belongs to one thread.
+    Use it as a context manager, in one thread.
 
     >>> from stretta import http
     >>> with http.Client() as client:
@@ -155,22 +162,22 @@ class Client(BaseClient):
     network = BlockingNetwork
 
     def get(self, url: str | Url, *, headers: GivenHeaders = ()) -> Response:
-        """Return the whole response to a GET; raises what ``stretta.http.get`` does."""
+        """Return the whole response to a GET request; raises the errors of ``stretta.http.get``."""
         return self.request("GET", url, headers=headers)
 
     def request(
         self, method: str, url: str | Url, *, headers: GivenHeaders = (), body: Body = b""
     ) -> Response:
-        """Return the whole response to a request; raises what ``stretta.http.get`` does."""
+        """Return the whole response to a request; raises the errors of ``stretta.http.get``."""
         with self.stream(method, url, headers=headers, body=body) as stream:
             return stream.whole()
 
     def stream(
         self, method: str, url: str | Url, *, headers: GivenHeaders = (), body: Body = b""
     ) -> ResponseStream:
-        """Return the response as soon as its head has come; its body follows in pieces.
+        """Return the response when its head has arrived; iterating it reads the body.
 
-        Use it as a context manager. Raises what ``stretta.http.get`` does.
+        Use it as a context manager. Raises the errors of ``stretta.http.get``.
 
         >>> from stretta import http
         >>> with http.Client() as client, client.stream("GET", getfixture("hello_url")) as stream:
@@ -180,12 +187,12 @@ class Client(BaseClient):
         return self.send(self.make_request(method, url, headers, body))
 
     def send(self, request: ClientRequest) -> ResponseStream:
-        """Return what ``stream`` does, for a request that ``make_request`` has made."""
-        return ResponseStream(run_now(self._core.open(request)))
+        """Do what ``stream`` does with a request from ``make_request``."""
+        return ResponseStream(run_now(self._sender.send(request)))
 
     def close(self) -> None:
-        """Close the connections that are at rest."""
-        self._core.close()
+        """Close the idle connections."""
+        self._sender.close()
 
     def __enter__(self) -> Self:
         return self
@@ -200,13 +207,13 @@ class Client(BaseClient):
 
 
 class ResponseStream:
-    """A response whose body is still coming; iterating gives its pieces, decoded.
+    """A response whose body is read while it arrives; iterating yields its chunks, decoded.
 
-    A piece is valid until the next one is asked for.
+    A chunk is valid until the next one is read.
 
     >>> from stretta import http
     >>> with http.Client() as client, client.stream("GET", getfixture("hello_url")) as stream:
-    ...     stream.head.status, [bytes(piece) for piece in stream]
+    ...     stream.head.status, [bytes(chunk) for chunk in stream]
     (200, [b'ciao'])
     """
 
@@ -218,19 +225,19 @@ class ResponseStream:
         """The head of the response."""
         return self.exchange.head
 
-    def __iter__(self) -> Iterator[Piece]:
-        while piece := run_now(self.exchange.read()):
-            yield piece
+    def __iter__(self) -> Iterator[Buffer]:
+        while chunk := run_now(self.exchange.read()):
+            yield chunk
 
     def whole(self) -> Response:
-        """Return the response with all of its body. Raises what ``stretta.http.get`` does."""
+        """Read the rest of the body; return the response. Raises what iterating raises."""
         from stretta.http.client.response import Response  # noqa: PLC0415 - the command needs none
 
         body = bytearray()
         try:
-            for piece in self:
-                body += piece
-                self.exchange.check_size(MOST_DECODED)
+            for chunk in self:
+                body += chunk
+                self.exchange.state.check_size(MAX_DECODED)
         except ReplyEndedEarly as error:
             error.reply = bytes(body)
             raise

@@ -1,4 +1,4 @@
-"""Content codings: from compressed bytes back to a body's own (RFC 9110 section 8.4). Pure."""
+"""Content codings: decoding a compressed body while it arrives (RFC 9110 section 8.4). Pure."""
 
 from __future__ import annotations
 
@@ -14,30 +14,30 @@ from stretta.escape import escape
 
 __all__ = ["Decoder", "accepted", "decoder_for"]
 
-MOST_CODINGS = 5
-"""Codings that one body may have on top of each other."""
+MAX_CODINGS = 5
+"""Codings of one body."""
 
 STEP = 256 * 1024
-"""Bytes that one step of decompressing gives at most: a bomb is met a step at a time."""
+"""Bytes that one step of decompression returns at most, so that limits act early."""
 
-SLICE = 1024
-"""Bytes that are decompressed at a time where members end: what follows one is copied for each."""
+MEMBER_STEP = 1024
+"""Bytes that are decompressed at a time after the end of a member: zlib copies what follows it."""
 
-MOST_EMPTY = 10_000
-"""Members in a row that hold nothing: each costs as much as a thousand bytes."""
+MAX_EMPTY = 10_000
+"""Empty members in a row; each costs as much as a thousand bytes."""
 
-Piece = bytes | memoryview
+Buffer = bytes | memoryview
 
 
-class _Slices:
-    """Cuts what comes into slices: short ones after the end of a member, else ever longer ones."""
+class _Steps:
+    """Cuts data into steps: short ones after the end of a member, then longer and longer ones."""
 
     def __init__(self) -> None:
         self._size = STEP
         self._empty = 0
 
     def of(self, data: bytes) -> Iterator[bytes]:
-        """Give the data in slices."""
+        """Yield the data in steps."""
         at = 0
         while at < len(data):
             end = at + self._size
@@ -46,35 +46,35 @@ class _Slices:
             at = end
 
     def member_ended(self) -> None:
-        """Take that another member follows. Raises InvalidReply where too many held nothing."""
-        self._size = SLICE
+        """Record the start of another member. Raises InvalidReply after too many empty ones."""
+        self._size = MEMBER_STEP
         self._empty += 1
-        if self._empty > MOST_EMPTY:
+        if self._empty > MAX_EMPTY:
             raise InvalidReply(
                 "the body cannot be decoded",
-                f"more than {MOST_EMPTY} of its compressed members in a row hold nothing",
+                f"more than {MAX_EMPTY} compressed members in a row are empty",
             )
 
-    def gave(self) -> None:
-        """Take that the member holds something."""
+    def member_has_data(self) -> None:
+        """Record that the member is not empty."""
         self._empty = 0
 
 
 class Decoder(Protocol):
-    """Takes coded bytes as they come, gives what they stand for."""
+    """Decodes bytes while they arrive."""
 
-    def feed(self, data: Piece) -> Iterator[Piece]:
-        """Give what these bytes complete, piece by piece. Raises InvalidReply."""
+    def feed(self, data: Buffer) -> Iterator[Buffer]:
+        """Yield the decoded bytes in chunks. Raises InvalidReply."""
 
     def finish(self) -> None:
-        """Take the end of the body. Raises ReplyEndedEarly when that is too early."""
+        """Take the end of the body. Raises ReplyEndedEarly when the data is incomplete."""
 
 
 @cache
 def accepted() -> list[str]:
-    """Return the codings that can be undone here, as Accept-Encoding asks for them.
+    """Return the codings that can be decoded, for Accept-Encoding.
 
-    br and zstd need a package of the extra ``compression``.
+    br and zstd need the packages of the extra ``compression``.
     """
     found = ["gzip", "deflate"]
     if _exists("brotli"):
@@ -87,28 +87,29 @@ def accepted() -> list[str]:
 def _exists(module: str) -> bool:
     try:
         return find_spec(module) is not None
-    except ModuleNotFoundError:  # not even its parent
+    except ModuleNotFoundError:  # nor its parent
         return False
 
 
 def decoder_for(codings: Sequence[str]) -> Decoder | None:
-    """Return what undoes the codings, the last one first; None when nothing has to be undone.
+    """Return a decoder for the codings, None if there is nothing to decode.
 
-    ``codings`` are the elements of Content-Encoding. Raises InvalidReply for an unknown one.
+    ``codings`` are the elements of Content-Encoding, in the order in which they were applied.
+    Raises InvalidReply for an unknown one.
 
     >>> decoder = decoder_for(["deflate", "gzip"])
     >>> import gzip, zlib
     >>> b"".join(decoder.feed(gzip.compress(zlib.compress(b"ciao"))))
     b'ciao'
     """
-    named = [coding for coding in codings if coding not in {"identity", "none"}]
-    if len(named) > MOST_CODINGS:
+    applied = [coding for coding in codings if coding not in {"identity", "none"}]
+    if len(applied) > MAX_CODINGS:
         raise InvalidReply(
             "the body cannot be decoded",
-            f"it is coded {len(named)} times, and {MOST_CODINGS} is the limit",
+            f"it has {len(applied)} codings, and {MAX_CODINGS} is the limit",
         )
     decoder: Decoder | None = None
-    for coding in named:
+    for coding in applied:
         one = _make(coding)
         decoder = one if decoder is None else _Chain(one, decoder)
     return decoder
@@ -121,8 +122,8 @@ def _make(coding: str) -> Decoder:
         return BrotliDecoder() if coding == "br" else ZstdDecoder()
     raise InvalidReply(
         "the body cannot be decoded",
-        f"its content coding {escape(coding)!r} is not known here, only {', '.join(accepted())}",
-        "To ask for a body as it is: --no-compressed. To know br and zstd:"
+        f"its content coding {escape(coding)!r} is not supported, only {', '.join(accepted())}",
+        "To get the body without a coding: --no-compressed. To support br and zstd:"
         " pip install 'stretta[compression]'",
     )
 
@@ -135,12 +136,12 @@ class ZlibDecoder:
         self._zlib: Any = zlib.decompressobj(31) if coding == "gzip" else None
         self._held = b""
         self._fed = False
-        self._slices = _Slices()
+        self._steps = _Steps()
 
-    def feed(self, data: Piece) -> Iterator[bytes]:
+    def feed(self, data: Buffer) -> Iterator[bytes]:
         data = self._held + bytes(data)
         self._held = b""
-        for part in self._slices.of(data):
+        for part in self._steps.of(data):
             yield from self._feed(part)
 
     def _feed(self, rest: bytes) -> Iterator[bytes]:
@@ -148,9 +149,9 @@ class ZlibDecoder:
             if len(rest) < 2:
                 self._held = rest
                 return
-            # "deflate" means RFC 1950, but some servers send what it wraps: RFC 1951
-            wrapped = rest[0] & 0x0F == 8 and (rest[0] << 8 | rest[1]) % 31 == 0
-            self._zlib = zlib.decompressobj(15 if wrapped else -15)
+            # "deflate" means RFC 1950, but some servers send RFC 1951 without that wrapper
+            has_header = rest[0] & 0x0F == 8 and (rest[0] << 8 | rest[1]) % 31 == 0
+            self._zlib = zlib.decompressobj(15 if has_header else -15)
         self._fed = self._fed or bool(rest)
         try:
             while rest or not self._zlib.eof:
@@ -158,12 +159,12 @@ class ZlibDecoder:
                     if self.coding != "gzip":
                         raise _trailing(self.coding)
                     self._zlib = zlib.decompressobj(31)
-                    self._slices.member_ended()
-                piece = self._zlib.decompress(rest, STEP)
+                    self._steps.member_ended()
+                chunk = self._zlib.decompress(rest, STEP)
                 rest = self._zlib.unconsumed_tail or self._zlib.unused_data
-                if piece:
-                    self._slices.gave()
-                    yield piece
+                if chunk:
+                    self._steps.member_has_data()
+                    yield chunk
                 elif not rest:
                     return
         except zlib.error as error:
@@ -184,22 +185,22 @@ class BrotliDecoder:
         if not hasattr(self._brotli, "can_accept_more_data"):
             raise InvalidReply(
                 "the body cannot be decoded",
-                "the package brotli here is too old to bound what a body becomes",
+                "the installed package brotli is too old to limit the decoded size",
                 "pip install 'brotli>=1.2'",
             )
         self._fed = False
 
-    def feed(self, data: Piece) -> Iterator[bytes]:
+    def feed(self, data: Buffer) -> Iterator[bytes]:
         rest = bytes(data)
         self._fed = self._fed or bool(rest)
         try:
             if rest and self._brotli.is_finished():
                 raise _trailing("br")
             while not self._brotli.is_finished():
-                piece = self._brotli.process(rest, output_buffer_limit=STEP)
+                chunk = self._brotli.process(rest, output_buffer_limit=STEP)
                 rest = b""
-                if piece:
-                    yield piece
+                if chunk:
+                    yield chunk
                 elif self._brotli.can_accept_more_data():
                     return
         except self._error as error:
@@ -217,14 +218,14 @@ class ZstdDecoder:
         self._module = import_module(
             "compression.zstd" if _exists("compression.zstd") else "backports.zstd"
         )
-        # RFC 9659: a larger window than 8 MiB is not for the web
+        # RFC 9659 limits the window to 8 MiB
         self._options = {self._module.DecompressionParameter.window_log_max: 23}
         self._zstd = self._module.ZstdDecompressor(options=self._options)
         self._fed = False
-        self._slices = _Slices()
+        self._steps = _Steps()
 
-    def feed(self, data: Piece) -> Iterator[bytes]:
-        for part in self._slices.of(bytes(data)):
+    def feed(self, data: Buffer) -> Iterator[bytes]:
+        for part in self._steps.of(bytes(data)):
             yield from self._feed(part)
 
     def _feed(self, rest: bytes) -> Iterator[bytes]:
@@ -233,12 +234,12 @@ class ZstdDecoder:
             while rest or not (self._zstd.needs_input or self._zstd.eof):
                 if self._zstd.eof:
                     self._zstd = self._module.ZstdDecompressor(options=self._options)
-                    self._slices.member_ended()
-                piece = self._zstd.decompress(rest, STEP)
+                    self._steps.member_ended()
+                chunk = self._zstd.decompress(rest, STEP)
                 rest = self._zstd.unused_data if self._zstd.eof else b""
-                if piece:
-                    self._slices.gave()
-                    yield piece
+                if chunk:
+                    self._steps.member_has_data()
+                    yield chunk
         except self._module.ZstdError as error:
             raise _undecodable("zstd", error) from None
 
@@ -248,14 +249,14 @@ class ZstdDecoder:
 
 
 class _Chain:
-    """One coding on top of another: ``outer`` was applied last, and is undone first."""
+    """Two codings: ``outer`` was applied last and is decoded first."""
 
     def __init__(self, outer: Decoder, inner: Decoder) -> None:
         self._outer, self._inner = outer, inner
 
-    def feed(self, data: Piece) -> Iterator[Piece]:
-        for piece in self._outer.feed(data):
-            yield from self._inner.feed(piece)
+    def feed(self, data: Buffer) -> Iterator[Buffer]:
+        for chunk in self._outer.feed(data):
+            yield from self._inner.feed(chunk)
 
     def finish(self) -> None:
         self._outer.finish()
@@ -263,17 +264,17 @@ class _Chain:
 
 
 def _undecodable(coding: str, error: Exception) -> InvalidReply:
-    words = str(error).rpartition(": ")[2] or "the data is broken"
+    reason = str(error).rpartition(": ")[2] or "the data is damaged"
     return InvalidReply(
         "the body cannot be decoded",
-        f"it is no valid {coding}: {words}",
-        "To ask for the body as it is: --no-compressed",
+        f"it is not valid {coding}: {reason}",
+        "To get the body without a coding: --no-compressed",
     )
 
 
 def _trailing(coding: str) -> InvalidReply:
-    return InvalidReply("the body cannot be decoded", f"more follows the end of its {coding} data")
+    return InvalidReply("the body cannot be decoded", f"bytes follow the end of its {coding} data")
 
 
 def _cut(coding: str) -> ReplyEndedEarly:
-    return ReplyEndedEarly("the response ended early", f"its {coding} data has no end")
+    return ReplyEndedEarly("the response ended early", f"its {coding} data is incomplete")

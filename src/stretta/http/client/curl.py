@@ -1,4 +1,4 @@
-"""The curl command that asks for the same. Pure."""
+"""The curl command for a request."""
 
 from __future__ import annotations
 
@@ -28,28 +28,30 @@ def curl_command(
     limits: HttpClientLimits,
     route: HttpRoute,
 ) -> str:
-    """Return the command line, quoted for a shell.
+    """Return the curl command line that sends the request, quoted for a shell.
 
-    ``data`` is what ``-d`` was given, ``output`` the file to write, ``remote_name`` and ``resume``
-    stand for ``-O`` and ``-c``, ``family`` is "-4", "-6" or "". Raises UsageError for what curl
-    cannot do.
+    ``data`` is the argument of ``-d``, ``output`` that of ``-o``; ``remote_name`` is ``-O``,
+    ``resume`` is ``-c``, and ``family`` is "-4", "-6" or "". Raises UsageError for requests that
+    curl cannot send.
 
     >>> from stretta.http.client.blocking import make_request
-    >>> usual = {"patience": HttpPatience(), "limits": HttpClientLimits(), "route": HttpRoute()}
-    >>> print(curl_command(make_request("HEAD", ":8080/a b", {"A": "it's"}), **usual))
+    >>> defaults = {"patience": HttpPatience(), "limits": HttpClientLimits(), "route": HttpRoute()}
+    >>> print(curl_command(make_request("HEAD", ":8080/a b", {"A": "it's"}), **defaults))
     curl --http1.1 --compressed -I -H 'A: it'"'"'s' http://127.0.0.1:8080/a%20b
     """
     if request.method == "HEAD" and data is not None:
-        raise UsageError("curl cannot do that", "it sends no body with HEAD", "Leave out -d or -X.")
+        raise UsageError(
+            "curl cannot send this request", "it sends no body with HEAD", "Leave out -d or -X."
+        )
     url = str(request.url)
     words = ["curl", f"--http{request.version}"]
     if request.compressed and request.version == "1.1":
         words.append("--compressed")
-    words += ["-g"] if set(url) & set("[]{}") else []  # to curl they are patterns
-    words += _asked(request, data)
+    words += ["-g"] if set(url) & set("[]{}") else []  # curl would expand them as patterns
+    words += _request_words(request, data)
     words += ["-L", "--max-redirs", str(limits.max_redirects)] if follow else []
     words += [family] if family else []
-    words += [*_limits(patience, limits), *_way(route)]
+    words += [*_limit_words(patience, limits), *_route_words(route)]
     words += ["-o", output] if output is not None else []
     words += ["-O"] if remote_name else []
     words += ["-J"] if remote_name and not resume else []  # curl cannot do both
@@ -57,8 +59,8 @@ def curl_command(
     return " ".join(map(shlex.quote, [*words, url]))
 
 
-def _asked(request: ClientRequest, data: str | None) -> list[str]:
-    """Return what stands for the method, the header and the body."""
+def _request_words(request: ClientRequest, data: str | None) -> list[str]:
+    """Return the words for the method, the header fields and the body."""
     words = []
     if request.method == "HEAD":
         words.append("-I")
@@ -68,7 +70,7 @@ def _asked(request: ClientRequest, data: str | None) -> list[str]:
         words += ["-H", f"{name}: {_typed(value)}" if value else f"{name}:"]
     if request.version == "1.0":
         known = {name.lower() for name, _ in [*request.fields(), *request.headers]}
-        for name in ("Host", "User-Agent", "Accept"):  # curl sends them unless told not to
+        for name in ("Host", "User-Agent", "Accept"):  # curl sends them by default
             words += ["-H", f"{name}:"] if name.lower() not in known else []
     if request.url.username:
         pair = (request.url.username, request.url.password)
@@ -78,22 +80,22 @@ def _asked(request: ClientRequest, data: str | None) -> list[str]:
     return words
 
 
-def _limits(patience: HttpPatience, limits: HttpClientLimits) -> list[str]:
-    """Return what stands for the limits that are not the usual ones."""
-    words, usual = [], HttpPatience()
-    if patience.connect_timeout != usual.connect_timeout:
+def _limit_words(patience: HttpPatience, limits: HttpClientLimits) -> list[str]:
+    """Return the words for the limits that differ from the defaults."""
+    words, defaults = [], HttpPatience()
+    if patience.connect_timeout != defaults.connect_timeout:
         words += ["--connect-timeout", f"{patience.connect_timeout:g}"]
     if patience.timeout is not None:
         words += ["--max-time", f"{patience.timeout:g}"]
-    if patience.idle_timeout != usual.idle_timeout:
+    if patience.idle_timeout != defaults.idle_timeout:
         words += ["--speed-limit", "1", "--speed-time", str(max(1, ceil(patience.idle_timeout)))]
     if limits.max_size is not None:
         words += ["--max-filesize", str(limits.max_size)]
     return words
 
 
-def _way(route: HttpRoute) -> list[str]:
-    """Return what stands for the way to the server."""
+def _route_words(route: HttpRoute) -> list[str]:
+    """Return the words for proxy, trust and addresses."""
     words = []
     if route.proxy is not None:
         words += ["-x", _proxy(route.proxy)]
@@ -106,12 +108,12 @@ def _way(route: HttpRoute) -> list[str]:
 
 
 def _typed(value: str) -> str:
-    """Return a field's value as it was typed: on the wire its text is UTF-8."""
+    """Return a field value as the user typed it; its bytes are UTF-8."""
     return value.encode("latin-1").decode("utf-8", "surrogateescape")
 
 
 def _proxy(text: str) -> str:
-    """Return a proxy's URL with its port: curl's usual one is another."""
+    """Return a proxy's URL with its port: curl's default is 1080."""
     if not text:
         return text
     url = parse_url(text)

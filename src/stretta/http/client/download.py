@@ -1,49 +1,52 @@
-"""Saving a response: under its final name only when it is whole, and resumed when it was not."""
+"""Saving a response to a file: complete or resumable, never in between."""
 
 from __future__ import annotations
 
 import errno
-import fcntl
-import json
 import os
-import stat
-from collections.abc import Callable, Iterator
-from dataclasses import asdict
-from itertools import count
+from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
 from stretta.errors import InvalidReply, OutputError, ReplyEndedEarly, TimedOut, UsageError
 from stretta.http.client.blocking import ResponseStream
-from stretta.http.client.download_name import file_name
-from stretta.http.client.exchange import BodyTooLarge
-from stretta.http.client.resume import Rest, Validators, range_fields, rest_of, whole_size
+from stretta.http.client.exchange_state import BodyTooLarge
+from stretta.http.client.part_file import PartFile, download_name, is_special_file, resolve_link
+from stretta.http.client.response_parser import Head
+from stretta.http.client.resume import (
+    PartialContent,
+    PartMetadata,
+    partial_content,
+    range_fields,
+    total_size,
+)
 from stretta.http.message.headers import Headers
 from stretta.http.message.url import Url
 
-__all__ = ["Saving"]
+__all__ = ["Download"]
 
-ALL_ANEW = "(the object had changed, or cannot be continued: all of it came anew)"
-UNSURE = "(the server named no version: nothing tells whether both parts are of the same one)"
+RESTARTED = "(the object has changed or cannot be resumed: it was downloaded from the start)"
+UNVERIFIED = "(not verified: the server sent no validator, so the parts may be of two versions)"
 
 
 class Progress(Protocol):
-    """Shows how far one transfer has come."""
+    """Shows the progress of one transfer."""
 
     def show(self, done: int) -> None:
-        """Report that ``done`` bytes are there."""
+        """Report that ``done`` bytes have arrived."""
 
     def end(self) -> None:
-        """Report that no more bytes will come."""
+        """Report that no more bytes will arrive."""
 
 
-class Saving:
-    """One response that goes to a file.
+class Download:
+    """Saves one response in a file.
 
-    While it comes it is ``FILE.part``, with what identifies it in ``FILE.part.json``; when it has
-    come whole it is renamed. ``path`` is None where the response has to name it (-O): then nothing
-    that is there is ever written over. ``progress`` gets the total number of bytes (None where it
-    is not known) and the number that are there already, and returns what shows the transfer.
+    Until it is complete the file is ``FILE.part``, with its metadata in ``FILE.part.json``; then it
+    is renamed. With a ``path`` of None (-O) the response names the file, and no existing file is
+    replaced. ``progress`` is called with the total number of bytes, None if unknown, and the number
+    that are saved already; it returns the object that shows the transfer. After ``save``, ``done``
+    is the number of bytes in the file and ``note`` what the user should know of it.
     """
 
     def __init__(
@@ -57,314 +60,215 @@ class Saving:
         self.path = path
         self.total: int | None = None
         self.done = 0
-        self.note = ""  # what to tell once it is there
+        self.note = ""
         self._url = url
-        self._given = path is not None
+        self._path_given = path is not None
         self._progress = progress
-        self._have = 0
-        self._begun = Validators(url="")
-        self._source: Path | None = None  # what holds the first bytes already
-        self._part: Path | None = None
+        self._have = 0  # bytes that are saved already
+        self._saved = PartMetadata(url="")  # of those bytes
+        self._source: Path | None = None  # the file that holds them
+        self._part: PartFile | None = None
         if resume:
-            self._look_for_beginning()
+            self._find_saved()
 
     def fields(self) -> list[tuple[str, str]]:
-        """Return the header fields that ask for the rest of what is there."""
-        return range_fields(self._begun, self._have) if self._have else []
+        """Return the header fields that request the missing bytes."""
+        return range_fields(self._saved, self._have) if self._have else []
 
-    def take(self, stream: ResponseStream) -> None:
-        """Write the body to the file as it comes.
+    def save(self, stream: ResponseStream) -> None:
+        """Write the body to the file while it arrives.
 
-        Raises OutputError when it cannot be written, ReplyEndedEarly, which says how to go on,
-        InvalidReply when it is no part that fits, and what reading the body raises.
+        Raises OutputError when the file cannot be written, InvalidReply for a range that does not
+        fit, ReplyEndedEarly and TimedOut with a hint that tells how to resume, and the errors of
+        reading the body.
         """
         try:
-            self._take(stream)
+            self._save(stream)
         except (ReplyEndedEarly, TimedOut) as error:
-            raise type(error)(
-                error.what, error.why, f"{error.hint} {self.how_to_go_on(error)}".strip()
-            ) from None
+            hint = f"{error.hint} {self.resume_hint(error)}".strip()
+            raise type(error)(error.what, error.why, hint) from None
         except OSError as error:
             raise _cannot_write(self.path or Path(), error) from error
 
-    def how_to_go_on(self, error: Exception | None = None) -> str:
-        """Return what is there of a body that was cut off, and how to have the rest; '' if none."""
+    def resume_hint(self, error: Exception | None = None) -> str:
+        """Return how much of the body is saved and how to resume; '' if nothing is."""
         if self._part is None or not self.done:
             return ""
-        more = " and a larger --max-size" if isinstance(error, BodyTooLarge) else ""
-        kept = f"{self.done} bytes are in {self._part}."
-        return f"{kept} To go on: the same command with -c{more}"
+        larger = " and a larger --max-size" if isinstance(error, BodyTooLarge) else ""
+        return (
+            f"{self.done} bytes are in {self._part.path}. To resume: the same command with"
+            f" -c{larger}"
+        )
 
-    def complete_if_whole(self, stream: ResponseStream) -> bool:
-        """Return whether a 416 says that the part is all there is; if so, it gets its name."""
-        size = whole_size(stream.head)
-        if not self._have or size != self._have or self._source is None:
+    def complete_if_whole(self, head: Head) -> bool:
+        """Return whether a 416 response shows that the saved bytes are the whole object.
+
+        If so, a part gets its final name. The sizes must agree, and so must the validators.
+        """
+        size = total_size(head)
+        if not self._have or self._source is None or size != self._have:
+            return False
+        if self._saved.size not in {None, size} or not self._validators_agree(head):
             return False
         self.done = self._have
+        if not (self._saved.etag or self._saved.last_modified):
+            self.note = UNVERIFIED
         try:
             if self.path is None:
                 self.path = self._source
-            elif self._source == _beside(_target(self.path), ".part"):
-                self._move(self._source)
+            else:
+                part = PartFile(resolve_link(self.path))
+                if self._source == part.path:
+                    self._finish(part)
         except OSError as error:
             raise _cannot_write(self.path or self._source, error) from error
         return True
 
-    # what is there
+    def _validators_agree(self, head: Head) -> bool:
+        saved = self._saved
+        etag, changed = head.headers.get("etag"), head.headers.get("last-modified")
+        same_etag = not (etag and saved.etag) or etag == saved.etag
+        return same_etag and (
+            not (changed and saved.last_modified) or changed == saved.last_modified
+        )
 
-    def _look_for_beginning(self) -> None:
-        """Find what an earlier command has left: its part, else a file of that name."""
-        if self.path is not None and _is_odd(self.path):
+    # what an earlier command has saved
+
+    def _find_saved(self) -> None:
+        """Find the bytes to resume from: a part, else a file of the final name."""
+        if self.path is not None and is_special_file(self.path):
             return
         try:
             if self.path is None:
-                self.path = _begun_here(str(self._url))
+                part = PartFile.find(str(self._url))
+                self.path = None if part is None else part.target
             if self.path is None:
-                self._source = Path(file_name(Headers(), self._url))
+                self._source = Path(download_name(Headers(), self._url))
             else:
-                part = _beside(_target(self.path), ".part")
-                self._source = part if part.exists() else _target(self.path)
-                if self._source == part:
-                    self._begun = _recall(part) or self._begun
+                part = PartFile(resolve_link(self.path))
+                self._source = part.path if part.path.exists() else part.target
+                if self._source == part.path:
+                    self._saved = part.load_metadata() or self._saved
             if not self._source.is_file():
                 self._source = None
                 return
             self._have = self._source.stat().st_size
         except OSError as error:
             raise _cannot_write(self.path or Path(), error) from error
-        if self._begun.decoded:
-            self._have, self.note = 0, ALL_ANEW
-        elif self._begun.url and self._begun.url != str(self._url):
+        if self._saved.decoded:
+            self._have, self.note = 0, RESTARTED
+        elif self._saved.url and self._saved.url != str(self._url):
             raise UsageError(
-                f"{self._source} is part of another object",
-                f"of {self._begun.url}",
-                "Choose another file, or begin again, without -c.",
+                f"cannot resume {self._source}",
+                f"it is part of another object, {self._saved.url}",
+                "Choose another file, or start again, without -c.",
             )
 
     # writing
 
-    def _take(self, stream: ResponseStream) -> None:
-        head, exchange = stream.head, stream.exchange
-        rest = self._rest(stream)
-        start = rest.start if rest else 0
-        exchange.before = start
-        whole = None if exchange.is_decoding else exchange.reader.expected
-        self.total = rest.total if rest else whole
-        if self._given and self.path is not None and _is_odd(self.path):
+    def _save(self, stream: ResponseStream) -> None:
+        exchange = stream.exchange
+        partial = self._partial(stream)
+        start = partial.start if partial else 0
+        exchange.state.resumed_at = start
+        whole = None if exchange.is_decoding else exchange.parser.expected
+        self.total = partial.total if partial else whole
+        if self._path_given and self.path is not None and is_special_file(self.path):
             with self.path.open("wb", buffering=0) as file:
                 self._write(stream, file.fileno(), 0)
             return
-        descriptor = self._open(head.headers, exchange.request.url, rest)
+        part, descriptor = self._open(stream.head.headers, exchange.request.url, partial)
         try:
-            if not rest or not self._begun.url:
-                size = self.total
-                self._remember(
-                    Validators.of(str(self._url), head, size, decoded=exchange.is_decoding)
+            if not partial or not self._saved.url:
+                part.save_metadata(
+                    PartMetadata.of(
+                        str(self._url), stream.head, self.total, decoded=exchange.is_decoding
+                    )
                 )
             self._write(stream, descriptor, start)
-            if rest:
-                self._check(rest, descriptor)
+            if partial:
+                self._check_range(partial, descriptor)
         except BaseException:
             if not self.done:
-                self._forget()
+                part.remove()
             raise
         finally:
             os.close(descriptor)
-        assert self._part is not None  # noqa: S101 - _open() has set it
-        self._move(self._part)
+        self._finish(part)
 
-    def _rest(self, stream: ResponseStream) -> Rest | None:
-        """Return which rest of the object this is, None for all of it. Raises InvalidReply."""
+    def _partial(self, stream: ResponseStream) -> PartialContent | None:
+        """Return the range in the response, None for the whole object. Raises InvalidReply."""
         head, exchange = stream.head, stream.exchange
         if not self._have:
             if head.status == 206 and exchange.request.headers.get("range") is None:
                 raise InvalidReply(
-                    "the object cannot be saved",
-                    "the server sent a part of it, and was asked for the whole",
+                    "cannot save the object", "the server sent a range of it without being asked"
                 )
             return None
-        rest = rest_of(self._begun, self._have, head, decoded=exchange.is_decoding)
-        if rest is not None and self.path is None:
+        partial = partial_content(self._saved, self._have, head, decoded=exchange.is_decoding)
+        if partial is not None and self.path is None:
             raise InvalidReply(
-                f"{self._source} is not continued",
-                "nothing tells that it is the beginning of the object, which is longer",
-                f"To continue it all the same: -c -o {self._source}. For all anew: without -c",
+                f"cannot resume {self._source}",
+                "nothing shows that it is the beginning of the object, which is longer",
+                f"To resume it anyway: -c -o {self._source}. To start again: without -c",
             )
-        self.note = ALL_ANEW if rest is None else "" if rest.sure else UNSURE
-        return rest
+        if partial is None:
+            self.note = RESTARTED
+        else:
+            self.note = "" if partial.verified else UNVERIFIED
+        return partial
 
-    def _open(self, headers: Headers, url: Url, rest: Rest | None) -> int:
-        """Return the descriptor of the part, open for writing where the body goes on."""
+    def _open(
+        self, headers: Headers, url: Url, partial: PartialContent | None
+    ) -> tuple[PartFile, int]:
+        """Return the part and its descriptor, open for writing where the body continues."""
         if self.path is None:
-            return self._claim(file_name(headers, url))
-        target = _target(self.path)
-        self._part = _beside(target, ".part")
-        if rest and self._source == target:
-            target.rename(self._part)
-        mode = _mode(target)
-        descriptor = os.open(
-            self._part, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW, 0o666 if mode is None else mode
-        )
-        try:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise OutputError(
-                    f"cannot write {self._part}",
-                    "another download is writing it",
-                    "Wait for its end, or choose another place: -o FILE",
-                ) from None
-            if mode is not None:  # what was private stays so
-                os.fchmod(descriptor, mode)
-            os.ftruncate(descriptor, rest.start if rest else 0)
-            os.lseek(descriptor, 0, os.SEEK_END)
-        except BaseException:
-            os.close(descriptor)
-            raise
-        return descriptor
-
-    def _claim(self, name: str) -> int:
-        """Take the first free one of the names that the server's gives, and open its part."""
-        for path in _numbered(name):
-            part = _beside(path, ".part")
-            if any(map(os.path.lexists, (path, _beside(path, ".part.json")))):
-                continue
-            try:
-                descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
-            except FileExistsError:
-                continue
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-            self.path, self._part = path, part
-            return descriptor
-        raise AssertionError("numbers have no end")
-
-    def _remember(self, validators: Validators) -> None:
-        assert self._part is not None  # noqa: S101 - _open() has set it
-        _notes(self._part).write_text(json.dumps(asdict(validators)), "utf-8")
-
-    def _forget(self) -> None:
-        """Leave nothing behind of a body of which nothing came."""
-        assert self._part is not None  # noqa: S101 - _open() has set it
-        self._part.unlink(missing_ok=True)
-        _notes(self._part).unlink(missing_ok=True)
+            self._part, descriptor = PartFile.create(download_name(headers, url))
+            self.path = self._part.target
+            return self._part, descriptor
+        self._part = PartFile(resolve_link(self.path))
+        if partial and self._source == self._part.target:
+            self._part.target.rename(self._part.path)
+        return self._part, self._part.open(partial.start if partial else 0)
 
     def _write(self, stream: ResponseStream, descriptor: int, start: int) -> None:
         exchange = stream.exchange
-        # a compressed body is measured as it comes: what it becomes is known at its end
-        expected = exchange.reader.expected if exchange.is_decoding else self.total
+        # the size of a compressed body is known only as transferred
+        expected = exchange.parser.expected if exchange.is_decoding else self.total
         progress = self._progress(expected, start)
         self.done = start
         try:
-            for piece in stream:
-                rest = memoryview(piece)
-                while rest:  # write(2) may take a part
-                    rest = rest[os.write(descriptor, rest) :]
-                self.done += len(piece)
+            for chunk in stream:
+                unwritten = memoryview(chunk)
+                while unwritten:  # write(2) may take a part
+                    unwritten = unwritten[os.write(descriptor, unwritten) :]
+                self.done += len(chunk)
                 progress.show(exchange.received if exchange.is_decoding else self.done)
         finally:
             progress.end()
 
-    def _check(self, rest: Rest, descriptor: int) -> None:
-        """Raise where the parts make no whole."""
-        if self.done != rest.end:
-            os.ftruncate(descriptor, rest.start)
-            came, self.done = self.done - rest.start, rest.start
+    def _check_range(self, partial: PartialContent, descriptor: int) -> None:
+        """Raise when the body is not the announced range, or does not end with the object."""
+        if self.done != partial.end:
+            os.ftruncate(descriptor, partial.start)
+            came, self.done = self.done - partial.start, partial.start
             raise InvalidReply(
-                "the download cannot be continued",
-                f"the server announced {rest.end - rest.start} bytes, and sent {came}",
+                "cannot resume the download",
+                f"the server announced {partial.end - partial.start} bytes and sent {came}",
             )
-        if rest.end != rest.total:
-            of = "nobody knows how many" if rest.total is None else rest.total
+        if partial.end != partial.total:
+            total = "an unknown number" if partial.total is None else partial.total
             raise ReplyEndedEarly(
                 "the response ended early",
-                f"the server sent bytes {rest.start + 1} to {rest.end}, of {of}",
+                f"the server sent bytes {partial.start + 1} to {partial.end} of {total}",
             )
 
-    def _move(self, part: Path) -> None:
-        """Give the part its name: another file's only where the user has chosen it."""
-        assert self.path is not None  # noqa: S101 - the part is named after it
-        if self._given:
-            part.replace(_target(self.path))
+    def _finish(self, part: PartFile) -> None:
+        """Give a complete part its name; only a name that the user chose may be taken."""
+        if self._path_given:
+            part.replace_target()
         else:
-            self.path = _give_name(part, self.path)
-        _notes(part).unlink(missing_ok=True)
-
-
-def _numbered(name: str) -> Iterator[Path]:
-    """Give paths of this name, then with numbers."""
-    yield Path(name)
-    for number in count(1):
-        yield Path(f"{Path(name).stem}-{number}{Path(name).suffix}")
-
-
-def _give_name(part: Path, path: Path) -> Path:
-    """Rename a part to the path, or to a numbered one if that is taken; return which it is."""
-    for free in _numbered(path.name):
-        try:
-            os.link(part, free)  # unlike rename(2) it never replaces
-        except FileExistsError:
-            continue
-        except OSError as error:
-            if error.errno not in {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS}:
-                raise
-            if os.path.lexists(free):
-                continue
-            part.rename(free)  # this file system knows no links
-            return free
-        part.unlink()
-        return free
-    raise AssertionError("numbers have no end")
-
-
-def _begun_here(url: str) -> Path | None:
-    """Return the path in this folder whose part is of that URL, the newest of several."""
-    found = []
-    for notes in Path().glob("*.part.json"):
-        part = notes.with_suffix("")
-        begun = _recall(part)
-        if begun is not None and begun.url == url and part.is_file():
-            found.append((notes.stat().st_mtime, part.with_suffix("")))
-    return max(found)[1] if found else None
-
-
-def _recall(part: Path) -> Validators | None:
-    """Return what was noted of a part, None where that is lost."""
-    try:
-        return Validators(**json.loads(_notes(part).read_text("utf-8")))
-    except (OSError, ValueError, TypeError):
-        return None
-
-
-def _notes(part: Path) -> Path:
-    return _beside(part, ".json")
-
-
-def _beside(path: Path, ending: str) -> Path:
-    return path.with_name(path.name + ending)
-
-
-def _target(path: Path) -> Path:
-    """Return where a path leads: a link is written through, not replaced."""
-    try:
-        return path.resolve() if path.is_symlink() else path
-    except RuntimeError:  # links that go round, as pathlib has it before Python 3.13
-        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP)) from None
-
-
-def _mode(path: Path) -> int | None:
-    """Return the permissions of the file that is to be replaced, None where there is none."""
-    try:
-        return stat.S_IMODE(path.stat().st_mode)
-    except FileNotFoundError:
-        return None
-
-
-def _is_odd(path: Path) -> bool:
-    """Return whether the path is a device or a pipe, which takes bytes and no renaming."""
-    try:
-        return not stat.S_ISREG(path.stat().st_mode)
-    except OSError:
-        return False
+            self.path = part.take_free_name()
 
 
 def _cannot_write(path: Path, error: OSError) -> OutputError:

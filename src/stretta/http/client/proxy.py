@@ -1,4 +1,4 @@
-"""Which proxy a URL is fetched through, as the usual environment variables say. Pure."""
+"""Choosing the proxy for a URL, from an option or the usual environment variables. Pure."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ __all__ = ["proxy_for"]
 
 
 def proxy_for(url: Url, given: str | None, environ: Mapping[str, str]) -> Url | None:
-    """Return the proxy for a URL: the one ``given``, else what the environment names; None for no.
+    """Return the proxy for a URL: ``given``, else the environment's; None for no proxy.
 
-    Read are ``http_proxy``, ``https_proxy``, ``all_proxy`` and ``no_proxy``, in small letters or
-    capitals, as curl does; ``given`` may be empty for none at all. ``HTTP_PROXY`` is ignored where
-    ``REQUEST_METHOD`` is set, as a web server sets it from a request's header. Raises UsageError
-    for a proxy that cannot be used.
+    The variables are those of curl: ``http_proxy``, ``https_proxy``, ``all_proxy`` and
+    ``no_proxy``, in lower or upper case. An empty ``given`` means no proxy. ``HTTP_PROXY`` is
+    ignored if ``REQUEST_METHOD`` is set: a web server sets it from a request's header (CGI). Raises
+    UsageError for a proxy that cannot be used.
 
     >>> url = parse_url("http://example.com/")
     >>> str(proxy_for(url, None, {"http_proxy": "proxy:3128"}))
@@ -35,7 +35,7 @@ def proxy_for(url: Url, given: str | None, environ: Mapping[str, str]) -> Url | 
         raise UsageError(
             "cannot use the proxy",
             error.why,
-            "A proxy looks like http://127.0.0.1:3128; it comes from --proxy, http_proxy,"
+            "A proxy looks like http://127.0.0.1:3128; it is set by --proxy, http_proxy,"
             " https_proxy or all_proxy. To use none: --proxy ''",
         ) from None
 
@@ -51,10 +51,10 @@ def _is_exempt(url: Url, no_proxy: str) -> bool:
 
 
 def _matches(url: Url, entry: str) -> bool:
-    """Return whether a host is meant by one entry: ``*``, an address, a network, a name's end."""
+    """Return whether an entry matches: ``*``, an address, a network, a domain name."""
     if entry == "*":
         return True
-    import ipaddress  # noqa: PLC0415 - few have exceptions
+    import ipaddress  # noqa: PLC0415 - only no_proxy needs it
 
     try:
         return ipaddress.ip_address(url.host) in ipaddress.ip_network(

@@ -1,4 +1,4 @@
-"""What an exchange has to say while it goes on, as values."""
+"""The events of an exchange, as values."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from stretta.address import Endpoint
 from stretta.http.client.response_parser import Head
 from stretta.reports import Report
 
-if TYPE_CHECKING:  # plain HTTP starts without TLS
+if TYPE_CHECKING:  # plain HTTP does not load TLS
     from stretta.net.client.channel.tls import Secured
 
 __all__ = ["Awaiting", "Interim", "Redirected", "Requesting", "Responding", "Reusing", "Securing"]
@@ -17,18 +17,18 @@ __all__ = ["Awaiting", "Interim", "Redirected", "Requesting", "Responding", "Reu
 
 @dataclass(eq=False, repr=False)
 class Reusing(Report):
-    """A connection that was left open serves again."""
+    """An idle connection is reused."""
 
     event = "reusing"
     server: Endpoint
 
     def __str__(self) -> str:
-        return f"Using the connection to {self.server} again"
+        return f"Reusing the connection to {self.server}"
 
 
 @dataclass(eq=False, repr=False)
 class Securing(Report):
-    """The TLS handshake is over, and this is what it agreed on."""
+    """The TLS handshake is complete; ``secured`` holds what was negotiated."""
 
     event = "secured"
     secured: Secured
@@ -37,10 +37,10 @@ class Securing(Report):
         secured = self.secured
         first = f"{secured.version}, {secured.cipher}"
         if not secured.checked:
-            return f"{first}\nCertificate not checked: anybody may be answering"
+            return f"{first}\nCertificate not verified: the server may be anyone"
         names = ", ".join(secured.names[:3]) + (", ..." if len(secured.names) > 3 else "")
-        whose = f"Certificate of {names or secured.subject}"
-        return f"{first}\n{whose}, by {secured.issuer}, until {secured.until}"
+        subject = f"Certificate of {names or secured.subject}"
+        return f"{first}\n{subject}, issued by {secured.issuer}, valid until {secured.until}"
 
     def as_json(self) -> dict[str, Any]:
         secured = self.secured
@@ -58,9 +58,9 @@ class Securing(Report):
 
 @dataclass(eq=False, repr=False)
 class Requesting(Report):
-    """The request is about to be sent: its head, byte for byte, and the size of its body.
+    """The request is about to be sent: its head, byte for byte, and the size of its body in bytes.
 
-    ``body`` is None where only the body's end will tell.
+    ``body`` is None if the size is unknown.
     """
 
     event = "requesting"
@@ -76,7 +76,7 @@ class Requesting(Report):
 
 @dataclass(eq=False, repr=False)
 class Awaiting(Report):
-    """The request is sent, and nothing has come back yet."""
+    """The request was sent, and no reply has arrived yet."""
 
     event = "awaiting"
 
@@ -86,7 +86,7 @@ class Awaiting(Report):
 
 @dataclass(eq=False, repr=False)
 class Interim(Report):
-    """An interim head (1xx) has come; the final one follows."""
+    """The head of an interim response (1xx) has arrived."""
 
     event = "interim"
     head: Head
@@ -100,7 +100,7 @@ class Interim(Report):
 
 @dataclass(eq=False, repr=False)
 class Responding(Report):
-    """The head of the final response has come."""
+    """The head of the final response has arrived."""
 
     event = "responding"
     head: Head
@@ -121,7 +121,7 @@ class Responding(Report):
 
 @dataclass(eq=False, repr=False)
 class Redirected(Report):
-    """A redirect is being followed."""
+    """A redirect is followed."""
 
     event = "redirected"
     status: int

@@ -1,38 +1,32 @@
-"""A request as a client makes it: what is asked, and the very bytes that ask it. Pure."""
+"""A client's request: checked when it is made, and encoded as bytes. Pure."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from string import ascii_letters, digits
-from typing import Literal
+from typing import BinaryIO, Literal
 
 from stretta import __version__
 from stretta.errors import UsageError
 from stretta.escape import escape
 from stretta.http.client.content_decoding import accepted
-from stretta.http.client.request_body import Body
-from stretta.http.message.headers import NO_HEADERS, Headers
+from stretta.http.message.headers import NO_HEADERS, Headers, is_field_value, is_token
 from stretta.http.message.url import Url
 
-__all__ = ["ClientRequest", "HttpVersion", "basic"]
+__all__ = ["Body", "ClientRequest", "HttpVersion", "basic"]
+
+Body = bytes | BinaryIO
 
 HttpVersion = Literal["1.0", "1.1"]
-
-_TOKEN = frozenset(b"!#$%&'*+.^_`|~-" + digits.encode() + ascii_letters.encode())
-"""The bytes of a token (RFC 9110 section 5.6.2)."""
-
-_VALUE = frozenset([9, *range(0x20, 0x7F), *range(0x80, 0x100)])
-"""The bytes of a field's value (RFC 9110 section 5.5)."""
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class ClientRequest:
-    """One request, checked when it is made.
+    """One request.
 
-    ``headers`` are added to those that every request carries, or replace them by name; one with an
-    empty value takes the usual one away. ``size`` is that of ``body``, None where only its end will
-    tell. With a ``proxy`` the request is in the form that a proxy wants. Raises UsageError when
-    the method or a header cannot be sent.
+    ``headers`` are added to the default ones, or replace them by name; an empty value removes a
+    default one. ``size`` is that of ``body`` in bytes, None if unknown. With a ``proxy`` the
+    request has the form that a proxy expects. Raises UsageError when the method or a header cannot
+    be sent.
 
     >>> from stretta.http.message.url import parse_url
     >>> ClientRequest(url=parse_url("*"), version="1.0").head()
@@ -49,52 +43,52 @@ class ClientRequest:
     proxy: Url | None = None
 
     def __post_init__(self) -> None:
-        if not _is_made_of(_TOKEN, self.method):
+        if not is_token(self.method):
             raise UsageError(
                 f"cannot use the method {escape(self.method)!r}",
-                "a method is one word of letters",
+                "a method is one word",
                 "Methods: GET, HEAD, POST, PUT, DELETE, OPTIONS, PATCH.",
             )
         for name, value in self.headers:
-            if not (_is_made_of(_TOKEN, name) and _is_made_of(_VALUE, value or " ")):
+            if not (is_token(name) and is_field_value(value)):
                 raise UsageError(
                     f"cannot send the header {escape(f'{name}: {value}')!r}",
-                    "a name is one word, and a value holds no control character",
+                    "a name is one word, and a value has no control characters",
                     "A header looks like -H 'Accept-Language: it'",
                 )
             if name.lower() in {"content-length", "transfer-encoding"}:
                 raise UsageError(
                     f"cannot send the header {escape(name)!r} as given",
-                    "it tells where the request ends, so it follows from the body",
+                    "it says where the request ends, so it is computed from the body",
                     "Leave it out.",
                 )
 
     @property
     def target(self) -> str:
-        """The request's target in the form that its receiver wants (RFC 9112 section 3.2)."""
+        """The request target, in the form for a server or for a proxy (RFC 9112 section 3.2)."""
         if self.method == "CONNECT":
             host = f"[{self.url.host}]" if ":" in self.url.host else self.url.host
             return f"{host}:{self.url.port}"
         return self.url.target if self.proxy is None else str(self.url)
 
     def head(self) -> bytes:
-        """Return the request line and the header, as they are sent (RFC 9112 section 3)."""
+        """Return the request line and the header fields as bytes (RFC 9112 section 3)."""
         lines = [f"{self.method} {self.target} HTTP/{self.version}"]
         lines += [f"{name}: {value}" for name, value in self._fields()]
         return "\r\n".join([*lines, "", ""]).encode("latin-1")
 
     def fields(self) -> Headers:
-        """Return all header fields that are sent, the usual ones first."""
+        """Return the header fields that are sent, the default ones first."""
         return Headers(self._fields())
 
     def _fields(self) -> list[tuple[str, str]]:
         if not self.headers:
-            return self._usual()
+            return self._default_fields()
         given = {name.lower() for name, _ in self.headers}
-        usual = [field for field in self._usual() if field[0].lower() not in given]
-        return [*usual, *(field for field in self.headers if field[1])]
+        defaults = [field for field in self._default_fields() if field[0].lower() not in given]
+        return [*defaults, *(field for field in self.headers if field[1])]
 
-    def _usual(self) -> list[tuple[str, str]]:
+    def _default_fields(self) -> list[tuple[str, str]]:
         fields: list[tuple[str, str]] = []
         if self.version == "1.1":
             fields = [("Host", self.target if self.method == "CONNECT" else self.url.authority)]
@@ -104,7 +98,7 @@ class ClientRequest:
                 codings = ", ".join(accepted()) if self.compressed else ""
                 fields += [("Accept-Encoding", codings)] if codings else []
         elif not (":" in self.url.host or self.url.host.rpartition(".")[2].isdecimal()):
-            # the lecture's request is its first line alone; a name may be one of many at its server
+            # the lecture's request is one line; a name needs Host, as many may share an address
             fields = [("Host", self.url.authority)]
         if self.url.username and self.method != "CONNECT":
             fields.append(("Authorization", basic(self.url.username, self.url.password)))
@@ -118,20 +112,13 @@ class ClientRequest:
         return fields
 
 
-def _is_made_of(allowed: frozenset[int], text: str) -> bool:
-    try:
-        return bool(text) and allowed.issuperset(text.encode("latin-1"))
-    except UnicodeEncodeError:
-        return False
-
-
 def basic(user: str, password: str) -> str:
-    """Return the credentials of a URL, percent-encoded there, as RFC 7617 sends them.
+    """Return the Authorization value for percent-encoded credentials (RFC 7617).
 
     >>> basic("anna", "a%3Ab")
     'Basic YW5uYTphOmI='
     """
-    from base64 import b64encode  # noqa: PLC0415 - few requests need them
+    from base64 import b64encode  # noqa: PLC0415 - few requests have credentials
     from urllib.parse import unquote_to_bytes  # noqa: PLC0415
 
     pair = unquote_to_bytes(user) + b":" + unquote_to_bytes(password)

@@ -1,4 +1,4 @@
-"""What a request carries: bytes, or a file that is read as the server takes it."""
+"""The body of a request: bytes, or a file that is read while it is sent."""
 
 from __future__ import annotations
 
@@ -6,19 +6,18 @@ import io
 import os
 import stat
 from collections.abc import Iterator
-from typing import BinaryIO
 
 from stretta.errors import UsageError
+from stretta.http.client.request import Body
 
-__all__ = ["Body", "body_size", "pieces_of"]
+__all__ = ["body_chunks", "body_size", "body_start", "rewind"]
 
-Body = bytes | BinaryIO
-
-STEP = 256 * 1024
+CHUNK = 256 * 1024
+"""Bytes that are read from a file at a time."""
 
 
 def body_size(body: Body) -> int | None:
-    """Return the bytes that a body has, or None where only its end will tell (a pipe).
+    """Return the number of bytes in a body, None when it is unknown (a pipe).
 
     >>> body_size(b"ciao"), body_size(io.BytesIO(b"ciao"))
     (4, 4)
@@ -40,28 +39,51 @@ def body_size(body: Body) -> int | None:
     return size
 
 
-def pieces_of(body: Body, size: int | None) -> Iterator[bytes]:
-    """Give a body piece by piece as it goes out: chunked where its size is not known.
+def body_start(body: Body, size: int | None) -> int | None:
+    """Return the position to which ``rewind`` goes back, None when the body can be read only once.
 
-    Raises UsageError when a file has become shorter than it was.
+    ``size`` is what ``body_size`` returned.
+    """
+    if isinstance(body, bytes):
+        return 0
+    return None if size is None else body.tell()
 
-    >>> b"".join(pieces_of(io.BytesIO(b"ciao"), None))
+
+def rewind(body: Body, start: int | None) -> None:
+    """Go back to the start of a body. Raises UsageError when it can be read only once."""
+    if isinstance(body, bytes):
+        return
+    if start is None:
+        raise UsageError(
+            "cannot send the request a second time",
+            "its body came from a pipe and has been read already",
+            "Save the body in a file and send that: -d @FILE",
+        )
+    body.seek(start)
+
+
+def body_chunks(body: Body, size: int | None) -> Iterator[bytes]:
+    """Yield the bytes to send for a body, in the chunked coding when its size is unknown.
+
+    Raises UsageError when a file has become shorter than ``size``.
+
+    >>> b"".join(body_chunks(io.BytesIO(b"ciao"), None))
     b'4\\r\\nciao\\r\\n0\\r\\n\\r\\n'
     """
     if isinstance(body, bytes):
         yield body
         return
     if size is None:
-        while piece := body.read(STEP):
-            yield b"%x\r\n%b\r\n" % (len(piece), piece)  # RFC 9112 section 7.1
+        while chunk := body.read(CHUNK):
+            yield b"%x\r\n%b\r\n" % (len(chunk), chunk)  # RFC 9112 section 7.1
         yield b"0\r\n\r\n"
         return
     left = size
     while left:
-        piece = body.read(min(STEP, left))
-        if not piece:
+        chunk = body.read(min(CHUNK, left))
+        if not chunk:
             raise UsageError(
-                "the request cannot be sent whole", f"its file has become {left} bytes shorter"
+                "cannot send the whole request", f"its file became {left} bytes shorter meanwhile"
             )
-        left -= len(piece)
-        yield piece
+        left -= len(chunk)
+        yield chunk

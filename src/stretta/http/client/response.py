@@ -1,4 +1,4 @@
-"""A response that has come whole, as a value."""
+"""A complete response, as a value."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any, Self
 
 from stretta.address import Endpoint
-from stretta.http.client.exchange import Exchange, Phases
+from stretta.http.client.exchange import Exchange
+from stretta.http.client.exchange_state import Phases
 from stretta.http.client.request import ClientRequest
 from stretta.http.client.response_parser import Head
 from stretta.http.client.status_error import status_error
@@ -19,12 +20,12 @@ __all__ = ["Response"]
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class Response:
-    """A response to a request, and how it came.
+    """A response to a request.
 
-    ``body`` is decoded; ``received`` is the bytes it took on the way. ``request_head`` and
-    ``head.raw`` are the heads byte for byte, ``interim`` the heads of 1xx responses, ``server`` the
-    address that answered, ``phases`` when what happened, in seconds since the beginning.
-    ``history`` holds the redirects that led here.
+    ``body`` is decoded; ``received`` counts its bytes as they were transferred. ``request_head``
+    and ``head.raw`` are the heads byte for byte. ``interim`` holds the heads of 1xx responses,
+    ``server`` is the address that answered, ``phases`` holds times in seconds since the start, and
+    ``history`` the redirects that were followed.
 
     >>> from stretta import http
     >>> response = http.get(getfixture("hello_url"))
@@ -45,16 +46,16 @@ class Response:
 
     @classmethod
     def of(cls, exchange: Exchange, body: bytes) -> Self:
-        """Return the response that an exchange has brought."""
-        reader = exchange.reader
+        """Return the response of an exchange that has ended."""
+        parser = exchange.parser
         return cls(
             request=exchange.request,
-            request_head=exchange.request_head,
+            request_head=exchange.state.request_head,
             head=exchange.head,
             body=body,
-            received=reader.received,
-            trailers=reader.trailers,
-            interim=tuple(reader.interim),
+            received=parser.received,
+            trailers=parser.trailers,
+            interim=tuple(parser.interim),
             server=exchange.server,
             phases=exchange.phases,
             history=tuple(cls.of(earlier, b"") for earlier in exchange.history),
@@ -62,7 +63,7 @@ class Response:
 
     @property
     def url(self) -> str:
-        """The URL that gave this response."""
+        """The URL that was requested last, without user and password."""
         return str(self.request.url)
 
     @property
@@ -72,7 +73,7 @@ class Response:
 
     @property
     def reason(self) -> str:
-        """The server's words for the status; often empty."""
+        """The reason phrase; often empty."""
         return self.head.reason
 
     @property
@@ -82,12 +83,12 @@ class Response:
 
     @property
     def text(self) -> str:
-        """The body as text, in the charset that it declares; what is none becomes U+FFFD."""
+        """The body as text, in the charset that it declares; invalid bytes become U+FFFD."""
         charset = charset_of(self.headers.get("content-type"), self.body[:1024])
         return self.body.decode(charset, "replace").removeprefix("\ufeff")
 
     def json(self) -> Any:
-        """Return the object that the body holds. Raises ValueError when it holds none."""
+        """Return the value of a JSON body. Raises ValueError when it is not JSON."""
         return json.loads(self.body)
 
     def check(self) -> Self:

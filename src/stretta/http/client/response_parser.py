@@ -1,4 +1,4 @@
-"""Where a response begins, how it is framed and where it ends; pure, on httptools' parser."""
+"""Parses responses: heads, framing, the end of the body (RFC 9112). Pure; built on httptools."""
 
 from __future__ import annotations
 
@@ -11,32 +11,37 @@ from stretta.errors import InvalidReply, ReplyEndedEarly
 from stretta.escape import escape
 from stretta.http.message.headers import NO_HEADERS, Headers
 
-__all__ = ["Framing", "Head", "HeadLimits", "Piece", "ResponseReader"]
+__all__ = ["Buffer", "Framing", "Head", "HeadLimits", "ResponseParser"]
 
 Framing = Literal["none", "length", "chunked", "close"]
-"""How the end of a body is known (RFC 9112 section 6.3)."""
+"""How the end of a body is determined (RFC 9112 section 6.3)."""
 
-LARGEST = (1 << 63) - 1
-"""Bytes that a file can have; who promises more is not to be believed."""
+MAX_LENGTH = (1 << 63) - 1
+"""The largest Content-Length: no file system holds a larger file."""
 
-Piece = bytes | memoryview
+CHUNK_OVERHEAD = 16
+"""Bytes of framing that every chunk may have, besides two for each byte of its data."""
+
+Buffer = bytes | memoryview
 
 
 class HeadLimits(NamedTuple):
-    """What one exchange may spend on heads.
+    """Limits of the heads and the framing of one response.
 
-    ``line`` and ``total`` are bytes of one line and of all heads together, ``fields`` those of
-    one head, ``interim`` the responses before the final one.
+    ``line``: bytes of one line of a head; ``total``: bytes of all heads; ``fields``: header fields
+    of one head; ``interim``: interim responses; ``overhead``: bytes of chunk extensions and
+    trailers beyond what ordinary chunks need.
     """
 
     line: int = 100 * 1024
     total: int = 300 * 1024
     fields: int = 1000
     interim: int = 100
+    overhead: int = 32 * 1024
 
 
 class Head(NamedTuple):
-    """One response head: the status line and the fields; ``raw`` holds the bytes as they came."""
+    """The head of a response; ``raw`` holds its bytes as they arrived."""
 
     version: str
     status: int
@@ -46,21 +51,21 @@ class Head(NamedTuple):
 
     @property
     def status_line(self) -> str:
-        """The first line, spelled canonically."""
+        """The status line in its canonical form."""
         return f"HTTP/{self.version} {self.status} {self.reason}".rstrip()
 
 
-class ResponseReader:
-    """Takes the bytes of one connection as they come; gives one response to one request.
+class ResponseParser:
+    """Parses the response to one request from the bytes of a connection.
 
-    ``head`` is None until the final head has come; interim ones (1xx) join ``interim``.
-    ``complete`` tells that the body has come whole, and ``excess`` that more came than was asked
-    for: such a connection is not to be used again.
+    ``head`` is None until the final head is complete; ``interim`` holds the heads of interim
+    responses (1xx). ``complete``: the body has ended; ``excess``: bytes followed that belong to no
+    request, so the connection cannot be reused; ``started``: a byte has arrived.
 
-    >>> reader = ResponseReader("GET")
-    >>> reader.feed(b"HTTP/1.1 200 OK\\r\\nContent-Length: 4\\r\\n\\r\\nci")
+    >>> parser = ResponseParser("GET")
+    >>> parser.feed(b"HTTP/1.1 200 OK\\r\\nContent-Length: 4\\r\\n\\r\\nci")
     (b'ci',)
-    >>> reader.head.status, reader.framing, reader.complete, reader.feed(b"ao"), reader.complete
+    >>> parser.head.status, parser.framing, parser.complete, parser.feed(b"ao"), parser.complete
     (200, 'length', False, (b'ao',), True)
     """
 
@@ -71,40 +76,40 @@ class ResponseReader:
         self.interim: list[Head] = []
         self.trailers = NO_HEADERS
         self.framing: Framing = "none"
-        self.expected: int | None = None  # bytes of body promised by Content-Length
-        self.transfer_codings: list[str] = []  # those of Transfer-Encoding but chunked
-        self.received = 0  # bytes of body so far, without the framing around them
+        self.expected: int | None = None  # bytes of the body by Content-Length
+        self.transfer_codings: list[str] = []  # without chunked
+        self.received = 0  # bytes of the body, without chunk framing
         self.complete = False
         self.excess = False
-        self.started = False  # a byte has come
-        self._spent = 0  # bytes of heads so far
-        self._between = 0  # bytes since the last one of the body
-        self._raw = bytearray()
-        self._doubtful = False
-        self._parts, self._parser = _new_parser()
+        self.started = False
+        self._head_bytes = 0  # of the heads that are complete
+        self._overhead = 0  # of the chunks: see HeadLimits
+        self._raw = bytearray()  # the current head so far
+        self._parsed = 0  # bytes of it that the parser has: whole lines
+        self._ambiguous = False
+        self._events, self._parser = _new_parser()
 
     @property
     def keep_alive(self) -> bool:
         """Whether another request may follow on this connection (RFC 9112 section 9.3)."""
         if self.head is None or not self.complete or self.framing == "close":
             return False
-        if self.excess or self._doubtful:
+        if self.excess or self._ambiguous:
             return False
         options = self.head.headers.tokens("connection")
         return "close" not in options and (self.head.version == "1.1" or "keep-alive" in options)
 
-    def feed(self, data: Piece) -> Sequence[Piece]:
-        """Take what has come; return the pieces of the body in it.
+    def feed(self, data: Buffer) -> Sequence[Buffer]:
+        """Take data that arrived; return the parts of the body in it, which may be views of it.
 
-        A piece may be a view of ``data``. Raises InvalidReply when it is no valid HTTP, or when it
-        exceeds a limit.
+        Raises InvalidReply for anything but valid HTTP within the limits.
         """
         self.started = self.started or bool(data)
         while self.head is None:
-            rest = self._feed_head(data)
-            if rest is None:
+            following = self._feed_head(data)
+            if following is None:
                 return ()
-            data = rest
+            data = following
         if not data:
             return ()
         if self.complete:
@@ -113,14 +118,14 @@ class ResponseReader:
         if self.framing == "length":
             return self._feed_length(data)
         if self.framing == "chunked":
-            return self._feed_chunks(data)
+            return self._feed_chunked(data)
         self.received += len(data)
         return (data,)
 
     def finish(self) -> None:
-        """Take the end of the connection; raises when that is not the response's end.
+        """Take the end of the connection.
 
-        ReplyEndedEarly when a part has come, also InvalidReply when nothing has.
+        Raises ReplyEndedEarly when the response is incomplete, InvalidReply when none came.
         """
         if self.complete:
             return
@@ -130,13 +135,13 @@ class ResponseReader:
         if not self.started:
             raise InvalidReply(
                 "the server closed the connection without a response",
-                "not one byte came back",
+                "no byte came back",
                 "Does it speak HTTP on this port? For TLS the URL begins with https://",
             )
         raise self.cut("the connection was closed")
 
     def cut(self, why: str) -> ReplyEndedEarly:
-        """Return the error for a response that ends here, with what came and what was promised."""
+        """Return the error for a response that ends here: how much came, how much was promised."""
         if self.head is None:
             came = f"{why} after {len(self._raw)} bytes of its head"
         elif self.expected is not None:
@@ -147,193 +152,203 @@ class ResponseReader:
 
     # the head
 
-    def _feed_head(self, data: Piece) -> bytes | None:
-        """Take bytes of a head; return what follows it, or None while it goes on."""
-        raw, seen = self._raw, len(self._raw)
+    def _feed_head(self, data: Buffer) -> bytes | None:
+        """Take bytes of a head; return the bytes that follow it, None when it is incomplete.
+
+        The parser gets whole lines: it copies the part of a line that it holds for each segment.
+        """
+        raw, seen, parsed = self._raw, len(self._raw), self._parsed
         raw += data
         if not raw.startswith(b"HTTP/"[: len(raw)]):
             raise self._invalid("it does not begin with HTTP/")
-        found = _end_of_head(raw, max(0, seen - 2))
-        end = found or len(raw)
-        if self._spent + end > self.limits.total:
+        end = _end_of_head(raw, max(0, seen - 2))
+        size = end or len(raw)
+        if self._head_bytes + size > self.limits.total:
             raise self._invalid(f"its head exceeds {self.limits.total} bytes")
+        if size - parsed > self.limits.line:
+            longest = max(map(len, raw[parsed:size].split(b"\n")))
+            if longest > self.limits.line:
+                raise self._invalid(f"a line of its head exceeds {self.limits.line} bytes")
+        self._parsed = end or raw.rfind(b"\n", seen) + 1 or parsed
         try:
-            self._parser.feed_data(bytes(raw[seen:end]))
-        except HttpParserUpgrade:  # 101: what follows is another protocol
+            self._parser.feed_data(bytes(raw[parsed : self._parsed]))
+        except HttpParserUpgrade:  # status 101, which _frame refuses
             pass
         except HttpParserError as error:
-            raise self._invalid(_why(error)) from None
-        if not found:
+            raise self._invalid(_reason(error)) from None
+        if len(self._events.fields) > self.limits.fields:
+            raise self._invalid(f"it has more than {self.limits.fields} header fields")
+        if not end:
             return None
-        head, rest = self._make_head(bytes(raw[:end])), bytes(raw[end:])
-        self._spent += end
+        head, following = self._make_head(bytes(raw[:end])), bytes(raw[end:])
+        self._head_bytes += end
         if head.status < 200 and head.status != 101:
             self.interim.append(head)
             if len(self.interim) > self.limits.interim:
                 raise self._invalid(f"more than {self.limits.interim} interim responses came")
             raw.clear()
-            self._parts, self._parser = _new_parser()
-            return rest or None
+            self._parsed = 0
+            self._events, self._parser = _new_parser()
+            return following or None
         self.head = head
         self._frame(head)
-        return rest
+        return following
 
     def _make_head(self, raw: bytes) -> Head:
-        parts = self._parts
-        if not parts.head_done:
+        events = self._events
+        if not events.head_complete:
             raise self._invalid("its head does not end where it seems to")
         if b"\0" in raw:  # RFC 9110 section 5.5
             raise self._invalid("its head holds a NUL byte")
-        if len(parts.fields) > self.limits.fields:
-            raise self._invalid(f"it has more than {self.limits.fields} header fields")
-        longest = self.limits.line
-        if len(raw) > longest and max(map(len, raw.split(b"\n"))) > longest:
-            raise self._invalid(f"a line of its head exceeds {self.limits.line} bytes")
         version = self._parser.get_http_version()
         if version not in {"1.0", "1.1"}:
-            raise self._invalid(f"its version is {version}, and 1.1 was spoken")
-        fields = _decode(parts.fields)
-        parts.fields.clear()
+            raise self._invalid(f"its version is {version}; the request's was 1.1")
+        fields = _decode(events.fields)
+        events.fields.clear()
         return Head(
             version,
             self._parser.get_status_code(),
-            parts.reason.decode("latin-1"),
+            events.reason.decode("latin-1"),
             fields,
             raw,
         )
 
     def _frame(self, head: Head) -> None:
-        """Decide how the body ends, in the order of RFC 9112 section 6.3."""
+        """Determine how the body ends, in the order of RFC 9112 section 6.3."""
         codings = head.headers.tokens("transfer-encoding")
         length = head.headers.get("content-length")
         if head.status == 101:
-            raise self._invalid("it switches to another protocol, which nobody asked for")
+            raise self._invalid("it switches to another protocol without being asked")
         tunnel = self.method == "CONNECT" and 200 <= head.status < 300
         if tunnel or self.method == "HEAD" or head.status in {204, 304}:
             self.complete = True
         elif codings:
             if "chunked" in codings and codings[-1] != "chunked":
-                raise self._invalid("its body is chunked, and then coded again")
-            self._doubtful = length is not None  # who sent both may have been fooled
+                raise self._invalid("its body has another coding after chunked")
+            self._ambiguous = length is not None  # another recipient may have believed the length
             self.transfer_codings = [c for c in codings if c not in {"chunked", "identity"}]
             self.framing = "chunked" if codings[-1] == "chunked" else "close"
         elif length is not None:
             self.framing = "length"
             self.expected = int(length)
-            if self.expected > LARGEST:
-                raise self._invalid(f"its Content-Length {self.expected} is more than any file has")
+            if self.expected > MAX_LENGTH:
+                raise self._invalid(f"its Content-Length {self.expected} exceeds any file's")
             self.complete = self.expected == 0
         else:
             self.framing = "close"
 
     def _invalid(self, why: str) -> InvalidReply:
-        begins = escape(bytes(self._raw[:40]).decode("latin-1")).replace("\n", "\\n")
+        start = escape(bytes(self._raw[:40]).decode("latin-1")).replace("\n", "\\n")
         return InvalidReply(
-            "the reply is no valid HTTP",
-            f"{why}. It begins: {begins}",
+            "the reply is not valid HTTP",
+            f"{why}. It begins: {start}",
             "Does the server speak HTTP on this port? For TLS the URL begins with https://",
         )
 
     # the body
 
-    def _feed_length(self, data: Piece) -> Sequence[Piece]:
+    def _feed_length(self, data: Buffer) -> Sequence[Buffer]:
         assert self.expected is not None  # noqa: S101 - for the type checker
-        left = self.expected - self.received
-        if len(data) > left:
+        missing = self.expected - self.received
+        if len(data) > missing:
             self.excess = True
-            data = data[:left]
+            data = data[:missing]
         self.received += len(data)
         self.complete = self.received == self.expected
         return (data,)
 
-    def _feed_chunks(self, data: Piece) -> Sequence[Piece]:
-        parts = self._parts
+    def _feed_chunked(self, data: Buffer) -> Sequence[Buffer]:
+        events = self._events
         try:
             self._parser.feed_data(data)
         except HttpParserError as error:
-            if not parts.done:
-                raise self._broken(_why(error)) from None
-        # one piece for all the chunks of one receive: a million chunks are no million writes
-        pieces, parts.pieces = [b"".join(parts.pieces)] if parts.pieces else [], []
-        self.received += sum(map(len, pieces))
-        # between two bytes of body there is a chunk's head or the trailers, which have a limit
-        self._between = 0 if pieces else self._between + len(data)
-        if self._between > self.limits.total or len(parts.fields) > self.limits.fields:
-            raise self._broken("a chunk extension or the trailers are too long")
-        if parts.done:
+            if not events.complete:
+                raise self._invalid_chunk(_reason(error)) from None
+        chunks, events.body = events.body, []
+        body = b"".join(chunks)  # one part for all chunks of one receive
+        self.received += len(body)
+        framing = len(data) - len(body)
+        ordinary = CHUNK_OVERHEAD * len(chunks) + 2 * len(body)
+        self._overhead = max(0, self._overhead + framing - ordinary)
+        if self._overhead > self.limits.overhead or len(events.fields) > self.limits.fields:
+            raise self._invalid_chunk("a chunk extension or the trailers are too long")
+        if events.complete:
             self.complete = True
-            self.excess = parts.excess
-            self.trailers = _decode(parts.fields)
-        return pieces
+            self.excess = events.excess
+            if any(b"\0" in name or b"\0" in value for name, value in events.fields):
+                raise self._invalid_chunk("a trailer holds a NUL byte")
+            self.trailers = _decode(events.fields)
+        return (body,) if body else ()
 
-    def _broken(self, why: str) -> InvalidReply:
+    def _invalid_chunk(self, why: str) -> InvalidReply:
         return InvalidReply(
-            "the body's chunks are no valid HTTP", f"{why}, after {self.received} bytes of the body"
+            "the chunks of the body are not valid HTTP",
+            f"{why}, after {self.received} bytes of the body",
         )
 
 
-class _Parts:
-    """What the parser calls, and what it has told."""
+class _Events:
+    """Receives the callbacks of httptools' parser and keeps their arguments."""
 
-    __slots__ = ("done", "excess", "fields", "head_done", "pieces", "reason")
+    __slots__ = ("body", "complete", "excess", "fields", "head_complete", "reason")
 
     def __init__(self) -> None:
         self.reason = b""
         self.fields: list[tuple[bytes, bytes]] = []
-        self.pieces: list[bytes] = []
-        self.head_done = False
-        self.done = False
+        self.body: list[bytes] = []
+        self.head_complete = False
+        self.complete = False
         self.excess = False
 
     def on_message_begin(self) -> None:
-        self.excess = self.done  # another message, which nobody asked for
+        self.excess = self.complete  # the start of a second message
 
     def on_status(self, reason: bytes) -> None:
         self.reason += reason
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        if not self.done:
+        if not self.complete:
             self.fields.append((name, value))
 
     def on_headers_complete(self) -> None:
-        self.head_done = True
+        self.head_complete = True
 
-    def on_body(self, piece: bytes) -> None:
-        if not self.done:
-            self.pieces.append(piece)
+    def on_body(self, data: bytes) -> None:
+        if not self.complete:
+            self.body.append(data)
 
     def on_message_complete(self) -> None:
-        self.done = True
+        self.complete = True
 
 
 def _end_of_head(raw: bytearray, start: int) -> int:
-    """Return where the first blank line from ``start`` on ends; 0 if there is none."""
+    """Return the index after the first blank line, searched from ``start``; 0 if there is none."""
     ends = [at + len(end) for end in (b"\n\r\n", b"\n\n") if (at := raw.find(end, start)) >= 0]
     return min(ends, default=0)
 
 
-def _new_parser() -> tuple[_Parts, HttpResponseParser]:
-    """Return a parser for one response, as tolerant as it can be without being fooled.
+def _new_parser() -> tuple[_Events, HttpResponseParser]:
+    """Return a parser for one response, as lenient as is safe.
 
-    Old servers end lines with LF alone, fold them, and put spaces before colons and after a chunk's
-    size; Transfer-Encoding beside Content-Length wins over it (RFC 9112 sections 2.2, 5 and 6.3).
+    Some servers end lines with LF alone, fold lines, and put spaces before colons and after chunk
+    sizes; Transfer-Encoding overrides Content-Length (RFC 9112 sections 2.2, 5 and 6.3).
     """
-    parts = _Parts()
-    parser = HttpResponseParser(parts)
+    events = _Events()
+    parser = HttpResponseParser(events)
     parser.set_dangerous_leniencies(
         lenient_headers=True,
         lenient_chunked_length=True,
         lenient_optional_cr_before_lf=True,
         lenient_spaces_after_chunk_size=True,
     )
-    return parts, parser
+    return events, parser
 
 
 def _decode(fields: list[tuple[bytes, bytes]]) -> Headers:
     return Headers((name.decode("latin-1"), value.decode("latin-1")) for name, value in fields)
 
 
-def _why(error: HttpParserError) -> str:
-    """Return the parser's words as the middle of a sentence."""
-    words = str(error)
-    return words[:1].lower() + words[1:]
+def _reason(error: HttpParserError) -> str:
+    """Return the parser's message as the middle of a sentence."""
+    message = str(error)
+    return message[:1].lower() + message[1:]

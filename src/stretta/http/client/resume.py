@@ -1,4 +1,4 @@
-"""Resuming: asking for the rest of an object, and telling whether it is still the same. Pure."""
+"""Resuming a download: request the missing bytes, and check that they fit (RFC 9110 14). Pure."""
 
 from __future__ import annotations
 
@@ -9,15 +9,18 @@ from typing import NamedTuple
 from stretta.errors import InvalidReply
 from stretta.http.client.response_parser import Head
 
-__all__ = ["Rest", "Validators", "range_fields", "rest_of", "whole_size"]
+__all__ = ["PartMetadata", "PartialContent", "partial_content", "range_fields", "total_size"]
+
+_CONTENT_RANGE = re.compile(r"bytes (\d{1,19})-(\d{1,19})/(\d{1,19}|\*)")
+_UNSATISFIED_RANGE = re.compile(r"bytes\s*\*/(\d{1,19})")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Validators:
-    """What tells one version of an object from another, as the first response had it.
+class PartMetadata:
+    """What identifies the version of the object of which a part was saved.
 
-    ``url`` is the one that was asked; ``decoded`` tells that the body came compressed, so that its
-    bytes here are not those that a range counts.
+    ``url``: the URL that was requested; ``size``: bytes of the whole object, None if unknown;
+    ``decoded``: the body was decoded, so its bytes are not those that a range counts.
     """
 
     url: str
@@ -27,8 +30,8 @@ class Validators:
     decoded: bool = False
 
     @classmethod
-    def of(cls, url: str, head: Head, size: int | None, *, decoded: bool = False) -> Validators:
-        """Return those of a response; ``size`` is the whole object's, None where not known."""
+    def of(cls, url: str, head: Head, size: int | None, *, decoded: bool = False) -> PartMetadata:
+        """Return the metadata of the object in a response."""
         return cls(
             url=url,
             etag=head.headers.get("etag") or "",
@@ -38,77 +41,81 @@ class Validators:
         )
 
     @property
-    def guard(self) -> str:
-        """What If-Range takes: the strong entity tag, else the date of the last change, else ''."""
+    def if_range(self) -> str:
+        """The value for If-Range: the strong entity tag, else the date of the last change, or ''.
+
+        If-Range does not take weak entity tags (RFC 9110 section 13.1.5).
+        """
         strong = self.etag if not self.etag.startswith("W/") else ""
         return strong or self.last_modified
 
 
-class Rest(NamedTuple):
-    """What a 206 holds of an object: ``start`` to ``end`` (exclusive) of ``total`` bytes.
+class PartialContent(NamedTuple):
+    """The range of a 206 response: ``start`` to ``end`` (exclusive) of ``total`` bytes.
 
-    ``total`` is None where nobody knows it; ``sure`` tells that a validator vouches for its being
-    the same object as before.
+    ``total`` is None if unknown. ``verified``: a validator shows that the object is still the one
+    whose beginning was saved.
     """
 
     start: int
     end: int
     total: int | None
-    sure: bool
+    verified: bool
 
 
-def range_fields(begun: Validators, have: int) -> list[tuple[str, str]]:
-    """Return the fields that ask for what follows the first ``have`` bytes (RFC 9110 section 14).
+def range_fields(part: PartMetadata, have: int) -> list[tuple[str, str]]:
+    """Return the header fields that request what follows the first ``have`` bytes.
 
-    Should the object have changed, If-Range makes the server send all of it.
+    If-Range makes the server send the whole object if it has changed.
 
-    >>> range_fields(Validators(url="http://a/", etag='"1"'), 10)
+    >>> range_fields(PartMetadata(url="http://a/", etag='"1"'), 10)
     [('Range', 'bytes=10-'), ('If-Range', '"1"')]
     """
     fields = [("Range", f"bytes={have}-")]
-    return [*fields, ("If-Range", begun.guard)] if begun.guard else fields
+    return [*fields, ("If-Range", part.if_range)] if part.if_range else fields
 
 
-def rest_of(begun: Validators, have: int, head: Head, *, decoded: bool = False) -> Rest | None:
-    """Return what this response holds of the rest; None when it is no part but the whole object.
+def partial_content(
+    part: PartMetadata, have: int, head: Head, *, decoded: bool = False
+) -> PartialContent | None:
+    """Return the range in a response to a request for the bytes from ``have`` on.
 
-    ``decoded`` tells that its body is being decoded. Raises InvalidReply when it is neither what
-    was asked for nor the whole, or another object's.
+    None means that the response holds the whole object. ``decoded``: its body is being decoded.
+    Raises InvalidReply for another range, or one of another object.
     """
     if head.status != 206:
         return None
-    found = re.fullmatch(
-        r"bytes (\d{1,19})-(\d{1,19})/(\d{1,19}|\*)",
-        (head.headers.get("content-range") or "").strip(),
-    )
+    found = _CONTENT_RANGE.fullmatch((head.headers.get("content-range") or "").strip())
     etag, changed = head.headers.get("etag") or "", head.headers.get("last-modified") or ""
     total = None if not found or found[3] == "*" else int(found[3])
     why = ""
     if not found or int(found[1]) != have:
-        why = f"the server sent another part than the one from byte {have} on"
+        why = f"the server sent another range than the one that begins at byte {have}"
     elif int(found[2]) < have or (total is not None and int(found[2]) >= total):
         why = "the server's Content-Range contradicts itself"
     elif decoded:
-        why = "the server sent a part of the compressed object"
-    elif begun.size is not None and total is not None and total != begun.size:
-        why = f"the object has {total} bytes now, and had {begun.size}"
-    elif (etag and begun.etag and etag != begun.etag) or (
-        changed and begun.last_modified and changed != begun.last_modified
+        why = "the server sent a range of the compressed object"
+    elif part.size is not None and total is not None and total != part.size:
+        why = f"the object has {total} bytes now; it had {part.size}"
+    elif part.size is not None and int(found[2]) >= part.size:
+        why = f"the range ends after byte {int(found[2])}, and the object had {part.size} bytes"
+    elif (etag and part.etag and etag != part.etag) or (
+        changed and part.last_modified and changed != part.last_modified
     ):
         why = "the object has changed"
     if why or not found:
-        raise InvalidReply("the download cannot be continued", why, "Begin again, without -c.")
-    same = bool(begun.guard or (begun.etag and etag == begun.etag))
-    return Rest(have, int(found[2]) + 1, begun.size if total is None else total, same)
+        raise InvalidReply("cannot resume the download", why, "Start again, without -c.")
+    verified = bool(part.if_range or (part.etag and etag == part.etag))
+    size = part.size if total is None else total
+    return PartialContent(have, int(found[2]) + 1, size, verified)
 
 
-def whole_size(head: Head) -> int | None:
-    """Return how many bytes a 416 says that the object has, None where it does not say.
+def total_size(head: Head) -> int | None:
+    """Return the size of the object that a 416 response names, None if it names none.
 
     >>> from stretta.http.message.headers import Headers
-    >>> whole_size(Head("1.1", 416, "", Headers([("Content-Range", "bytes */10")])))
+    >>> total_size(Head("1.1", 416, "", Headers([("Content-Range", "bytes */10")])))
     10
     """
-    said = head.headers.get("content-range") or ""
-    found = re.fullmatch(r"bytes\s*\*/(\d{1,19})", said.strip())
+    found = _UNSATISFIED_RANGE.fullmatch((head.headers.get("content-range") or "").strip())
     return int(found[1]) if found and head.status == 416 else None

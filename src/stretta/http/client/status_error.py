@@ -1,4 +1,4 @@
-"""What a status means to who asked. Pure."""
+"""The error that a status code means to the client. Pure."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ __all__ = ["status_error"]
 
 
 def status_error(head: Head, url: str) -> HttpStatus | None:
-    """Return the error that a status is, or None for 2xx and what is no class at all."""
+    """Return the error for a status of 3xx, 4xx or 5xx, None for any other."""
     if head.status // 100 not in {3, 4, 5}:
         return None
-    words = one_line(f"{head.status} {head.reason}")
+    answer = f"{url} answered {one_line(f'{head.status} {head.reason}')}"
     if head.status == 304:
-        return HttpStatus(head.status, f"{url} answered {words}", "what you have is still valid")
+        return HttpStatus(head.status, answer, "your copy is still valid")
     if head.status < 400:
-        place = head.headers.get("location")
+        location = head.headers.get("location")
         return HttpStatus(
             head.status,
-            f"{url} answered {words}",
-            f"the object is at {one_line(place)}" if place else "it names no place to go",
-            "To go there: --follow" if place else "",
+            answer,
+            f"the object is at {one_line(location)}" if location else "no Location says where",
+            "To follow redirects: --follow" if location else "",
         )
-    who = "the server refused the request" if head.status < 500 else "the server failed"
-    hint = "To say who you are: --auth USER:PASSWORD" if head.status == 401 else ""
-    return HttpStatus(head.status, f"{url} answered {words}", who, hint)
+    why = "the server refused the request" if head.status < 500 else "the server failed"
+    hint = "To send a user name and password: --auth USER:PASSWORD" if head.status == 401 else ""
+    return HttpStatus(head.status, answer, why, hint)

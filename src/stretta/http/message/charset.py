@@ -1,4 +1,4 @@
-"""What a body is: its media type, its charset, text or not. Pure."""
+"""The media type and charset of a body, and whether it is text. Pure."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ BOMS = {
     codecs.BOM_UTF16_LE: "utf_16_le",
     codecs.BOM_UTF16_BE: "utf_16_be",
 }
-"""What a text may begin with, and what that says (WHATWG Encoding, section 6)."""
+"""Byte order marks and their codecs (WHATWG Encoding, section 6)."""
 
 CODECS = {
     **{name: name for name in (
@@ -24,7 +24,7 @@ CODECS = {
         "cp874", "cp932", "cp949", "cp1250", "cp1251", "cp1252", "cp1253", "cp1254", "cp1255",
         "cp1256", "cp1257", "cp1258", "gb18030", "euc_jp", "iso2022_jp",
     )},
-    # who names these means those (WHATWG Encoding, section 4.2)
+    # labels that mean another encoding (WHATWG Encoding, section 4.2)
     "ascii": "cp1252", "latin_1": "cp1252", "iso8859_1": "cp1252", "iso8859_9": "cp1254",
     "iso8859_11": "cp874", "tis_620": "cp874", "gb2312": "gb18030", "gbk": "gb18030",
     "euc_kr": "cp949", "shift_jis": "cp932", "big5": "big5hkscs", "big5hkscs": "big5hkscs",
@@ -36,10 +36,9 @@ CODECS = {
     "unicode": "utf_16_le", "ucs_2": "utf_16_le", "iso_10646_ucs_2": "utf_16_le",
     "unicode_1_1_utf_8": "utf_8", "unicode11utf8": "utf_8", "unicode20utf8": "utf_8",
 }  # fmt: skip
-"""The encodings of the web (WHATWG Encoding, section 4), by Python's name for what is declared.
+"""The codecs of the web's encodings (WHATWG Encoding, section 4), by Python's name of the label.
 
-Others, such as UTF-7, punycode or what turns bytes into bytes, are none: a peer does not choose
-which decoder runs.
+Python's other codecs (UTF-7, punycode, rot13, ...) are left out: a peer must not choose them.
 """
 
 _CHARSET = re.compile(r";\s*charset\s*=\s*(?:\"([^\"]*)\"|([^\s;]*))", re.IGNORECASE)
@@ -61,7 +60,7 @@ def media_type(content_type: str | None) -> str:
 
 
 def charset_of(content_type: str | None, beginning: bytes) -> str:
-    """Return the codec of a text: its BOM's, its header's, its meta element's, else UTF-8.
+    """Return the codec of a text: from its BOM, Content-Type, or meta element, else UTF-8.
 
     ``beginning`` is the first kilobyte of the body (WHATWG HTML section 13.2.3.2).
 
@@ -80,7 +79,7 @@ def charset_of(content_type: str | None, beginning: bytes) -> str:
 
 
 def _codec(label: str) -> str | None:
-    """Return the codec for a label of an encoding, None for one that the web does not know.
+    """Return the codec for the label of an encoding, None for an unknown one.
 
     >>> _codec("Windows-1251"), _codec("x-sjis"), _codec("utf-7"), _codec("idna")
     ('cp1251', 'cp932', None, None)
@@ -92,18 +91,18 @@ def _codec(label: str) -> str | None:
 
 
 def is_plain(content_type: str | None) -> bool:
-    """Return whether the type alone tells what a body is: nothing in it has to be looked for.
+    """Return whether the media type alone determines charset and kind: the body can be ignored.
 
     >>> is_plain("text/event-stream"), is_plain("image/png"), is_plain("text/html"), is_plain(None)
     (True, True, False, False)
     """
     kind = media_type(content_type)
-    told_inside = kind in {"", "application/octet-stream"} or kind.endswith(("html", "xml"))
-    return not told_inside or _CHARSET.search(content_type or "") is not None
+    needs_body = kind in {"", "application/octet-stream"} or kind.endswith(("html", "xml"))
+    return not needs_body or _CHARSET.search(content_type or "") is not None
 
 
 def is_text(content_type: str | None, beginning: bytes) -> bool:
-    """Return whether a body is text that can be shown, from its type and its first bytes.
+    """Return whether a body is text, from its media type and its first bytes.
 
     >>> is_text("text/plain", b"ciao"), is_text("text/plain", b"\\x00"), is_text(None, b"\\x89PNG")
     (True, False, False)

@@ -1,15 +1,45 @@
-"""Header fields: a list in the order of the wire, looked up without regard to case."""
+"""Header fields: an ordered list, looked up by case-insensitive name. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from string import ascii_letters, digits
 from typing import overload
 
-__all__ = ["NO_HEADERS", "Headers"]
+__all__ = ["NO_HEADERS", "Headers", "is_field_value", "is_token"]
+
+_TOKEN = frozenset(b"!#$%&'*+.^_`|~-" + digits.encode() + ascii_letters.encode())
+
+_FIELD_VALUE = frozenset([9, *range(0x20, 0x7F), *range(0x80, 0x100)])
+
+
+def is_token(text: str) -> bool:
+    """Return whether the text is a token, as methods and field names are (RFC 9110 5.6.2).
+
+    >>> is_token("Content-Type"), is_token("a b"), is_token("")
+    (True, False, False)
+    """
+    return bool(text) and _consists_of(_TOKEN, text)
+
+
+def is_field_value(text: str) -> bool:
+    """Return whether the text can be the value of a field (RFC 9110 section 5.5).
+
+    >>> is_field_value("a b"), is_field_value(""), is_field_value("a\\r\\nb")
+    (True, True, False)
+    """
+    return _consists_of(_FIELD_VALUE, text)
+
+
+def _consists_of(allowed: frozenset[int], text: str) -> bool:
+    try:
+        return allowed.issuperset(text.encode("latin-1"))
+    except UnicodeEncodeError:
+        return False
 
 
 class Headers(Sequence[tuple[str, str]]):
-    """The fields of one head, as (name, value) pairs of text (Latin-1, RFC 9110 section 5.5).
+    """The fields of one head, as (name, value) pairs of Latin-1 text (RFC 9110 section 5.5).
 
     >>> headers = Headers([("Via", "a"), ("via", "b"), ("Content-Length", "5")])
     >>> headers.get("content-length"), headers.get_all("Via"), headers.get("Date")
@@ -26,7 +56,7 @@ class Headers(Sequence[tuple[str, str]]):
         self._index = index
 
     def get(self, name: str) -> str | None:
-        """Return the values of all fields of this name, joined by commas, or None."""
+        """Return the values of all fields of this name, joined by commas, None without one."""
         values = self.get_all(name)
         return ", ".join(values) if values else None
 
@@ -74,4 +104,4 @@ class Headers(Sequence[tuple[str, str]]):
 
 
 NO_HEADERS = Headers()
-"""No fields at all."""
+"""The empty list of fields."""

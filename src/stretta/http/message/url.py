@@ -1,4 +1,4 @@
-"""URLs as the WHATWG standard reads them, and the short forms that people type."""
+"""URLs, parsed as the WHATWG standard says, and the short forms that people type. Pure."""
 
 from __future__ import annotations
 
@@ -14,16 +14,15 @@ from stretta.escape import escape
 __all__ = ["LECTURE_URL", "PORTS", "Url", "parse_url", "without_password"]
 
 LECTURE_URL = "http://127.0.0.1:8080/"
-"""What ``*`` stands for at the prompt."""
+"""The meaning of ``*``."""
 
 PORTS = {"http": 80, "https": 443}
-"""The schemes that are spoken here, and their ports (RFC 9110 section 4.2)."""
+"""The supported schemes and their default ports (RFC 9110 section 4.2)."""
 
-# a scheme, unless what follows the colon is a port: localhost:8080/x is a host and a port
+# a scheme; but localhost:8080/x is a host and a port
 _SCHEME = re.compile(r"\s*([A-Za-z][A-Za-z0-9+.-]*):(?!\d+(?:[/?#]|\s*$))")
 
-
-# a name and a password without a scheme before them: anna:secret@localhost, as curl takes it
+# a user and a password without a scheme before them: anna:secret@localhost, as in curl
 _USER = re.compile(r"(?!\s*https?:)(?!\s*[A-Za-z][A-Za-z0-9+.-]*:[/\\])[^/\\?#]*@", re.IGNORECASE)
 
 _SECRET = re.compile(
@@ -32,9 +31,9 @@ _SECRET = re.compile(
 
 
 class Url(NamedTuple):
-    """A parsed http or https URL; every part is normalised and ASCII.
+    """A parsed http or https URL; every part is normalized and ASCII.
 
-    ``host`` has no brackets; ``target`` is the path with the query, as it stands in a request.
+    ``host`` is without brackets; ``target`` is the path with the query, as in a request line.
     """
 
     scheme: str
@@ -47,13 +46,13 @@ class Url(NamedTuple):
 
     @property
     def authority(self) -> str:
-        """Host, and port where it is not the scheme's own, as in a Host header."""
+        """The host, and the port unless it is the scheme's default, as in a Host header."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return host if self.port == PORTS[self.scheme] else f"{host}:{self.port}"
 
     @property
     def origin(self) -> tuple[str, str, int]:
-        """Who is meant to answer: scheme, host and port (RFC 6454)."""
+        """Scheme, host and port (RFC 6454)."""
         return self.scheme, self.host, self.port
 
     @property
@@ -63,38 +62,38 @@ class Url(NamedTuple):
 
     @property
     def href(self) -> str:
-        """The whole URL, with what ``str()`` leaves out."""
+        """The whole URL, with user, password and fragment."""
         user = self.username + (f":{self.password}" if self.password else "")
         authority = f"{user}@{self.authority}" if user else self.authority
         fragment = f"#{self.fragment}" if self.fragment else ""
         return f"{self.scheme}://{authority}{self.target}{fragment}"
 
     def __str__(self) -> str:
-        """Return the URL without its user, password and fragment: it may be shown and sent."""
+        """Return the URL without user, password and fragment: it can be shown and sent."""
         return f"{self.scheme}://{self.authority}{self.target}"
 
 
 @lru_cache(maxsize=256)
 def parse_url(text: str, base: Url | None = None) -> Url:
-    """Return the URL that ``text`` holds, read as the WHATWG URL standard says.
+    """Return the parsed URL, by the WHATWG URL standard.
 
-    Without a scheme ``http://`` is meant, without a host (``:8080/x``) this machine, and ``*`` is
-    the lecture's server. With a ``base``, as in a redirect, the text may be relative to it and has
-    no short forms. Raises UsageError, which says what is wrong with it.
+    The default scheme is http, the default host (``:8080/x``) this machine, and ``*`` means the
+    lecture's server. With a ``base``, as in a redirect, the text may be relative and has no short
+    forms. Raises UsageError, which says what is wrong.
 
     >>> str(parse_url("Localhost:8080/a/../b c?q=1")), str(parse_url(":8080/x"))
     ('http://localhost:8080/b%20c?q=1', 'http://127.0.0.1:8080/x')
     >>> str(parse_url("../d", base=parse_url("example.com/a/b/c")))
     'http://example.com/a/d'
     """
-    full = text if base is not None else _spell_out(text)
+    full = text if base is not None else _expand(text)
     try:
         found = URL(full, base.href if base is not None else None)
     except (ValueError, UnicodeError):
         raise _bad_url(text, _why_invalid(full)) from None
     scheme = found.protocol[:-1]
     if scheme not in PORTS:
-        raise _bad_url(text, f"{scheme} is not spoken here, only http and https")
+        raise _bad_url(text, f"the scheme {scheme} is not supported, only http and https")
     return Url(
         scheme=scheme,
         host=found.hostname.removeprefix("[").removesuffix("]"),
@@ -107,7 +106,7 @@ def parse_url(text: str, base: Url | None = None) -> Url:
 
 
 def without_password(text: str) -> str:
-    """Return what was typed as a URL, be it one or not, without the name and password in it.
+    """Return the text of a URL, valid or not, without the user and password in it.
 
     >>> without_password("http://anna:x@a/b@c"), without_password("anna:x@a"), without_password("a")
     ('http://a/b@c', 'a', 'a')
@@ -115,8 +114,8 @@ def without_password(text: str) -> str:
     return _SECRET.sub(r"\1", text, count=1) if _SECRET.match(text) else text
 
 
-def _spell_out(text: str) -> str:
-    """Return the full form of a URL as people type it."""
+def _expand(text: str) -> str:
+    """Return the full form of a URL that a person typed."""
     text = text.strip()
     if text == "*":
         return LECTURE_URL
@@ -132,13 +131,13 @@ def _bad_url(text: str, why: str) -> UsageError:
     return UsageError(
         f"cannot use the URL <{escape(without_password(text))}>",
         why,
-        "A URL looks like http://127.0.0.1:8080/file.txt; short forms: :8080/file.txt,"
+        "A URL looks like http://127.0.0.1:8080/file.txt. Short forms: :8080/file.txt,"
         " localhost/file.txt, * for " + LECTURE_URL,
     )
 
 
 def _why_invalid(text: str) -> str:
-    """Return what is wrong with a URL that the standard rejects, as far as its host tells."""
+    """Return what is wrong with a URL that the standard rejects; mostly it is the host."""
     found = re.match(r"\s*(?:[A-Za-z][A-Za-z0-9+.-]*:)?[/\\]*([^/\\?#]*)", text)
     host = found[1].rpartition("@")[2] if found else ""
     if not text.strip():
@@ -152,20 +151,20 @@ def _why_invalid(text: str) -> str:
             return "a URL cannot hold the zone of an IPv6 address"
         address, _, rest = host[1:].partition("]")
         if rest.startswith(":") and _bad_port(rest[1:]):
-            return f"{escape(rest[1:])!r} is no port: ports are 0..65535"
-        return f"{escape(address)!r} is no IPv6 address"
+            return f"{escape(rest[1:])!r} is not a port: ports are 0..65535"
+        return f"{escape(address)!r} is not an IPv6 address"
     host, colon, port = host.partition(":")
     if ":" in port:
-        return "an IPv6 address stands in brackets, as in http://[::1]:8080/"
+        return "an IPv6 address needs brackets, as in http://[::1]:8080/"
     if colon and _bad_port(port):
-        return f"{escape(port)!r} is no port: ports are 0..65535"
+        return f"{escape(port)!r} is not a port: ports are 0..65535"
     if not host:
         return "it names no host"
     if re.search(r"[\x00-\x20\x7f<>^|%]", host):
-        return "its host holds a character that no host name has"
+        return "its host holds a character that host names cannot have"
     if re.fullmatch(r"(?:.*\.)?(?:\d+|0[xX][0-9a-fA-F]*)\.?", host):
-        return f"{escape(host)!r} is no IPv4 address"
-    return f"{escape(host)!r} is no host name"
+        return f"{escape(host)!r} is not an IPv4 address"
+    return f"{escape(host)!r} is not a host name"
 
 
 def _bad_port(text: str) -> bool:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Awaitable
 from hashlib import blake2b
-from urllib.parse import quote_from_bytes
 
+from stretta.http.message.content_disposition import attachment
 from stretta.http.server.accept import best_media_type
 from stretta.http.server.auth_gate import RETRY_LATER
 from stretta.http.server.files.conditional import evaluate_preconditions
@@ -170,14 +169,3 @@ class FileHandler:
 
 def _error(request: Request, status: int, why: str = "", *headers: tuple[str, str]) -> Response:
     return error_reply(status, why, *headers, accept=request.headers.get("accept"))
-
-
-def attachment(name: bytes) -> str:
-    """Return a Content-Disposition that names the file to save (RFC 6266, RFC 8187).
-
-    >>> attachment("perché.zip".encode())
-    'attachment; filename="perch__.zip"; filename*=UTF-8\\'\\'perch%C3%A9.zip'
-    """
-    plain = re.sub(rb"[^A-Za-z0-9!#$&+.^_`|~ -]", b"_", name).decode()
-    exact = quote_from_bytes(name, safe="")
-    return f"attachment; filename=\"{plain}\"; filename*=UTF-8''{exact}"

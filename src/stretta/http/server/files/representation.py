@@ -8,6 +8,7 @@ import time
 from collections.abc import Awaitable, Sequence
 from typing import NamedTuple
 
+from stretta.http.message.mime_types import media_type_of
 from stretta.http.server.file_stamp import is_young
 from stretta.http.server.files.compression_cache import CompressionCache
 from stretta.http.server.files.conditional import evaluate_preconditions, range_applies
@@ -20,7 +21,6 @@ from stretta.http.server.files.content_encoding import (
 from stretta.http.server.files.document_root import DocumentRoot, OpenedPath
 from stretta.http.server.files.file_body import SENDFILE_FROM, FileBody, OpenFile
 from stretta.http.server.files.file_version import ANY_FOLDER, FileVersion, entity_tag
-from stretta.http.server.files.mime_types import media_type_of
 from stretta.http.server.files.ranges import RangeNotSatisfiable, parse_ranges
 from stretta.http.server.pages import error_reply
 from stretta.http.server.request_parser import Request
