@@ -1,5 +1,6 @@
 """The documentation says what the code does."""
 
+import importlib.util
 import re
 import subprocess
 import sys
@@ -11,11 +12,37 @@ ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 
+def load_outputs():
+    """Import docs/outputs.py, which is a script and no part of the package."""
+    spec = importlib.util.spec_from_file_location("outputs", ROOT / "docs" / "outputs.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
 def test_the_page_of_options_is_made_from_the_code():
     done = subprocess.run(
         [sys.executable, "docs/options.py", "--check"], cwd=ROOT, capture_output=True, check=False
     )
     assert done.returncode == 0, done.stderr.decode()
+
+
+def test_quoted_pictures_are_what_the_command_draws():
+    outputs = load_outputs()
+    stale = outputs.stale(outputs.DRAWN)
+    assert not stale, "to make them anew: .venv/bin/python docs/outputs.py"
+
+
+def test_every_quoted_output_is_made_by_running():
+    outputs = load_outputs()
+    named = [n for page in PAGES for n in re.findall(r"<!-- output: (.*) -->", page.read_text())]
+    assert sorted(named) == sorted({**outputs.DRAWN, **outputs.RUN})
+    assert len(named) == sum(len(outputs.BLOCK.findall(page.read_text())) for page in PAGES)
+
+
+def test_a_stale_output_is_found():
+    outputs = load_outputs()
+    assert outputs.stale({"handshake": lambda: "another picture"}) == ["handshake"]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
