@@ -3,6 +3,7 @@
 
     python3 dev.py demo     the three servers and their clients, on a real text
     python3 dev.py test     lint, types, tests: what CI runs (more words go to pytest)
+    python3 dev.py mutate   change the code at random: do the tests notice? (ROOM, COUNT, SEED)
     python3 dev.py lock     pin every dependency anew (needs uv)
 
 The first call makes .venv; after that .venv/bin/stretta is the command.
@@ -47,6 +48,8 @@ def main() -> int:
         return set_up("run") or run(str(BIN / "stretta"), "demo", *words)
     if command == "test":
         return set_up("dev") or test(words)
+    if command == "mutate":
+        return set_up("mutate") or run(str(BIN / "python"), "tests/mutate.py", *words)
     if command == "lock":
         return lock()
     print(__doc__)
@@ -71,7 +74,8 @@ def set_up(stage: str) -> int:
     # without pip of its own, so that Debian's python3 needs no python3-venv
     venv.EnvBuilder(clear=not is_ours(), symlinks=True).create(VENV)
     MAKER.write_text(PYTHON)
-    done = [*stale, "run"] if "dev" in stale else stale  # dev holds all that run does
+    # each of the others holds all that run does
+    done = [*stale, "run"] if stage != "run" and stage in stale else stale
     states = {part: state(part) for part in done}  # now: files may change while it installs them
     if any(install(part) for part in stale):
         return fail(
@@ -149,7 +153,7 @@ def lock() -> int:
     compile_ = "uv pip compile --quiet --universal --upgrade --generate-hashes --no-header"
     options = [*compile_.split(), "--no-annotate", "--python-version", "3.11", "pyproject.toml"]
     (HERE / "requirements").mkdir(exist_ok=True)
-    for stage, group in {"run": "build", "dev": "dev"}.items():
+    for stage, group in {"run": "build", "dev": "dev", "mutate": "mutate", "fuzz": "fuzz"}.items():
         target = f"requirements/{stage}.txt"
         words = ["--all-extras", "--group", group, "--output-file", target]
         failed = run(*options, *words, quiet=True)
