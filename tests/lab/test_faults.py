@@ -188,3 +188,31 @@ def test_corruption_breaks_the_checksum():
 def test_reset_is_for_tcp():
     with pytest.raises(UsageError, match="only TCP connections can be reset"):
         FaultInjector(WireOptions(rst=("udp:1",)), 0, 0)
+
+
+def test_a_seed_means_the_same_in_every_version():
+    options = WireOptions(
+        loss=("30%",), duplicate=("20%",), corrupt=("20%",), reorder=("10%",), jitter=("5ms",)
+    )
+    frames = [(n % 2, tcp(seq=n, data=b"x") if n % 3 else udp(b"a"), MS) for n in range(24)]
+    _, faults = run(options, frames, seed=5)
+    found = {}
+    for fault in faults:
+        found.setdefault(fault.kind, []).append(fault.number)
+    assert found == {
+        "lost": [0, 2, 3, 14, 20, 23],
+        "duplicated": [7, 8, 12, 15, 19],
+        "corrupted": [9, 10, 15, 16, 18, 22],
+        "reordered": [17, 18],
+    }
+
+
+def test_faults_of_different_kinds_and_directions_are_independent():
+    frames = [(n % 2, KINDS[3], MS) for n in range(200)]
+    _, faults = run(WireOptions(loss=("50%",), duplicate=("50%",)), frames)
+    lost = {f.number for f in faults if f.kind == "lost"}
+    doubled = {f.number for f in faults if f.kind == "duplicated"}
+    assert 60 < len(lost) < 140
+    assert 20 < len(doubled) < 80  # half of those that are left
+    there, back = ({n // 2 for n in lost if n % 2 == way} for way in (0, 1))
+    assert there != back

@@ -7,10 +7,10 @@ import shutil
 import signal
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
+from processes import children_of, processes_with
 from stretta.errors import StrettaError, TimedOut
 from stretta.lab import SCENARIOS
 from stretta.lab.messages import Failed, Stage
@@ -141,17 +141,6 @@ def test_statuses_and_a_server_that_ends_or_never_listens(lab):
         lab(None, ["/no/such/program"], calls=False)
 
 
-def processes_with(word):
-    found = []
-    for process in Path("/proc").glob("[0-9]*"):
-        try:
-            if word in (process / "cmdline").read_bytes().decode(errors="replace"):
-                found.append(process.name)
-        except OSError:
-            continue
-    return found
-
-
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
 def test_nothing_is_left_behind(lab, how):
     word = f"8642.{os.getpid()}{int(how)}"
@@ -199,8 +188,8 @@ def test_a_lab_whose_inside_is_killed_says_what_to_do(lab):
         stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True,
     )  # fmt: skip
     assert "ready" in process.stderr.readline()
-    (inside,) = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
-    os.kill(int(inside), signal.SIGKILL)
+    (inside,) = children_of(process.pid)
+    os.kill(inside, signal.SIGKILL)
     _, said = process.communicate(timeout=PATIENCE)
     assert process.returncode == 1
     assert "the lab broke off: the process that forwards frames was ended from outside" in said
