@@ -23,7 +23,8 @@ ARROWS: dict[str, set[str]] = {
     "net.client": {PURE, "options", "net"},
     "tcp": {PURE, "options"},
     "tcp.client": {PURE, "options", "net", "net.client"},
-    "tcp.server": {PURE, "options", "net", "net.server", "tcp"},
+    "tcp.connection": {PURE, "options", "net", "net.server", "tcp"},
+    "tcp.server": {PURE, "options", "net", "net.server", "tcp", "tcp.connection"},
     "udp": {PURE, "options"},
     "udp.client": {PURE, "options", "net", "net.client"},
     "udp.server": {PURE, "options", "net", "net.server", "udp"},
@@ -74,7 +75,7 @@ PURE_MODULES = {
         "http.server.files.ranges", "http.server.request_parser",
         "http.server.request_target", "lab.fault_syntax", "lab.faults", "lab.forge",
         "lab.messages", "lab.topology", "lab.wire_log", "net.server.admission",
-        "net.server.lifecycle", "tcp.framing",
+        "net.server.lifecycle", "tcp.exchange", "tcp.framing",
     )
 }  # fmt: skip
 """Modules that do no I/O, whatever else stands in their room."""

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
 
 from stretta.net.server.connection import Connection
 from stretta.net.server.service_caller import ServiceCaller
+from stretta.net.server.stream_server import StreamServer
 from stretta.reports import Received, Sent
 from stretta.services import FastPath, ServiceFailed, call, no_fast_path
 from stretta.tcp.exchange import Decision, Exchange
 from stretta.tcp.framing import Framing
-
-if TYPE_CHECKING:
-    from stretta.tcp.server import TcpServer
 
 __all__ = ["InlineConnection", "TaskConnection"]
 
@@ -28,13 +25,19 @@ class InlineConnection(Connection):
     """Answers through a service that runs on the event loop, one of Stretta's own."""
 
     __slots__ = ("_blocked", "_exchange", "_fast_path", "_received", "_refused", "_scheduled",
-                 "_service")  # fmt: skip
+                 "_service", "_service_fast_path")  # fmt: skip
 
     takes_views = True
-    server: TcpServer
 
-    def __init__(self, server: TcpServer, caller: ServiceCaller, framing: Framing) -> None:
+    def __init__(
+        self,
+        server: StreamServer,
+        caller: ServiceCaller,
+        framing: Framing,
+        fast_path: FastPath | None,
+    ) -> None:
         super().__init__(server)
+        self._service_fast_path = fast_path
         self._service = caller.service
         self._exchange = Exchange(framing)
         self._received = False  # a request is received, and its reply not reported yet
@@ -79,7 +82,7 @@ class InlineConnection(Connection):
         if not (self._received or self._refused):
             self._report_received()
         exchange = self._exchange
-        fast_path = self.server.fast_path
+        fast_path = self._service_fast_path
         if fast_path is not None and exchange.is_empty:
             reply = fast_path(data)
             if reply is not None:
@@ -154,11 +157,9 @@ class InlineConnection(Connection):
     def on_rest(self) -> None:
         if self._received:
             self._report_sent()
-        super().on_rest()
 
-    def close_if_idle(self) -> None:
-        if not self._scheduled:
-            super().close_if_idle()
+    def is_working(self) -> bool:
+        return self._scheduled
 
     def drop(self, name: str, why: str) -> None:
         self._received = False  # nothing was sent for it
@@ -181,8 +182,14 @@ class TaskConnection(InlineConnection):
 
     __slots__ = ("_caller", "_task", "_writable")
 
-    def __init__(self, server: TcpServer, caller: ServiceCaller, framing: Framing) -> None:
-        super().__init__(server, caller, framing)
+    def __init__(
+        self,
+        server: StreamServer,
+        caller: ServiceCaller,
+        framing: Framing,
+        fast_path: FastPath | None,
+    ) -> None:
+        super().__init__(server, caller, framing, fast_path)
         self._caller = caller
         self._task: asyncio.Task[None] | None = None
         self._writable = asyncio.Event()
@@ -235,10 +242,5 @@ class TaskConnection(InlineConnection):
             self._task.cancel()
         super().connection_lost(exc)
 
-    def on_rest(self) -> None:
-        if self._task is None:  # a service at work is no silence
-            super().on_rest()
-
-    def close_if_idle(self) -> None:
-        if self._task is None:
-            super().close_if_idle()
+    def is_working(self) -> bool:
+        return self._task is not None

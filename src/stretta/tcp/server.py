@@ -71,7 +71,7 @@ class TcpServer(StreamServer):
         if framing not in ("stream", "line"):
             raise UsageError(f"there is no framing {framing!r}", hint="Framings: stream, line.")
         # a fast path answers the stream however it was cut, so it does not fit lines
-        self.fast_path = fast_path_of(service) if framing == "stream" else None
+        fast_path = fast_path_of(service) if framing == "stream" else None
         caller = ServiceCaller(service)
         kind = InlineConnection if caller.inline else TaskConnection
         cut = cut_of(service)
@@ -80,7 +80,7 @@ class TcpServer(StreamServer):
             return LineFraming(limits.max_line) if framing == "line" else StreamFraming(cut)
 
         super().__init__(
-            lambda: kind(self, caller, new_framing()),
+            lambda: kind(self, caller, new_framing(), fast_path),
             host,
             port,
             limits=limits,
