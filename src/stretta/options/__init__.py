@@ -1,8 +1,8 @@
-"""Every option, declared once: its default, its unit, its words.
+"""Every option, declared once: its default, its bounds, its unit, its text.
 
 A field of these dataclasses is the library's keyword, the command's flag, the environment variable
-(``STRETTA_`` and the flag in capitals) and the documentation's row. Each role's are in a module of
-their own, since making a frozen dataclass takes half a millisecond of a client's start.
+and the documentation's row (docs/options.md); its bounds hold for all of them. Each role has a
+module of its own, so that a client loads no server's options.
 """
 
 from typing import TYPE_CHECKING
@@ -10,49 +10,99 @@ from typing import TYPE_CHECKING
 from stretta.lazy import lazy_names
 
 if TYPE_CHECKING:
-    from stretta.options.client import DatagramPatience, StreamPatience
-    from stretta.options.http_client import HttpClientLimits, HttpPatience, HttpRoute
-    from stretta.options.lab import LabOptions, WireOptions
+    from stretta.options.client import (
+        ClientEndpoint,
+        DatagramPatience,
+        Interaction,
+        StreamPatience,
+    )
+    from stretta.options.console import ColourOptions, ConsoleOptions
+    from stretta.options.endpoint import ServerEndpoint, WebEndpoint
+    from stretta.options.http_client import (
+        HttpClientLimits,
+        HttpPatience,
+        HttpRoute,
+        RequestOptions,
+        ResponseOptions,
+    )
+    from stretta.options.lab import (
+        LabOptions,
+        PictureOptions,
+        ProgramOptions,
+        RecordOptions,
+        WireOptions,
+    )
     from stretta.options.server import ConnectionLimits, DatagramLimits, HttpLimits, StreamLimits
-    from stretta.options.site import SiteOptions
+    from stretta.options.service import DatagramService, StreamService, WorkerOptions
+    from stretta.options.site import SiteOptions, WebOptions
     from stretta.options.tls import ClientTls, ServerTls
     from stretta.options.trust import ClientTrust
 
 __all__ = [
+    "ClientEndpoint",
     "ClientTls",
     "ClientTrust",
+    "ColourOptions",
     "ConnectionLimits",
+    "ConsoleOptions",
     "DatagramLimits",
     "DatagramPatience",
+    "DatagramService",
     "HttpClientLimits",
     "HttpLimits",
     "HttpPatience",
     "HttpRoute",
+    "Interaction",
     "LabOptions",
+    "PictureOptions",
+    "ProgramOptions",
+    "RecordOptions",
+    "RequestOptions",
+    "ResponseOptions",
+    "ServerEndpoint",
     "ServerTls",
     "SiteOptions",
     "StreamLimits",
     "StreamPatience",
+    "StreamService",
+    "WebEndpoint",
+    "WebOptions",
     "WireOptions",
+    "WorkerOptions",
 ]
 
 __getattr__ = lazy_names(
     __name__,
     {
-        "StreamPatience": "client",
+        "ClientEndpoint": "client",
         "DatagramPatience": "client",
-        "HttpPatience": "http_client",
+        "Interaction": "client",
+        "StreamPatience": "client",
+        "ColourOptions": "console",
+        "ConsoleOptions": "console",
+        "ServerEndpoint": "endpoint",
+        "WebEndpoint": "endpoint",
         "HttpClientLimits": "http_client",
+        "HttpPatience": "http_client",
         "HttpRoute": "http_client",
-        "ConnectionLimits": "server",
-        "StreamLimits": "server",
-        "HttpLimits": "server",
-        "DatagramLimits": "server",
-        "SiteOptions": "site",
-        "ClientTls": "tls",
-        "ClientTrust": "trust",
-        "ServerTls": "tls",
-        "WireOptions": "lab",
+        "RequestOptions": "http_client",
+        "ResponseOptions": "http_client",
         "LabOptions": "lab",
+        "PictureOptions": "lab",
+        "ProgramOptions": "lab",
+        "RecordOptions": "lab",
+        "WireOptions": "lab",
+        "ConnectionLimits": "server",
+        "DatagramLimits": "server",
+        "HttpLimits": "server",
+        "StreamLimits": "server",
+        "DatagramService": "service",
+        "StreamService": "service",
+        "WorkerOptions": "service",
+        "SiteOptions": "site",
+        "WebOptions": "site",
+        "ClientTls": "tls",
+        "ServerTls": "tls",
+        "ClientTrust": "trust",
     },
 )

@@ -1,60 +1,122 @@
-"""How long the HTTP client waits, and what it takes at most."""
+"""The HTTP client: the request, the file, time-outs, limits, the route."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import Literal
 
-from stretta.options.declare import option
+from stretta.options.declare import Options, option
 from stretta.options.trust import ClientTrust
 
-__all__ = ["HttpClientLimits", "HttpPatience", "HttpRoute"]
+__all__ = ["HttpClientLimits", "HttpPatience", "HttpRoute", "RequestOptions", "ResponseOptions"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HttpPatience:
-    """How long an HTTP client waits."""
+class RequestOptions(Options):
+    """The request that an HTTP client sends."""
+
+    group = "Request"
+
+    method: str | None = option(
+        None, "method; GET unless given, or POST with -d", unit="word", kind=str, short="X",
+        variable="",
+    )  # fmt: skip
+    header: tuple[str, ...] = option(
+        (), "header to send too, or in place of the usual one; without a value, not to send",
+        unit="'name: value'", short="H",
+    )  # fmt: skip
+    data: str | None = option(
+        None, "body to send: a text, a file's bytes, or standard input", unit="text|@file|-",
+        kind=str, short="d", variable="",
+    )  # fmt: skip
+    auth: str | None = option(
+        None, "user name and password for the server; without a colon, asks for the password",
+        unit="user:password", kind=str, variable="", secret=True, common=True,
+    )  # fmt: skip
+    http: Literal["1.0", "1.1"] = option(
+        "1.1", "version of HTTP to send; 1.0 asks as the lecture does", choices=("1.0", "1.1")
+    )
+    compressed: bool | None = option(
+        None, "ask for a compressed body; the default, unless the body is saved", kind=bool,
+        negatable=True,
+    )  # fmt: skip
+    follow: bool = option(default=False, words="follow redirects", negatable=True, common=True)
+    only_ipv4: bool = option(
+        default=False, words="use IPv4 addresses only", flag="", short="4", group="Connection"
+    )
+    only_ipv6: bool = option(
+        default=False, words="use IPv6 addresses only", flag="", short="6", group="Connection"
+    )
+
+
+class ResponseOptions(Options):
+    """Where the response goes, and what is printed of it."""
+
+    group = "Files"
+
+    output: str | None = option(
+        None, "file to save the body in, once it is complete; - is standard output", unit="file",
+        kind=str, short="o", variable="",
+    )  # fmt: skip
+    remote_name: bool = option(
+        default=False, words="save under the name from the server or the URL; never over a file",
+        short="O", variable="",
+    )  # fmt: skip
+    resume: bool = option(
+        default=False, words="resume an earlier -o or -O that was cut off", flag="--continue",
+        short="c", variable="",
+    )  # fmt: skip
+    har: str | None = option(
+        None, "file to write the exchanges to, in HAR format", unit="file", kind=str, variable=""
+    )
+    verbose: int = option(
+        0, "print each line with its time; -vv each read and write too", kind=int, zero=True,
+        most=100, short="v", counts=True, group="Output", variable="",
+    )  # fmt: skip
+    curl: bool = option(
+        default=False, words="print the curl command that sends the same request, and send nothing",
+        group="Output", variable="",
+    )  # fmt: skip
+
+
+class HttpPatience(Options):
+    """The time-outs of an HTTP client."""
 
     connect_timeout: float = option(
         10.0, "longest wait for one address to accept the connection", unit="seconds"
     )
     idle_timeout: float = option(
-        60.0, "longest wait for the server to take or send a byte", unit="seconds"
-    )
+        60.0, "longest time without progress in sending or receiving", unit="seconds",
+        variable="STRETTA_HTTP_CLIENT_IDLE_TIMEOUT",
+    )  # fmt: skip
     timeout: float | None = option(
         None,
-        "longest time that the whole exchange may take, redirects included; no limit unless given",
-        unit="seconds",
-    )
+        "longest time for the whole exchange, redirects included; no limit unless given",
+        unit="seconds", variable="STRETTA_HTTP_CLIENT_TIMEOUT", common=True,
+    )  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HttpClientLimits:
-    """What an HTTP client takes from a server."""
+class HttpClientLimits(Options):
+    """What an HTTP client accepts from a server."""
 
-    max_redirects: int = option(
-        20, "redirects that are followed, one after the other", kind=int, zero=True
-    )
+    max_redirects: int = option(20, "redirects to follow, one after the other", kind=int, zero=True)
     max_size: int | None = option(
         None,
-        "largest body; no limit unless given, but 1073741824 for one that was compressed or is"
-        " kept in memory",
+        "largest body; no limit unless given, but 1 GiB for a body that is decompressed or kept in"
+        " memory",
         unit="bytes",
         kind=int,
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class HttpRoute(ClientTrust):
-    """Which way an HTTP client goes to a server, and whom it trusts there."""
+    """The route of an HTTP client to a server, and the certificates that it trusts."""
 
     proxy: str | None = option(
         None,
-        "proxy to go through, as http://127.0.0.1:3128, or '' for none; http_proxy, https_proxy,"
-        " all_proxy and no_proxy tell unless given",
-        unit="url",
-        kind=str,
-    )
+        "proxy, as http://127.0.0.1:3128, or '' for none; unless given, the variables http_proxy,"
+        " https_proxy, all_proxy and no_proxy hold",
+        unit="url", kind=str, group="Connection", secret=True,
+    )  # fmt: skip
     resolve: tuple[str, ...] = option(
-        (), "address to use for a host's port instead of looking it up", unit="host:port:address",
-        kind=str,
+        (), "address to use for a host and port instead of looking it up",
+        unit="host:port:address", kind=str, group="Connection",
     )  # fmt: skip

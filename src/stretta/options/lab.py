@@ -1,25 +1,41 @@
-"""What the lab's wire does to frames, and what is recorded."""
+"""The lab: its programs, its wire, its pictures."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from stretta.options.declare import Options, option
 
-from stretta.options.declare import option
-
-__all__ = ["LabOptions", "WireOptions"]
+__all__ = ["LabOptions", "PictureOptions", "ProgramOptions", "RecordOptions", "WireOptions"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WireOptions:
+class ProgramOptions(Options):
+    """The programs on the lab's hosts."""
+
+    group = "Programs"
+
+    server: str | None = option(
+        None, "program on the server host", unit="cmd", kind=str, variable="", common=True
+    )
+    client: str | None = option(
+        None, "program on the client host; - is a shell for you", unit="cmd", kind=str, variable="",
+        common=True,
+    )  # fmt: skip
+    calls: bool = option(
+        default=True, words="record the programs' system calls, with strace", variable=""
+    )
+
+
+class WireOptions(Options):
     """What the lab's wire does to frames.
 
     Each value may begin with a direction, as in ``client>server 10%``, and without one holds for
     both (docs/lab.md has the language).
     """
 
+    group = "Wire"
+
     delay: tuple[str, ...] = option((), "time that a frame travels", unit="time", kind=str)
     jitter: tuple[str, ...] = option(
-        (), "up to so much more, by chance, never out of order", unit="time", kind=str
+        (), "longest random addition to the delay; frames stay in order", unit="time", kind=str
     )
     rate: tuple[str, ...] = option((), "bits a second, as 1mbit", unit="rate", kind=str)
     queue: int = option(
@@ -27,7 +43,7 @@ class WireOptions:
     )
     loss: tuple[str, ...] = option((), "share of frames that are lost", unit="share", kind=str)
     duplicate: tuple[str, ...] = option(
-        (), "share of frames, or the frames, that come twice", unit="frames", kind=str
+        (), "share of frames, or the frames, that arrive twice", unit="frames", kind=str
     )
     reorder: tuple[str, ...] = option(
         (), "share of frames, or the frames, that the next one overtakes", unit="frames", kind=str
@@ -40,20 +56,21 @@ class WireOptions:
         kind=str,
     )  # fmt: skip
     rst: tuple[str, ...] = option(
-        (), "the frames in whose place both ends get a forged RST", unit="frames", kind=str
+        (), "the frames that are replaced by a forged RST to both ends", unit="frames", kind=str
     )
     cut: tuple[str, ...] = option(
         (), "when the wire is unplugged, and plugged in again, as 3s or 1s-2s", unit="time",
         kind=str,
     )  # fmt: skip
     seed: int | None = option(
-        None, "what chance begins with: the same seed, the same fates; random unless given",
-        kind=int, zero=True)  # fmt: skip
+        None, "seed of the random faults: the same seed gives the same faults; random unless given",
+        kind=int, zero=True, most=2**63 - 1)  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LabOptions:
-    """How a lab begins and ends."""
+class LabOptions(Options):
+    """When a lab starts its client, and when it ends."""
+
+    group = "Limits"
 
     ready_timeout: float = option(
         10.0,
@@ -62,9 +79,47 @@ class LabOptions:
         zero=True,
     )
     until: str = option(
-        "client", "when the lab ends: client or server (has ended), or a time, as 5s", unit="end",
-        kind=str,
+        "client", "when the lab ends: client or server (has ended), or after a time, as 5s",
+        unit="end", kind=str,
     )  # fmt: skip
     settle: float = option(
         0.3, "silence on the wire that the lab waits for before it ends", unit="seconds", zero=True
+    )
+
+
+class PictureOptions(Options):
+    """The pictures that the lab and ``stretta trace`` draw."""
+
+    group = "Output"
+
+    json: str | None = option(
+        None, "file for the timeline as JSON (docs/lab.md has the schema); - is standard output",
+        unit="file", kind=str, variable="",
+    )  # fmt: skip
+    mermaid: str | None = option(
+        None, "file for the picture as a Mermaid sequence diagram; - is standard output",
+        unit="file", kind=str, variable="",
+    )  # fmt: skip
+    width: int | None = option(
+        None, "width of the picture; the terminal's unless given", unit="columns", kind=int,
+        least=60, most=400,
+    )  # fmt: skip
+    everything: bool = option(
+        default=False, words="draw ARP, neighbour discovery, getsockopt() and the like too",
+        flag="--all",
+    )  # fmt: skip
+    fold: bool = option(default=True, words="shorten long runs of equal calls and segments")
+
+
+class RecordOptions(Options):
+    """What a recording writes and prints as well as the picture."""
+
+    group = "Output"
+
+    pcapng: str | None = option(
+        None, "file for the frames, for Wireshark; - is standard output", unit="file", kind=str,
+        variable="",
+    )  # fmt: skip
+    quiet: bool = option(
+        default=False, words="do not print the output of the programs", short="q", variable=""
     )

@@ -1,25 +1,25 @@
-"""How a stream is protected."""
+"""TLS for servers and for the TCP client."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-from stretta.options.declare import option
+from stretta.options.declare import Options, option
 from stretta.options.trust import ClientTrust
 
 __all__ = ["ClientTls", "ServerTls"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ServerTls:
-    """How a server protects its connections; with ``tls`` alone it makes its own certificate."""
+class ServerTls(Options):
+    """The TLS of a server; with ``tls`` alone it makes its own certificate."""
+
+    group = "TLS"
 
     tls: bool = option(
         default=False,
-        words="speak TLS, with a certificate of your own making unless --tls-cert is given",
-    )
+        words="use TLS, with a certificate made by this server unless --tls-cert is given",
+        variable="STRETTA_SERVER_TLS", common=True,
+    )  # fmt: skip
     tls_cert: str | None = option(
-        None, "certificate, with what its authority sent along (PEM)", unit="file", kind=str
+        None, "certificate, followed by its authority's (PEM)", unit="file", kind=str
     )
     tls_key: str | None = option(
         None,
@@ -28,12 +28,11 @@ class ServerTls:
         kind=str,
     )
     tls_handshake_timeout: float = option(
-        10.0, "time in which the TLS handshake must be done", unit="seconds"
+        10.0, "longest time for the TLS handshake", unit="seconds"
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class ClientTls(ClientTrust):
-    """How a client protects its connection, and whom it trusts."""
+    """The TLS of a client, and the certificates that it trusts."""
 
-    tls: bool = option(default=False, words="speak TLS")
+    tls: bool = option(default=False, words="use TLS", variable="STRETTA_CLIENT_TLS", common=True)

@@ -1,24 +1,24 @@
-"""Whom a client trusts."""
+"""The certificates that a client trusts."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-from stretta.options.declare import option
+from stretta.options.declare import Options, option
 
 __all__ = ["ClientTrust"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ClientTrust:
-    """Whom a client trusts to be the server."""
+class ClientTrust(Options):
+    """The certificates that a client trusts."""
+
+    group = "TLS"
 
     tls_ca: str | None = option(
         None,
-        "authority to trust beside the system's (PEM file, or folder of them)",
+        "authority to trust as well as the system's (PEM file, or folder of them)",
         unit="file",
         kind=str,
     )
     insecure: bool = option(
-        default=False, words="take any certificate: whoever sits in between can read and change all"
+        default=False,
+        words="accept any certificate: whoever controls the network can read and change everything",
     )

@@ -6,7 +6,7 @@ import sys
 
 import click
 
-from stretta.cli.main import Command
+from stretta.cli.command import Command
 from stretta.cli.ui.console import write_stdout
 from stretta.cli.ui.terminal import is_terminal
 from stretta.errors import UsageError

@@ -4,48 +4,49 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import Any
 
 import click
 
-from stretta.cli.flags import end_flags, flags_of, parse_end, take, talk_flags
-from stretta.cli.main import Command
+from stretta.cli.flags import flags
+from stretta.cli.command import Command
 from stretta.cli.ui.console import Console, stdout_is_terminal, write_stdout
 from stretta.cli.ui.prompt import SENTENCE, ask_line
 from stretta.cli.ui.terminal import is_terminal
 from stretta.errors import ReplyEndedEarly, UsageError
 from stretta.escape import TerminalText
-from stretta.options import ClientTls, StreamPatience
+from stretta.options.client import ClientEndpoint, Interaction, StreamPatience
+from stretta.options.console import ConsoleOptions
+from stretta.options.tls import ClientTls
 from stretta.tcp.client import Conversation, Sink, connect
 
 __all__ = ["command"]
 
 LONG_LINE = 4096
-"""Characters of a line that are shown before its end has come."""
+"""Characters of a line that are printed before its end has arrived."""
 
 
 @click.command(cls=Command, name="client")
 @click.argument("message", nargs=-1)
-@end_flags("127.0.0.1", 12000, "of the server")
-@click.option("-i", "--interactive", is_flag=True, help="Ask again and again, over one connection.")
-@flags_of(ClientTls)
-@flags_of(StreamPatience)
-@talk_flags
+@flags(
+    server=ClientEndpoint,
+    interaction=Interaction,
+    tls=ClientTls,
+    patience=StreamPatience,
+    output=ConsoleOptions,
+)
 def command(
     message: tuple[str, ...],
-    address: str,
-    port: str,
     *,
-    any_port: bool,
-    interactive: bool,
-    quiet: bool,
-    as_json: bool,
-    **options: Any,
+    server: ClientEndpoint,
+    interaction: Interaction,
+    tls: ClientTls,
+    patience: StreamPatience,
+    output: ConsoleOptions,
 ) -> None:
     """Send MESSAGE over TCP and print the reply.
 
-    Without MESSAGE, standard input is sent as it comes, however long it is; a terminal is asked
-    for a sentence.
+    Without MESSAGE, standard input is sent as it arrives, whatever its length; on a terminal, the
+    command asks for a sentence.
 
     \b
     Examples:
@@ -54,37 +55,36 @@ def command(
       stretta tcp client -i
       stretta tcp client --tls -a example.org -p 8443
     """
-    number = parse_end(port, any_port=any_port)
-    patience = take(StreamPatience, options)
-    tls = take(ClientTls, options)
-    console = Console(quiet=quiet, as_json=as_json)
-    what: bytes | int | None
-    if interactive and message:
+    console = Console(quiet=output.quiet, as_json=output.json)
+    data: bytes | int | None
+    if interaction.interactive and message:
         raise UsageError("-i asks for sentences", "there is one in the arguments", "Leave one out.")
-    if interactive:
-        what = None
+    if interaction.interactive:
+        data = None
     elif message:
-        what = os.fsencode(" ".join(message))
+        data = os.fsencode(" ".join(message))
     elif is_terminal(sys.stdin):
-        sentence = ask_line(SENTENCE, quiet=console.watch is None or as_json)
+        sentence = ask_line(SENTENCE, quiet=output.quiet or output.json)
         if sentence is None:
             return
-        what = sentence.encode(errors="surrogateescape")
+        data = sentence.encode(errors="surrogateescape")
     else:
-        what = 0  # standard input, as it comes
-    with connect(address, number, patience=patience, tls=tls, watch=console) as conversation:
-        if what is None:
-            talk_line_by_line(conversation, console)
+        data = 0  # standard input, as it arrives
+    with connect(
+        server.address, server.port, patience=patience, tls=tls, watch=console
+    ) as conversation:
+        if data is None:
+            ask_line_by_line(conversation, console)
             return
         show = Reply(console)
         try:
-            conversation.exchange(what, show.piece)
+            conversation.exchange(data, show.piece)
         finally:
             show.end()
 
 
-def talk_line_by_line(conversation: Conversation, console: Console) -> None:
-    """Send each line that is typed, and show the line that comes back.
+def ask_line_by_line(conversation: Conversation, console: Console) -> None:
+    """Send each line that is typed, and print the line that comes back.
 
     Raises ReplyEndedEarly when the server closes instead of answering.
     """
@@ -99,29 +99,29 @@ def talk_line_by_line(conversation: Conversation, console: Console) -> None:
             show.end()
         if not whole:
             raise ReplyEndedEarly(
-                f"the server closed the connection {'in' if reply else 'before'} its answer to"
+                f"the server closed the connection {'in' if reply else 'before'} its reply to"
                 f" {sentence!r}",
-                "it serves one request a connection, was silent for too long, or was stopped",
-                "Ask again, or without -i.",
+                "it serves one request a connection, reached a time-out, or was stopped",
+                "Try again, or leave out -i.",
             )
 
 
 class Reply:
-    """A reply as it comes: the lecture's line for a person, the bytes for a program."""
+    """Prints a reply as it arrives: the lecture's line on a terminal, the bytes in a pipe."""
 
     def __init__(self, console: Console) -> None:
         self.decorated = stdout_is_terminal() and not console.as_json
         self._text = TerminalText()
         self._line = "" if console.quiet else "Received reply <"
         self._last = "\n" if console.quiet else ">\n"
-        self.piece: Sink = self._show
+        self.piece: Sink = self._print
         if console.as_json:
             self.piece = console.write_reply
         elif not self.decorated:
             self.piece = write_stdout
 
-    def _show(self, piece: memoryview) -> None:
-        # whole lines at once: a server on the same terminal may be writing its own between them
+    def _print(self, piece: memoryview) -> None:
+        # whole lines at once: a server may print its own to the same terminal
         self._line += self._text.feed(piece)
         lines, end, rest = self._line.rpartition("\n")
         if len(rest) > LONG_LINE:
@@ -131,6 +131,6 @@ class Reply:
             self._line = rest
 
     def end(self) -> None:
-        """Close the lecture's bracket, or end the line, where a person reads."""
+        """Close the lecture's bracket, or end the line, on a terminal."""
         if self.decorated:
             write_stdout(self._line + self._text.finish() + self._last)

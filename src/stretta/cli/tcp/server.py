@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
-
 import click
 
-from stretta.cli.flags import (
-    end_flags,
-    flags_of,
-    parse_end,
-    service_flag,
-    take,
-    talk_flags,
-    workers_flag,
-)
-from stretta.cli.main import Command
+from stretta.cli.flags import flags
+from stretta.cli.command import Command
 from stretta.cli.serving import run_server
 from stretta.cli.ui.console import Console
-from stretta.options import ServerTls, StreamLimits
+from stretta.options import (
+    ConsoleOptions,
+    ServerEndpoint,
+    ServerTls,
+    StreamLimits,
+    StreamService,
+    WorkerOptions,
+)
 from stretta.services import load
 from stretta.tcp.server import serve
 
@@ -26,30 +23,22 @@ __all__ = ["command"]
 
 
 @click.command(cls=Command, name="server")
-@end_flags("0.0.0.0", 12000, "to listen on", "PORT")  # noqa: S104 - the lecture's default
-@service_flag
-@click.option(
-    "--framing",
-    type=click.Choice(["stream", "line"]),
-    default="stream",
-    show_default=True,
-    help="What a request is: whatever arrives, or a line.",
+@flags(
+    endpoint=ServerEndpoint,
+    service=StreamService,
+    tls=ServerTls,
+    limits=StreamLimits,
+    processes=WorkerOptions,
+    output=ConsoleOptions,
 )
-@flags_of(ServerTls)
-@flags_of(StreamLimits)
-@workers_flag
-@talk_flags
 def command(
-    address: str,
-    port: str,
-    service: str,
-    framing: Literal["stream", "line"],
     *,
-    workers: int,
-    any_port: bool,
-    quiet: bool,
-    as_json: bool,
-    **options: Any,
+    endpoint: ServerEndpoint,
+    service: StreamService,
+    tls: ServerTls,
+    limits: StreamLimits,
+    processes: WorkerOptions,
+    output: ConsoleOptions,
 ) -> None:
     """Answer every TCP connection through a service, until Ctrl-C.
 
@@ -60,12 +49,9 @@ def command(
       stretta tcp server --service mine:answer --framing line
       stretta tcp server --tls
     """
-    number = parse_end(port, any_port=any_port)
-    limits = take(StreamLimits, options)
-    console = Console(quiet=quiet, as_json=as_json)
-    tls = take(ServerTls, options)
+    console = Console(quiet=output.quiet, as_json=output.json)
     server = serve(
-        load(service), address, number,
-        framing=framing, limits=limits, tls=tls, watch=console.watch,
+        load(service.service), endpoint.address, endpoint.port,
+        framing=service.framing, limits=limits, tls=tls, watch=console.watch,
     )  # fmt: skip
-    run_server(server, port, workers)
+    run_server(server, processes)

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import click
 
-from stretta.cli.flags import (
-    end_flags,
-    flags_of,
-    parse_end,
-    service_flag,
-    take,
-    talk_flags,
-    workers_flag,
-)
-from stretta.cli.main import Command
+from stretta.cli.flags import flags
+from stretta.cli.command import Command
 from stretta.cli.serving import run_server
 from stretta.cli.ui.console import Console
-from stretta.options import DatagramLimits
+from stretta.options import (
+    ConsoleOptions,
+    DatagramLimits,
+    DatagramService,
+    ServerEndpoint,
+    WorkerOptions,
+)
 from stretta.services import load
 from stretta.udp.server import serve
 
@@ -26,21 +22,20 @@ __all__ = ["command"]
 
 
 @click.command(cls=Command, name="server")
-@end_flags("0.0.0.0", 12000, "to listen on", "PORT")  # noqa: S104 - the lecture's default
-@service_flag
-@flags_of(DatagramLimits)
-@workers_flag
-@talk_flags
+@flags(
+    endpoint=ServerEndpoint,
+    service=DatagramService,
+    limits=DatagramLimits,
+    processes=WorkerOptions,
+    output=ConsoleOptions,
+)
 def command(
-    address: str,
-    port: str,
-    service: str,
     *,
-    workers: int,
-    any_port: bool,
-    quiet: bool,
-    as_json: bool,
-    **options: Any,
+    endpoint: ServerEndpoint,
+    service: DatagramService,
+    limits: DatagramLimits,
+    processes: WorkerOptions,
+    output: ConsoleOptions,
 ) -> None:
     """Answer each UDP datagram through a service, until Ctrl-C.
 
@@ -49,8 +44,8 @@ def command(
       stretta udp server
       stretta udp server -a :: -p 12001 --service echo
     """
-    number = parse_end(port, any_port=any_port)
-    limits = take(DatagramLimits, options)
-    console = Console(quiet=quiet, as_json=as_json)
-    server = serve(load(service), address, number, limits=limits, watch=console.watch)
-    run_server(server, port, workers)
+    console = Console(quiet=output.quiet, as_json=output.json)
+    server = serve(
+        load(service.service), endpoint.address, endpoint.port, limits=limits, watch=console.watch
+    )
+    run_server(server, processes)

@@ -8,6 +8,7 @@ import os
 import sys
 from typing import Any
 
+from stretta.cli.ui.settings import SETTINGS
 from stretta.cli.ui.terminal import is_terminal, paint
 from stretta.errors import OutputError, StrettaError
 from stretta.escape import escape
@@ -82,7 +83,7 @@ def _line(fields: dict[str, Any]) -> str:
 
 def print_error(error: StrettaError) -> None:
     """Print an error after which the command continues."""
-    if "--debug" in sys.argv:
+    if SETTINGS.debug:
         import traceback  # noqa: PLC0415
 
         traceback.print_exception(error)

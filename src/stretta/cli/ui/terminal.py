@@ -1,10 +1,12 @@
-"""What a terminal is, and when it gets colour."""
+"""Terminals and colours."""
 
 from __future__ import annotations
 
 import os
 import sys
 from typing import TextIO
+
+from stretta.cli.ui.settings import SETTINGS
 
 __all__ = ["is_terminal", "paint", "wants_colour"]
 
@@ -20,20 +22,17 @@ CODES = {
 
 
 def is_terminal(stream: TextIO) -> bool:
-    """Return whether a person watches this stream."""
+    """Return whether a stream is a terminal; a closed one is not."""
     try:
         return stream.isatty()
-    except ValueError:  # closed
+    except ValueError:  # it is closed
         return False
 
 
 def wants_colour(stream: TextIO) -> bool:
-    """Return whether this stream gets colour (NO_COLOR, FORCE_COLOR, TERM=dumb, --color)."""
-    choice = next(
-        (a.removeprefix("--color=") for a in sys.argv if a.startswith("--color=")), "auto"
-    )
-    if choice != "auto":
-        return choice == "always"
+    """Return whether output to a stream is coloured (--color, NO_COLOR, FORCE_COLOR, TERM)."""
+    if SETTINGS.color in {"always", "never"}:
+        return SETTINGS.color == "always"
     if os.environ.get("NO_COLOR"):
         return False
     if os.environ.get("FORCE_COLOR"):
@@ -42,5 +41,5 @@ def wants_colour(stream: TextIO) -> bool:
 
 
 def paint(text: str, colour: str, stream: TextIO) -> str:
-    """Return the text in a colour where the stream gets any."""
+    """Return the text in a colour, where output to the stream is coloured."""
     return f"\x1b[{CODES[colour]}m{text}\x1b[0m" if wants_colour(stream) else text
