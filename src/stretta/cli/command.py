@@ -55,7 +55,7 @@ class Command(click.Command):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Read the options; add the usage to an error in them."""
-        words = list(args)
+        words = ctx.meta["words"] = list(args)
         with _usage_noted(ctx):
             try:
                 rest = super().parse_args(ctx, args)
@@ -168,9 +168,7 @@ class Group(click.Group):
 
             close = difflib.get_close_matches(args[0], self._commands, n=1, cutoff=0.6)
             hint = (
-                f"Did you mean {close[0]}?"
-                if close
-                else f"Commands: {', '.join(self._commands)}."
+                f"Did you mean {close[0]}?" if close else f"Commands: {', '.join(self._commands)}."
             )
             raise click.UsageError(f"{ctx.command_path} has no command {args[0]!r}. {hint}", ctx)
         return super().resolve_command(ctx, args)

@@ -6,8 +6,8 @@ from dataclasses import asdict
 
 import click
 
-from stretta.cli.flags import flags
 from stretta.cli.command import Command
+from stretta.cli.flags import flags
 from stretta.cli.ui.console import Console, write_stdout
 from stretta.demo import demonstrate, text_folder
 from stretta.options.console import ConsoleOptions

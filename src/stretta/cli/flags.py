@@ -41,11 +41,16 @@ class Value(click.ParamType[Any]):
 
 
 class Flag(click.Option):
-    """One option of a command; ``group`` is the part of the help that lists it."""
+    """One option of a command, from its declaration in a class of options.
 
-    def __init__(self, declared: Declared, group: str) -> None:
-        self.declared, self.group = declared, group
+    ``group`` is the part of the help that lists it; a ``secret`` is not repeated in messages.
+    """
+
+    def __init__(self, declared: Declared, options: type[Options]) -> None:
         facts = declared.metadata
+        self.options = options
+        self.declared, self.secret = declared, facts["secret"]
+        self.group = facts["group"] or options.group
         is_switch = facts["kind"] is bool
         name = flag_of(declared)
         names = [f"-{facts['short']}"] if facts["short"] and name.startswith("--") else []
@@ -58,11 +63,17 @@ class Flag(click.Option):
             [declared.name, *names],
             multiple=isinstance(declared.default, tuple),
             default=declared.default,
-            metavar=None if is_switch else _metavar(declared),
+            metavar=None if is_switch or facts["counts"] else _metavar(declared),
             envvar=variable_of(declared),
             help=facts["words"],
             **more,
         )
+
+    def type_cast_value(self, ctx: click.Context, value: Any) -> Any:
+        """Return the value; of a switch too, a variable's text is read as the option declares."""
+        if self.is_flag and isinstance(value, str):
+            return read_text(self.declared, value, self.get_error_hint(ctx))
+        return super().type_cast_value(ctx, value)
 
     def get_error_hint(self, ctx: click.Context | None) -> str:
         """Return the name that an error message gives the option."""
@@ -83,9 +94,9 @@ def flags(**classes: type[Options]) -> Callable[[F], Callable[..., Any]]:
                 )
             return function(**values)
 
-        params = function.__dict__.setdefault("__click_params__", [])
+        params = call.__dict__.setdefault("__click_params__", [])
         found = [
-            Flag(declared, declared.metadata["group"] or options.group)
+            Flag(declared, options)
             for options in classes.values()
             for declared in options.__dataclass_fields__.values()
         ]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+import re
 import textwrap
 from collections.abc import Sequence
 
@@ -21,7 +23,7 @@ Section = tuple[str, Sequence[tuple[str, str]]]
 def description(text: str, width: int) -> str:
     r"""Return paragraphs filled to a width; one that begins with ``\b`` keeps its lines."""
     parts = []
-    for paragraph in text.strip().split("\n\n"):
+    for paragraph in inspect.cleandoc(text).split("\n\n"):
         lines = paragraph.strip().split("\n")
         if lines[0].strip() == "\b":
             parts.append("\n".join(one for line in lines[1:] for one in _example(line, width)))
@@ -49,7 +51,12 @@ def section(title: str, rows: Sequence[tuple[str, str]], width: int) -> str:
 
 
 def _fill(text: str, width: int) -> list[str]:
-    return textwrap.wrap(text, width, break_on_hyphens=False) or [""]
+    """Return the lines of a text; what stands in brackets stays on one line where it fits."""
+    kept = re.sub(r"\[[^]]*\]", lambda found: found[0].replace(" ", "\xa0"), text)
+    if max(map(len, kept.split(" "))) > width:
+        kept = text
+    lines = textwrap.wrap(kept, width, break_on_hyphens=False) or [""]
+    return [line.replace("\xa0", " ") for line in lines]
 
 
 def _example(line: str, width: int) -> list[str]:

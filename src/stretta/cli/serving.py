@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-
 import click
 
 from stretta.cli.typed import same_command
@@ -16,8 +14,7 @@ __all__ = ["run_server"]
 def run_server(server: Server, processes: WorkerOptions) -> None:
     """Run a server until a signal ends it."""
     ctx = click.get_current_context()
-    path = ctx.command_path.split()
-    server.command = same_command(ctx.command_path, ctx.command.params, sys.argv[len(path) :])
+    server.command = same_command(ctx.command_path, ctx.command.params, ctx.meta["words"])
     workers = processes.workers
     if workers == "auto":
         from stretta.net.server.workers import processors  # noqa: PLC0415 - only here

@@ -98,7 +98,7 @@ def record_hosts(
     seen = run_lab(commands, topology, wire=options, lab=lab, seed=seed, calls=calls, show=show)
     faults = {
         name: value
-        for name in WireOptions.__slots__
+        for name in WireOptions.__dataclass_fields__
         if name not in ("seed", "queue") and (value := getattr(options, name))
     }
     return build_recording(seen, {"wire": faults} if faults else {})

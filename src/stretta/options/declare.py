@@ -77,7 +77,7 @@ def option(
         metadata={
             "words": words, "unit": unit, "kind": kind, "least": 0 if zero else least,
             "most": most, "choices": choices, "flag": flag, "short": short, "variable": variable,
-            "group": group, "common": common or bool(short), "negatable": negatable,
+            "group": group, "common": common or bool(short and flag != ""), "negatable": negatable,
             "counts": counts, "secret": secret, "check": check,
         },
     )  # fmt: skip

@@ -7,10 +7,10 @@ from typing import Literal
 from stretta.options.declare import Options, option
 from stretta.options.trust import ClientTrust
 
-__all__ = ["HttpClientLimits", "HttpPatience", "HttpRoute", "RequestOptions", "ResponseOptions"]
+__all__ = ["HttpClientLimits", "HttpPatience", "HttpRoute", "HttpRequestOptions", "HttpResponseOptions"]
 
 
-class RequestOptions(Options):
+class HttpRequestOptions(Options):
     """The request that an HTTP client sends."""
 
     group = "Request"
@@ -20,22 +20,22 @@ class RequestOptions(Options):
         variable="",
     )  # fmt: skip
     header: tuple[str, ...] = option(
-        (), "header to send too, or in place of the usual one; without a value, not to send",
+        (), "header field to add or replace; an empty value removes it",
         unit="'name: value'", short="H",
     )  # fmt: skip
     data: str | None = option(
-        None, "body to send: a text, a file's bytes, or standard input", unit="text|@file|-",
+        None, "body to send: the text, a file's bytes, or standard input", unit="text|@file|-",
         kind=str, short="d", variable="",
     )  # fmt: skip
     auth: str | None = option(
-        None, "user name and password for the server; without a colon, asks for the password",
+        None, "user name and password; without a colon, prompts for the password",
         unit="user:password", kind=str, variable="", secret=True, common=True,
     )  # fmt: skip
     http: Literal["1.0", "1.1"] = option(
-        "1.1", "version of HTTP to send; 1.0 asks as the lecture does", choices=("1.0", "1.1")
+        "1.1", "HTTP version; 1.0 sends the lecture's request", choices=("1.0", "1.1")
     )
     compressed: bool | None = option(
-        None, "ask for a compressed body; the default, unless the body is saved", kind=bool,
+        None, "request a compressed body; the default unless it is saved", kind=bool,
         negatable=True,
     )  # fmt: skip
     follow: bool = option(default=False, words="follow redirects", negatable=True, common=True)
@@ -47,7 +47,7 @@ class RequestOptions(Options):
     )
 
 
-class ResponseOptions(Options):
+class HttpResponseOptions(Options):
     """Where the response goes, and what is printed of it."""
 
     group = "Files"
@@ -61,18 +61,18 @@ class ResponseOptions(Options):
         short="O", variable="",
     )  # fmt: skip
     resume: bool = option(
-        default=False, words="resume an earlier -o or -O that was cut off", flag="--continue",
+        default=False, words="resume an earlier -o or -O", flag="--continue",
         short="c", variable="",
     )  # fmt: skip
     har: str | None = option(
         None, "file to write the exchanges to, in HAR format", unit="file", kind=str, variable=""
     )
     verbose: int = option(
-        0, "print each line with its time; -vv each read and write too", kind=int, zero=True,
+        0, "show times and directions; -vv shows each read and write too", kind=int, zero=True,
         most=100, short="v", counts=True, group="Output", variable="",
     )  # fmt: skip
     curl: bool = option(
-        default=False, words="print the curl command that sends the same request, and send nothing",
+        default=False, words="print the equivalent curl command and send nothing",
         group="Output", variable="",
     )  # fmt: skip
 

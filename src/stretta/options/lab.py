@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+from stretta.options.console import ColourOptions
 from stretta.options.declare import Options, option
 
-__all__ = ["LabOptions", "PictureOptions", "ProgramOptions", "RecordOptions", "WireOptions"]
+__all__ = [
+    "DiagramOptions",
+    "LabOptions",
+    "ProgramOptions",
+    "RecordOptions",
+    "TraceOutput",
+    "WireOptions",
+]
 
 
 class ProgramOptions(Options):
@@ -20,7 +28,7 @@ class ProgramOptions(Options):
         common=True,
     )  # fmt: skip
     calls: bool = option(
-        default=True, words="record the programs' system calls, with strace", variable=""
+        default=True, words="record the programs' system calls, which needs strace", variable=""
     )
 
 
@@ -87,7 +95,7 @@ class LabOptions(Options):
     )
 
 
-class PictureOptions(Options):
+class DiagramOptions(Options):
     """The pictures that the lab and ``stretta trace`` draw."""
 
     group = "Output"
@@ -105,10 +113,10 @@ class PictureOptions(Options):
         least=60, most=400,
     )  # fmt: skip
     everything: bool = option(
-        default=False, words="draw ARP, neighbour discovery, getsockopt() and the like too",
+        default=False, words="draw ARP, neighbour discovery, getsockopt() and similar calls too",
         flag="--all",
     )  # fmt: skip
-    fold: bool = option(default=True, words="shorten long runs of equal calls and segments")
+    fold: bool = option(default=True, words="shorten long runs of similar calls and segments")
 
 
 class RecordOptions(Options):
@@ -122,4 +130,12 @@ class RecordOptions(Options):
     )  # fmt: skip
     quiet: bool = option(
         default=False, words="do not print the output of the programs", short="q", variable=""
+    )
+
+
+class TraceOutput(ColourOptions):
+    """What ``stretta trace`` prints as well as the picture."""
+
+    quiet: bool = option(
+        default=False, words="print the picture and errors only", short="q", variable=""
     )

@@ -49,7 +49,7 @@ class SiteOptions(Options):
         default=False, words="let pages of other sites read the files", group="Access"
     )
     header: tuple[str, ...] = option(
-        (), "header to add to every response, or to replace; may be repeated", unit="name: value"
+        (), "header to add to every response, or to replace; may be repeated", unit="'name: value'"
     )
     base_path: str = option("/", "path under which the folder appears", unit="path")
     auth: tuple[str, ...] = option(

@@ -9,12 +9,12 @@ from typing import Literal
 import click
 from click.core import ParameterSource
 
-from stretta.cli.flags import flags
 from stretta.cli.command import Command
+from stretta.cli.flags import flags
 from stretta.cli.serving import run_server
 from stretta.cli.ui.console import Console
 from stretta.errors import UsageError
-from stretta.http.server.access_log import AccessLog
+from stretta.http.server.access_log import AccessLog, LogFormat
 from stretta.http.server.server import serve
 from stretta.options import (
     ConsoleOptions,
@@ -29,6 +29,7 @@ from stretta.reports import Report, Serving
 from stretta.services import load
 
 __all__ = ["command"]
+
 
 @click.command(cls=Command, name="server")
 @click.argument("port_argument", metavar="[PORT]", required=False)
@@ -85,7 +86,7 @@ def command(
     run_server(server, processes)
 
 
-def access_log(console: Console, form: Literal["common", "combined", "json", "off"]) -> AccessLog | None:
+def access_log(console: Console, form: LogFormat | Literal["off"]) -> AccessLog | None:
     """Return the access log: on stderr, or with ``--json`` on stdout; None without one."""
     if console.as_json:
         return AccessLog(lambda lines: console.write_log(lines + "\n"), "json")

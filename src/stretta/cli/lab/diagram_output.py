@@ -1,4 +1,4 @@
-"""Options and output that the lab's commands share: the picture, and the files."""
+"""Output that the lab's commands share: the picture, and the files."""
 
 from __future__ import annotations
 
@@ -7,93 +7,82 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
-
-import click
 
 from stretta.cli.ui.console import write_stdout
 from stretta.cli.ui.terminal import is_terminal, wants_colour
-from stretta.errors import OutputError
+from stretta.errors import OutputError, UsageError
+from stretta.options.lab import DiagramOptions, RecordOptions
 from stretta.see.json_document import to_document
 from stretta.see.render.mermaid import to_mermaid
 from stretta.see.render.terminal import draw
 from stretta.see.timeline import Timeline
 
-__all__ = ["check_files", "diagram_flags", "show_diagram", "write_file"]
-
-F = TypeVar("F", bound=Callable[..., Any])
-
-FILE = click.Path(dir_okay=False, allow_dash=True)
+__all__ = ["check_files", "show_diagram", "write_file"]
 
 
-def diagram_flags(function: F) -> F:
-    """Give a command the options for its picture and its files."""
-    for name, words in (
-        ("json", "Write the timeline as JSON (docs/lab.md has the schema)."),
-        ("mermaid", "Write the picture as a Mermaid sequence diagram."),
-    ):
-        click.option(f"--{name}", f"{name}_file", type=FILE, metavar="FILE", help=words)(function)
-    click.option(
-        "--width", type=click.IntRange(60, 400), metavar="COLUMNS",
-        help="Columns of the picture. Default: the terminal's.",
-    )(function)  # fmt: skip
-    click.option(
-        "--all", "everything", is_flag=True,
-        help="Draw ARP, neighbour discovery, getsockopt() and similar calls too.",
-    )(function)  # fmt: skip
-    click.option("--no-fold", is_flag=True, help="Draw long runs of similar segments in full.")(
-        function
-    )
-    return function
-
-
-def show_diagram(timeline: Timeline, options: dict[str, Any]) -> None:
+def show_diagram(
+    timeline: Timeline,
+    options: DiagramOptions,
+    more: Mapping[str | None, Callable[[], bytes]] | None = None,
+) -> None:
     """Write the files that the options name; draw on stdout unless one of them goes there.
 
-    Raises OutputError when a file cannot be written.
+    ``more`` maps further files to functions that return their content. Raises OutputError when a
+    file cannot be written.
     """
-    to_stdout = False
-    for name, make in (
-        ("json_file", lambda: json.dumps(to_document(timeline), ensure_ascii=False) + "\n"),
-        ("mermaid_file", lambda: to_mermaid(timeline, everything=options["everything"])),
-        ("pcapng_file", options.get("pcapng")),
-    ):
-        file = options.get(name)
-        if file is not None and make is not None:
-            to_stdout |= file == "-"
-            content = make()
-            write_file(file, content.encode() if isinstance(content, str) else content)
-    if not to_stdout:
+
+    def as_json() -> bytes:
+        return f"{json.dumps(to_document(timeline), ensure_ascii=False)}\n".encode()
+
+    contents: dict[str | None, Callable[[], bytes]] = {
+        options.json: as_json,
+        options.mermaid: lambda: to_mermaid(timeline, everything=options.everything).encode(),
+        **(more or {}),
+    }
+    contents.pop(None, None)
+    for file, make in contents.items():
+        write_file(str(file), make())
+    if "-" not in contents:
         encoding = (getattr(sys.stdout, "encoding", None) or "ascii").lower()
         write_stdout(
             draw(
                 timeline,
-                width=options["width"] or _columns(),
+                width=options.width or _columns(),
                 colour=wants_colour(sys.stdout),
                 ascii_only=not encoding.startswith("utf"),
-                everything=options["everything"],
-                fold=not options["no_fold"],
+                everything=options.everything,
+                fold=options.fold,
             )
         )
 
 
-def check_files(options: dict[str, Any]) -> None:
-    """Check that the files can be written, before the programs run. Raises OutputError."""
-    for name in ("json_file", "mermaid_file", "pcapng_file"):
-        file = options.get(name)
-        if file in (None, "-"):
-            continue
-        path = Path(file)
-        folder = path.parent
-        number = 0
-        if not folder.is_dir():
-            number = errno.ENOTDIR if folder.exists() else errno.ENOENT
-        elif not os.access(path if path.exists() else folder, os.W_OK):
-            number = errno.EACCES
-        if number:
-            raise _unwritable(file, number)
+def check_files(options: DiagramOptions, files: RecordOptions | None = None) -> None:
+    """Check that the files can be written, before the programs run.
+
+    Raises UsageError when two outputs have one name, OutputError when a file cannot be written.
+    """
+    names = [options.json, options.mermaid, files.pcapng if files else None]
+    for number, name in enumerate(names):
+        if name is not None and name in names[number + 1 :]:
+            raise UsageError(f"two outputs go to {name}", hint="Give each a file of its own.")
+        if name not in {None, "-"}:
+            _check_file(str(name))
+
+
+def _check_file(name: str) -> None:
+    path = Path(name)
+    folder = path.parent
+    number = 0
+    if not folder.is_dir():
+        number = errno.ENOTDIR if folder.exists() else errno.ENOENT
+    elif path.is_dir():
+        number = errno.EISDIR
+    elif not os.access(path if path.exists() else folder, os.W_OK):
+        number = errno.EACCES
+    if number:
+        raise _unwritable(name, number)
 
 
 def _unwritable(name: str, number: int) -> OutputError:

@@ -7,10 +7,12 @@ from typing import Any
 
 import click
 
-from stretta.cli.flags import look_flags
-from stretta.cli.lab.diagram_output import diagram_flags, show_diagram
-from stretta.cli.main import Command
+from stretta.cli.command import Command
+from stretta.cli.flags import flags
+from stretta.cli.lab.diagram_output import check_files, show_diagram
 from stretta.errors import UsageError
+from stretta.options.console import ColourOptions
+from stretta.options.lab import DiagramOptions
 from stretta.see.json_document import from_document
 
 __all__ = ["command"]
@@ -18,15 +20,20 @@ __all__ = ["command"]
 
 @click.command(cls=Command, name="draw")
 @click.argument("file", type=click.File("rb"))
-@diagram_flags
-@look_flags
-def command(file: Any, **options: Any) -> None:
+@flags(diagram=DiagramOptions, output=ColourOptions)
+def command(
+    file: Any,
+    *,
+    diagram: DiagramOptions,
+    output: ColourOptions,  # noqa: ARG001 - it is obeyed already
+) -> None:
     """Draw a timeline that was recorded with --json; - is standard input.
 
     \b
     Example:
       stretta lab draw timeline.json --width 120
     """
+    check_files(diagram)
     try:
         document = json.load(file)
     except ValueError as error:
@@ -35,4 +42,4 @@ def command(file: Any, **options: Any) -> None:
             str(error).lower(),
             "To record a timeline: stretta lab run handshake --json timeline.json",
         ) from error
-    show_diagram(from_document(document), options)
+    show_diagram(from_document(document), diagram)

@@ -8,9 +8,9 @@ from typing import Any
 
 import click
 
-from stretta.cli.flags import flags_of, look_flags, take
-from stretta.cli.lab.diagram_output import FILE, check_files, diagram_flags, show_diagram
-from stretta.cli.main import Command
+from stretta.cli.command import Command
+from stretta.cli.flags import flags
+from stretta.cli.lab.diagram_output import check_files, show_diagram
 from stretta.cli.ui.console import Console
 from stretta.cli.ui.terminal import paint
 from stretta.errors import UsageError
@@ -20,7 +20,14 @@ from stretta.lab.messages import Printed
 from stretta.lab.recording import Recording, record
 from stretta.lab.scenarios import SCENARIOS
 from stretta.lab.topology import TWO_HOSTS
-from stretta.options import LabOptions, WireOptions
+from stretta.options.console import ColourOptions
+from stretta.options.lab import (
+    DiagramOptions,
+    LabOptions,
+    ProgramOptions,
+    RecordOptions,
+    WireOptions,
+)
 
 __all__ = ["command"]
 
@@ -43,27 +50,23 @@ class Run(Command):
 
 @click.command(cls=Run, name="run")
 @click.argument("name", required=False)
-@click.option("--server", metavar="CMD", help="The program on the server host.")
-@click.option(
-    "--client", metavar="CMD", help="The program on the client host; - is a shell for you."
+@flags(
+    programs=ProgramOptions,
+    wire=WireOptions,
+    lab=LabOptions,
+    diagram=DiagramOptions,
+    files=RecordOptions,
+    output=ColourOptions,
 )
-@click.option("--no-calls", is_flag=True, help="Record segments only; needs no strace.")
-@flags_of(WireOptions)
-@flags_of(LabOptions)
-@click.option(
-    "--pcapng", "pcapng_file", type=FILE, metavar="FILE", help="Write the frames for Wireshark."
-)
-@diagram_flags
-@click.option("-q", "--quiet", is_flag=True, help="Do not show the programs' output.")
-@look_flags
 def command(
     name: str | None,
-    server: str | None,
-    client: str | None,
     *,
-    no_calls: bool,
-    quiet: bool,
-    **options: Any,
+    programs: ProgramOptions,
+    wire: WireOptions,
+    lab: LabOptions,
+    diagram: DiagramOptions,
+    files: RecordOptions,
+    output: ColourOptions,  # noqa: ARG001 - it is obeyed already
 ) -> int:
     """Run two programs on two hosts of their own, and draw every call and every segment.
 
@@ -78,8 +81,8 @@ def command(
       stretta lab run lost-syn-ack --delay 100ms --pcapng lost.pcapng
       stretta lab run --server 'python3 mine.py' --client - --loss 10% --seed 7
     """
-    wire, lab = take(WireOptions, options), take(LabOptions, options)
-    programs: tuple[Any, Any] = (server, client)
+    server, client = programs.server, programs.client
+    commands: tuple[Any, Any] = (server, client)
     question = ""
     if name is not None:
         if server or client:
@@ -94,7 +97,7 @@ def command(
             )
         scenario = SCENARIOS[name]
         wire = _override(scenario.wire, wire)
-        programs = scenario.server, scenario.client
+        commands = scenario.server, scenario.client
         question = scenario.question
     elif server is None and client is None:
         raise UsageError(
@@ -105,8 +108,8 @@ def command(
     seed = wire.seed if wire.seed is not None else secrets.randbelow(10**9)
     # made here too, so that mistakes are found before anything starts
     uses_chance = FaultInjector(wire, seed, 0).uses_chance
-    check_files(options)
-    console = Console(quiet=quiet, as_json=False)
+    check_files(diagram, files)
+    console = Console(quiet=files.quiet, as_json=False)
     printers = {
         host.name: OutputPrinter(host.name, COLOURS[place % len(COLOURS)], console)
         for place, host in enumerate(TWO_HOSTS.hosts)
@@ -116,13 +119,13 @@ def command(
         printers[output.host].feed(output.data)
 
     recording = record(
-        *programs, wire=wire, lab=lab, seed=seed, calls=not no_calls, show=show,
+        *commands, wire=wire, lab=lab, seed=seed, calls=programs.calls, show=show,
     )  # fmt: skip
     for printer in printers.values():
         printer.finish()
     for line in _notices(recording, seed if uses_chance else None):
         console.print_message(line)
-    show_diagram(recording.timeline, {**options, "pcapng": recording.to_pcapng})
+    show_diagram(recording.timeline, diagram, {files.pcapng: recording.to_pcapng})
     if question:
         console.print_message(f"\nLook: {question}")
     if recording.capture.interrupted:
@@ -135,7 +138,7 @@ def command(
 
 def _override(base: WireOptions, given: WireOptions) -> WireOptions:
     """Return a scenario's options, replaced by those that were given."""
-    values = {name: getattr(given, name) for name in WireOptions.__slots__}
+    values = {name: getattr(given, name) for name in WireOptions.__dataclass_fields__}
     for key, value in values.items():
         if value in ((), None, WireOptions().queue):
             values[key] = getattr(base, key)

@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import click
 
-from stretta.cli.flags import look_flags
-from stretta.cli.lab.diagram_output import diagram_flags, show_diagram
-from stretta.cli.main import Command
+from stretta.cli.command import Command
+from stretta.cli.flags import flags
+from stretta.cli.lab.diagram_output import check_files, show_diagram
 from stretta.cli.ui.console import Console
 from stretta.lab.trace import trace
+from stretta.options.lab import DiagramOptions, TraceOutput
 
 __all__ = ["command"]
 
 
 @click.command(cls=Command, name="trace")
 @click.argument("argv", metavar="CMD...", nargs=-1, required=True, type=click.UNPROCESSED)
-@diagram_flags
-@click.option("-q", "--quiet", is_flag=True, help="Print the picture and errors only.")
-@look_flags
-def command(argv: tuple[str, ...], *, quiet: bool, **options: Any) -> int:
+@flags(diagram=DiagramOptions, output=TraceOutput)
+def command(argv: tuple[str, ...], *, diagram: DiagramOptions, output: TraceOutput) -> int:
     """Run a program on this machine's own network, and draw its calls and segments.
 
     Calls are always recorded; segments only if this user may open packet sockets (root, or
@@ -30,7 +27,8 @@ def command(argv: tuple[str, ...], *, quiet: bool, **options: Any) -> int:
     Example:
       stretta trace -- curl -s http://127.0.0.1:8080/
     """
-    console = Console(quiet=quiet, as_json=False)
+    check_files(diagram)
+    console = Console(quiet=output.quiet, as_json=False)
     timeline, status = trace(list(argv))
     if not timeline.about["segments"]:
         console.print_message(
@@ -42,5 +40,5 @@ def command(argv: tuple[str, ...], *, quiet: bool, **options: Any) -> int:
             f"Warning: {timeline.about['missed']} packets came too fast to be recorded; some"
             " of them may be this program's."
         )
-    show_diagram(timeline, options)
+    show_diagram(timeline, diagram)
     return status if status >= 0 else 128 - status

@@ -7,8 +7,8 @@ import sys
 
 import click
 
-from stretta.cli.flags import flags
 from stretta.cli.command import Command
+from stretta.cli.flags import flags
 from stretta.cli.ui.console import Console, stdout_is_terminal, write_stdout
 from stretta.cli.ui.prompt import SENTENCE, ask_line
 from stretta.cli.ui.terminal import is_terminal

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import click
 
-from stretta.cli.flags import flags
 from stretta.cli.command import Command
+from stretta.cli.flags import flags
 from stretta.cli.serving import run_server
 from stretta.cli.ui.console import Console
 from stretta.options import (
