@@ -25,6 +25,9 @@ raises `UsageError`. An option without a variable is about one call only, or may
 - A time is {TIME_FORMS}.
 - A size is {SIZE_FORMS}.
 
+Every command has `-h`/`--help` too. `stretta` itself has `-V`/`--version`, `--debug` and
+`-h`/`--help`. `stretta http server` takes its port also as an argument, which wins over `PORT`.
+
 This page is made from the code: `python docs/options.py`.
 
 `STRETTA_PURE=1` is not an option: with it the servers do not use their compiled transport, as if it

@@ -170,7 +170,7 @@ class Group(click.Group):
             hint = (
                 f"Did you mean {close[0]}?" if close else f"Commands: {', '.join(self._commands)}."
             )
-            raise click.UsageError(f"{ctx.command_path} has no command {args[0]!r}. {hint}", ctx)
+            raise click.UsageError(f"there is no command {args[0]!r}. {hint}", ctx)
         return super().resolve_command(ctx, args)
 
 

@@ -1,4 +1,4 @@
-"""The help of a command as text, at the terminal's width. Pure."""
+"""The help of a command as text, at the terminal's width."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The words of a command line, each with the option that it belongs to. Pure."""
+"""The words of a command line, each with the option that it belongs to."""
 
 from __future__ import annotations
 

@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from stretta.options.http_client import (
         HttpClientLimits,
         HttpPatience,
-        HttpRoute,
         HttpRequestOptions,
         HttpResponseOptions,
+        HttpRoute,
     )
     from stretta.options.lab import (
         DiagramOptions,

@@ -153,11 +153,14 @@ def variable_of(declared: Field[Any]) -> str | None:
 def read_text(declared: Field[Any], text: str, name: str = "") -> Any:
     """Return the value that a text means for an option, checked. Raises UsageError.
 
-    ``name`` is what the message calls the option, usually its flag.
+    Of an option that may be repeated it is one value of several. ``name`` is what the message calls
+    the option, usually its flag.
     """
     facts = declared.metadata
     kind, unit = facts["kind"], facts["unit"]
     value: Any = text
+    if isinstance(declared.default, tuple):
+        return _check_text(declared, text, name)
     if text in facts["choices"] or kind in {str, object}:
         pass
     elif kind is bool:

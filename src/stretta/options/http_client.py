@@ -7,7 +7,13 @@ from typing import Literal
 from stretta.options.declare import Options, option
 from stretta.options.trust import ClientTrust
 
-__all__ = ["HttpClientLimits", "HttpPatience", "HttpRoute", "HttpRequestOptions", "HttpResponseOptions"]
+__all__ = [
+    "HttpClientLimits",
+    "HttpPatience",
+    "HttpRequestOptions",
+    "HttpResponseOptions",
+    "HttpRoute",
+]
 
 
 class HttpRequestOptions(Options):

@@ -121,7 +121,7 @@ def test_interactive_with_a_server_that_closes():
 
 def test_the_environment_gives_options_and_flags_win():
     with Running("tcp", "server") as server:
-        env = {**os.environ, "STRETTA_TIMEOUT": "soon"}
+        env = {**os.environ, "STRETTA_TCP_CLIENT_TIMEOUT": "soon"}
         assert stretta("tcp", "client", "-p", str(server.port), "x", env=env).returncode == 2
         done = stretta("tcp", "client", "-p", str(server.port), "--timeout", "9", "x", env=env)
         assert done.stdout == b"X"

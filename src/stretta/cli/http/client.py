@@ -24,9 +24,9 @@ from stretta.options.console import ConsoleOptions
 from stretta.options.http_client import (
     HttpClientLimits,
     HttpPatience,
-    HttpRoute,
     HttpRequestOptions,
     HttpResponseOptions,
+    HttpRoute,
 )
 
 __all__ = ["command"]
@@ -80,10 +80,13 @@ def command(
             raise UsageError("--curl needs a URL", hint="As in: --curl :8080/file.txt")
         for one in url:
             fields = [*request_options.headers, *request_options.content_type()]
-            request = make_request(request_options.method, one, fields, b"", ask.http, compressed=compressed)
+            request = make_request(
+                request_options.method, one, fields, b"", ask.http, compressed=compressed
+            )
             line = curl_command(
-                request, data=request_options.data, follow=ask.follow, output=request_options.output,
-                remote_name=request_options.remote_name, resume=request_options.resume, family=family,
+                request, data=request_options.data, follow=ask.follow,
+                output=request_options.output, remote_name=request_options.remote_name,
+                resume=request_options.resume, family=family,
                 patience=patience, limits=limits, route=route,
             )  # fmt: skip
             write_stdout(f"{line}\n".encode(errors="surrogateescape"))
