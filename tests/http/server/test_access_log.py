@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from stretta.http.server.access_log import AccessLog
-from stretta.http.server.request_parser import NO_REQUEST, Request
+from stretta.http.server.request import NO_REQUEST, Request
 
 REQUEST = Request(
     "GET",

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stretta.http.server.request_parser import Refused
+from stretta.http.server.request import Refused
 from stretta.http.server.request_target import Target, parse_target
 
 

@@ -18,7 +18,7 @@ from stretta.http.server.file_stamp import is_young
 from stretta.http.server.files.document_root import DocumentRoot
 from stretta.http.server.files.file_body import SENDFILE_FROM, FileBody, FileChanged, OpenFile
 from stretta.http.server.files.file_version import FileVersion
-from stretta.http.server.request_parser import Request
+from stretta.http.server.request import Request
 from stretta.http.server.response import Response
 from stretta.http.server.response_cache import CachedResponse, OpenFileBody, ResponseCache
 from stretta.options import HttpLimits

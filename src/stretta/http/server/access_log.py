@@ -9,13 +9,13 @@ import time
 from collections.abc import Callable
 from typing import Literal
 
-from stretta.http.server.request_parser import NO_REQUEST, Request
+from stretta.http.server.request import NO_REQUEST, Request
 
-__all__ = ["LOGGED", "AccessLog", "LogFormat"]
+__all__ = ["LOGGED_HEADERS", "AccessLog", "LogFormat"]
 
 LogFormat = Literal["common", "combined", "json"]
 
-LOGGED = ("referer", "user-agent")
+LOGGED_HEADERS = ("referer", "user-agent")
 """Headers that a line can tell."""
 
 UNSEEN = re.compile(r'[^\x21-\x7e]|["\\\[]')

@@ -16,7 +16,7 @@ from stretta.http.server.files.file_body import FileChanged
 from stretta.http.server.files.representation import FileResponder
 from stretta.http.server.pages import HTML, JSON, error_reply, page_policy, redirect_reply
 from stretta.http.server.query import query_fields
-from stretta.http.server.request_parser import Request
+from stretta.http.server.request import Request
 from stretta.http.server.request_target import Target, parse_target
 from stretta.http.server.requester import Requester
 from stretta.http.server.response import Dependencies, Response

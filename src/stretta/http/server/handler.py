@@ -11,7 +11,7 @@ from stretta.http.server.auth_gate import AuthGate, Denied
 from stretta.http.server.file_handler import FileHandler
 from stretta.http.server.files.document_root import DocumentRoot
 from stretta.http.server.pages import error_reply
-from stretta.http.server.request_parser import Refused, Request
+from stretta.http.server.request import Refused, Request
 from stretta.http.server.request_target import parse_target
 from stretta.http.server.requester import Requester
 from stretta.http.server.response import Response

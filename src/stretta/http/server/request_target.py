@@ -7,7 +7,8 @@ from functools import lru_cache
 from typing import NamedTuple
 from urllib.parse import quote_from_bytes, unquote_to_bytes
 
-from stretta.http.server.request_parser import HOST, Refused
+from stretta.http.server.host import is_host
+from stretta.http.server.request import Refused
 
 __all__ = ["Target", "parse_target"]
 
@@ -62,7 +63,7 @@ def parse_target(raw: bytes) -> Target:
         found = ABSOLUTE.fullmatch(raw)
         if found is None:
             raise Refused(400, "The request is for no path.")
-        if HOST.fullmatch(found[1].decode("latin-1")) is None:
+        if not is_host(found[1].decode("latin-1")):
             raise Refused(400, "The request's URL holds no host.")
         raw = found[2] or b"/"
         raw = raw if raw.startswith(b"/") else b"/" + raw

@@ -1,66 +1,108 @@
-"""Replies: status, headers and body as values, and the bytes of their heads. Pure."""
+"""Responses as values, and the bytes of their heads. Pure, but for Clock."""
 
 from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
-from email.utils import formatdate
+from email.utils import formatdate, parsedate_to_datetime
 from http import HTTPStatus
 from typing import Protocol
 
 from stretta.http.server.files.file_version import FileVersion
 
-__all__ = ["PHRASES", "Clock", "Dependencies", "Response", "ResponseBody", "head", "http_date"]
+__all__ = [
+    "PHRASES",
+    "BytesBody",
+    "Clock",
+    "Dependencies",
+    "Response",
+    "ResponseBody",
+    "encode_head",
+    "http_date",
+]
 
 
 class ResponseBody(Protocol):
-    """A body that comes in pieces, and is closed when it is no longer wanted, begun or not."""
+    """A body that is produced in chunks; ``close`` is called in any case, at any point."""
 
     def __next__(self) -> bytes | memoryview:
-        """Return the next piece, valid until another is asked for; empty if it is not made yet.
+        """Return the next chunk, valid until the next call; empty while there is none yet.
 
-        Raises StopIteration after the last, OSError where it cannot go on.
+        Raises StopIteration after the last one, OSError when the rest cannot be had.
         """
 
     def taken(self, *, whole: bool) -> None:
-        """Learn whether the kernel took the last piece whole."""
+        """Learn whether the kernel took all of the last chunk at once."""
 
     def close(self) -> None:
-        """Let go of what it holds."""
+        """Release its resources."""
+
+
+class BytesBody:
+    """A body in memory, in chunks of CHUNK bytes, so that little of it waits to be sent."""
+
+    CHUNK = 64 * 1024
+
+    __slots__ = ("_at", "_data")
+
+    def __init__(self, data: bytes) -> None:
+        self._data = memoryview(data)
+        self._at = 0
+
+    def __next__(self) -> memoryview:
+        """Return the next chunk."""
+        chunk = self._data[self._at : self._at + self.CHUNK]
+        if not chunk:
+            raise StopIteration
+        self._at += len(chunk)
+        return chunk
+
+    def taken(self, *, whole: bool) -> None:
+        """Keep the size of the chunks."""
+
+    def close(self) -> None:
+        """Release the bytes."""
+        self._data = memoryview(b"")
 
 
 Dependencies = tuple[tuple[bytes, FileVersion | None], ...]
-"""Paths, and the version each had; None where there was nothing, ANY_FOLDER on the way there."""
+"""Paths that a response was made from, and the version found there: None for no file, ANY_FOLDER
+for a folder on the way."""
 
 NO_CONTENT = (204, 304)
-"""Statuses whose replies end after the head (RFC 9110 section 6.4.1); 1xx are not sent so."""
+"""Statuses of responses that end after the head (RFC 9110 section 6.4.1)."""
 
 PHRASES = {status.value: status.phrase for status in HTTPStatus} | {
     413: "Content Too Large",
     414: "URI Too Long",
     416: "Range Not Satisfiable",
 }
-"""RFC 9110 section 15; Python before 3.13 has three of them as they were called earlier."""
+"""RFC 9110 section 15; Python before 3.13 has former names of three of them."""
 
 STATUS_LINES = {status: f"HTTP/1.1 {status} {phrase}\r\n" for status, phrase in PHRASES.items()}
+
+LAST_SECOND = 253_402_300_799
+"""The end of the year 9999, in seconds since 1970: HTTP's dates have four digits for the year."""
 
 
 @dataclass(slots=True)
 class Response:
-    """A reply; ``length`` counts the body's bytes, None where nobody knows before the end."""
+    """A response; ``length`` counts the bytes of the body, None where it is not known.
+
+    With ``close`` the connection ends after it. The same request gets the same response while all
+    that it ``depends`` on is unchanged; None: it cannot be cached.
+    """
 
     status: int
     headers: list[tuple[str, str]] = field(default_factory=list)
     body: bytes | ResponseBody = b""
     length: int | None = 0
     close: bool = False
-    depends: Dependencies | None = (
-        None  # while these are as they were, the same request gets the same
-    )
+    depends: Dependencies | None = None
 
     @classmethod
     def of(cls, status: int, kind: str, body: bytes, *headers: tuple[str, str]) -> Response:
-        """Return a reply whose body is at hand, of media type ``kind``."""
+        """Return a response with a body of media type ``kind``."""
         return cls(status, [("Content-Type", kind), *headers], body, len(body))
 
     @property
@@ -68,23 +110,32 @@ class Response:
         """Whether a body follows the head, unless the request was HEAD."""
         return self.status not in NO_CONTENT
 
+    @property
+    def modified(self) -> float:
+        """Its Last-Modified in seconds since 1970; 0 without one."""
+        for name, value in self.headers:
+            if name == "Last-Modified":
+                return parsedate_to_datetime(value).timestamp()
+        return 0.0
 
-def head(reply: Response, date: str, connection: str, *, chunked: bool = False) -> bytes:
-    """Return the bytes before the body. ``connection`` is empty where nothing need be said.
 
-    Nothing in them comes from the peer unescaped; should a CR or LF be there all the same, it ends
-    here (RFC 9110 section 5.5).
+def encode_head(
+    response: Response, date: str, connection: str, *, chunked: bool = False
+) -> bytes:
+    """Return the bytes before the body. An empty ``connection`` omits that header.
+
+    Raises ValueError for a line break in a header (RFC 9110 section 5.5).
     """
-    parts = [STATUS_LINES[reply.status], "Server: stretta\r\nDate: ", date, "\r\n"]
-    for name, value in reply.headers:
+    parts = [STATUS_LINES[response.status], "Server: stretta\r\nDate: ", date, "\r\n"]
+    for name, value in response.headers:
         if "\r" in value or "\n" in value:
             raise ValueError(f"a line break in the header {name}")
         parts.append(f"{name}: {value}\r\n")
-    if reply.has_body:
+    if response.has_body:
         if chunked:
             parts.append("Transfer-Encoding: chunked\r\n")
-        elif reply.length is not None:
-            parts.append(f"Content-Length: {reply.length}\r\n")
+        elif response.length is not None:
+            parts.append(f"Content-Length: {response.length}\r\n")
     if connection:
         parts.append(f"Connection: {connection}\r\n")
     parts.append("\r\n")
@@ -92,7 +143,7 @@ def head(reply: Response, date: str, connection: str, *, chunked: bool = False) 
 
 
 def http_date(seconds: float) -> str:
-    """Return a time as HTTP writes it (RFC 9110 section 5.6.7), within the years it can say.
+    """Return a time in HTTP's format (RFC 9110 section 5.6.7), within the years it can express.
 
     >>> http_date(0)
     'Thu, 01 Jan 1970 00:00:00 GMT'
@@ -100,22 +151,18 @@ def http_date(seconds: float) -> str:
     return formatdate(min(max(seconds, 0), LAST_SECOND), usegmt=True)
 
 
-LAST_SECOND = 253_402_300_799
-"""The end of the year 9999, the last of four digits."""
-
-
 class Clock:
-    """The Date header's value, made once a second."""
+    """The value of the Date header, formatted once a second; ``second`` is that in numbers."""
 
-    __slots__ = ("_second", "text")
+    __slots__ = ("second", "text")
 
     def __init__(self) -> None:
-        self._second = -1
+        self.second = -1
         self.text = ""
 
     def date(self) -> str:
-        """Return the time now as HTTP writes it."""
+        """Return the present time in HTTP's format."""
         now = int(time.time())
-        if now != self._second:
-            self._second, self.text = now, http_date(now)
+        if now != self.second:
+            self.second, self.text = now, http_date(now)
         return self.text

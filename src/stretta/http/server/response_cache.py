@@ -1,7 +1,33 @@
-"""Replies that are ready: the same bytes asked for again get the same answer, if nothing changed.
+"""The response cache: the same request bytes get the same response while its files are unchanged.
 
-The key is a request's head, byte for byte, so that nothing about it need be parsed again. Whether
-the files are still as they were is asked of the file system each time.
+The key is the head of a request, byte for byte, so that a hit costs no parsing. An entry holds the
+bytes of the response, or an open file, and what they were made from: the identity, size and times
+of each file (FileStamp), the files whose absence mattered, and the folders on the way to them.
+
+Freshness. A response must show every change that was made before its request was sent. Therefore an
+entry is revalidated by stat(2), and the result holds for one event-loop iteration only:
+
+- All requests that one iteration reads had arrived in the kernel when epoll_wait(2) returned, or
+  arrive while the iteration runs. A request that began to arrive before the iteration's first
+  stat(2) cannot expect a change made after it; one that arrives later is read by a later iteration,
+  because each socket is read once.
+- With MANY_CONNECTIONS or more, epoll_wait(2) reports the sockets of one iteration in several
+  batches, and later batches see later requests. Then every request revalidates.
+- TLS decrypts records later than the read that delivered them. Those that were sent in between
+  start a new iteration (``begin_iteration``) for the same reason.
+
+Races. File systems stamp changes with a coarse clock, so a second change can carry the same times
+as the first. A response is stored only if its files have been at rest for longer than that clock's
+step (``is_young``). A file behind a symbolic link is never cached, since its path does not identify
+it; a folder that is replaced by a link invalidates what lies beneath it.
+
+Dates. An entry keeps a response without its Date, which is filled in once a second. An entry whose
+Last-Modified lies after the present, because the clock was set back, is not used: an origin server
+must not send a Last-Modified later than its Date (RFC 9110 section 8.8.2.1).
+
+Memory. Entries are evicted oldest first beyond MAX_SIZE bytes; open files are closed after a tick
+without a request, so that the space of a deleted file is freed; other entries are dropped after
+IDLE_SWEEP to twice IDLE_SWEEP seconds without one.
 """
 
 from __future__ import annotations
@@ -12,233 +38,236 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 from weakref import WeakValueDictionary
 
-from stretta.http.server.access_log import LOGGED
+from stretta.http.server.access_log import LOGGED_HEADERS
 from stretta.http.server.file_stamp import FileStamp, is_young
 from stretta.http.server.files.file_body import FileBody
 from stretta.http.server.files.file_version import ANY_FOLDER
-from stretta.http.server.request_parser import Request
-from stretta.http.server.response import Response, head
+from stretta.http.server.request import Request
+from stretta.http.server.response import Response, encode_head
 
 if TYPE_CHECKING:
     from stretta.http.server.server import HttpServer
 
-__all__ = ["CachedResponse", "ResponseCache"]
+__all__ = ["CachedResponse", "OpenFileBody", "ResponseCache"]
 
 LONGEST_KEY = 4096
 LARGEST_BODY = 256 * 1024
-MOST_BYTES = 64 << 20
-"""Bytes of all ready replies together."""
+MAX_SIZE = 64 << 20
+"""Bytes of all entries together."""
 
-EACH = 1536
-"""Bytes that each takes beside its reply and twice its key, parts of which the log repeats."""
+ENTRY_OVERHEAD = 1536
+"""Bytes of an entry besides its response and twice its key, parts of which the log repeats."""
 
-MOST_FILES = 64
-"""Files that are kept open, so that their bytes need not be kept."""
+MAX_OPEN_FILES = 64
+"""Entries that hold an open file instead of its bytes."""
 
-AT_ONCE = 1000
-"""Open connections below which an event loop learns at once who is ready (libuv: 1024)."""
+MANY_CONNECTIONS = 1000
+"""Open connections from which an iteration may read its sockets in batches (libuv: 1024)."""
+
+IDLE_SWEEP = 120.0
+"""Seconds between two sweeps that drop the entries not used in between."""
 
 DATE = "Thu, 01 Jan 1970 00:00:00 GMT"
-"""As long as any other."""
+"""Stands for the Date in a stored response; every date is as long."""
 
 
 class ParentDirectory:
-    """A folder on the way to files, looked at once a iteration for all of them."""
+    """A folder on the way to cached files, checked once an iteration for all of them."""
 
-    __slots__ = ("__weakref__", "iteration", "validator")
+    __slots__ = ("__weakref__", "iteration", "stamp")
 
     def __init__(self, path: bytes) -> None:
-        self.validator = FileStamp(path, ANY_FOLDER)
-        self.iteration = -1
+        self.stamp = FileStamp(path, ANY_FOLDER)
+        self.iteration = -1  # in which it was checked last
 
 
 class OpenFileBody:
-    """A stretch of a file that is kept open, so that its bytes need not be kept."""
+    """A byte range of a file that is kept open, so that its bytes need not be stored."""
 
-    __slots__ = ("_ends", "_file", "_stretch", "_version", "descriptor", "size", "start")
+    __slots__ = ("_ends", "_file", "_range", "_version", "descriptor", "size", "start")
 
-    def __init__(self, pieces: FileBody, stretch: range) -> None:
-        assert pieces.file is not None  # noqa: S101 - for the type checker
-        self._file, self._version, self._ends = pieces.file, pieces.version, pieces.record_ends()
-        self._stretch = stretch
-        self.descriptor, self.start, self.size = pieces.fileno(), stretch.start, len(stretch)
+    def __init__(self, body: FileBody, byte_range: range) -> None:
+        assert body.file is not None  # noqa: S101 - for the type checker
+        self._file, self._version, self._ends = body.file, body.version, body.record_ends()
+        self._range = byte_range
+        self.descriptor, self.start, self.size = body.fileno(), byte_range.start, len(byte_range)
 
     @property
     def weight(self) -> int:
-        """The bytes it takes."""
+        """The memory it takes, in bytes."""
         return sum(map(len, self._ends))
 
     def after(self, sent: int) -> FileBody:
-        """Return what is left when so many bytes have been sent."""
-        return FileBody(self._file, [self._stretch[sent:]], self._version, self._ends)
+        """Return a body of what follows the first ``sent`` bytes."""
+        return FileBody(self._file, [self._range[sent:]], self._version, self._ends)
 
 
 class CachedResponse:
-    """One reply: ``out``, then ``size`` bytes from ``start`` on of a file, if it is the ``body``.
+    """One entry: ``payload`` is the head and, unless an open file is the ``body``, the body.
 
-    It can be sent as it is in the event loop's ``iteration``.
+    ``size`` counts the bytes of the body. The entry is valid without a check during ``iteration``.
     """
 
     __slots__ = (
-        "_date_at",
-        "body",
-        "checked",
-        "date",
-        "iteration",
-        "keep_alive",
-        "out",
-        "request",
-        "size",
-        "status",
-        "used",
-        "validators",
-        "ways",
+        "_date_at", "body", "checked", "date", "iteration", "keep_alive", "modified", "parents",
+        "payload", "recent", "request", "size", "stamps", "status", "used",
     )  # fmt: skip
 
-    def __init__(self, request: Request, reply: Response, connection: str) -> None:
-        self.status, self.keep_alive = reply.status, request.keep_alive
-        headers = {name: value for name, value in request.headers.items() if name in LOGGED}
-        self.request = replace(request, headers=headers, body=b"")
+    def __init__(self, request: Request, response: Response, connection: str) -> None:
+        self.status, self.keep_alive = response.status, request.keep_alive
+        headers = {name: value for name, value in request.headers.items() if name in LOGGED_HEADERS}
+        self.request = replace(request, headers=headers, body=b"")  # for the access log
+        self.modified = response.modified
         self.date = DATE
-        self.out = head(reply, DATE, connection)
-        self._date_at = self.out.index(DATE.encode())
+        self.payload = encode_head(response, DATE, connection)
+        self._date_at = self.payload.index(DATE.encode())
         self.body: OpenFileBody | None = None
         self.size = 0
-        if request.method != "HEAD" and reply.has_body:
-            self.size = reply.length or 0
-            if isinstance(reply.body, bytes):
-                self.out += reply.body
-            elif isinstance(reply.body, FileBody) and (only := reply.body.single_range) is not None:
-                self.body = OpenFileBody(reply.body, only)
-        self.ways: tuple[ParentDirectory, ...] = ()
-        self.validators: tuple[FileStamp, ...] = ()
+        if request.method != "HEAD" and response.has_body:
+            self.size = response.length or 0
+            body = response.body
+            if isinstance(body, bytes):
+                self.payload += body
+            elif isinstance(body, FileBody) and (single := body.single_range) is not None:
+                self.body = OpenFileBody(body, single)
+        self.parents: tuple[ParentDirectory, ...] = ()
+        self.stamps: tuple[FileStamp, ...] = ()
         self.iteration = self.checked = -1
-        self.used = True
+        self.used = True  # since the last tick, and
+        self.recent = False  # before that, since the last sweep
 
     @property
     def weight(self) -> int:
-        """The bytes it takes, about."""
-        return EACH + len(self.out) + (0 if self.body is None else self.body.weight)
+        """The memory it takes, in bytes, estimated."""
+        return ENTRY_OVERHEAD + len(self.payload) + (0 if self.body is None else self.body.weight)
 
-    def renew(self, date: str) -> None:
-        """Let it say this date."""
+    def set_date(self, date: str) -> None:
+        """Replace the value of the Date header; what waits to be sent keeps its own."""
         self.date = date
-        out, at = self.out, self._date_at  # what waits to be sent goes on saying its own
-        self.out = b"".join((out[:at], date.encode(), out[at + len(DATE) :]))
+        payload, at = self.payload, self._date_at
+        self.payload = b"".join((payload[:at], date.encode(), payload[at + len(DATE) :]))
 
 
 class ResponseCache(dict[bytes, CachedResponse]):
-    """Replies by the request's bytes; the oldest go when there are too many.
+    """Responses by the bytes of their requests.
 
-    ``most`` requests of one connection can be answered without a further look at its limits;
-    ``repeated`` have been, and are counted at the end of the ``iteration``.
+    ``max_served`` requests of a connection can be answered without checking its other limits;
+    ``hits`` counts those answered in this ``iteration``, until the next one adds them up.
     """
 
     __slots__ = (
-        "_bytes",
-        "_date",
-        "_files",
-        "_in_iteration",
-        "_ways",
-        "iteration",
-        "most",
-        "repeated",
-    )
+        "_date", "_is_scheduled", "_now", "_open_files", "_parents", "_size", "_swept",
+        "hits", "iteration", "max_served",
+    )  # fmt: skip
 
-    def __init__(self, most: int) -> None:
+    def __init__(self, max_served: int) -> None:
         super().__init__()
-        self.iteration = self.repeated = 0
-        self.most = most
-        self._bytes = 0
-        self._in_iteration, self._date = False, DATE
-        self._ways: WeakValueDictionary[bytes, ParentDirectory] = WeakValueDictionary()
-        self._files: dict[bytes, CachedResponse] = {}
+        self.iteration = self.hits = 0
+        self.max_served = max_served
+        self._size = 0
+        self._is_scheduled = False  # the end of this iteration
+        self._date, self._now = DATE, 0
+        self._parents: WeakValueDictionary[bytes, ParentDirectory] = WeakValueDictionary()
+        self._open_files: dict[bytes, CachedResponse] = {}
+        self._swept = 0.0  # seconds since the last sweep
 
-    def revalidate(self, ready: CachedResponse, server: HttpServer) -> bool:
-        """Return whether a response is still valid; stat its files once per event-loop iteration.
-
-        With AT_ONCE or more open connections every request stats them.
-        """
-        by_iteration = len(server.open) < AT_ONCE
-        if ready.checked == self.iteration and by_iteration:
+    def revalidate(self, cached: CachedResponse, server: HttpServer) -> bool:
+        """Return whether an entry is still right, asking the file system once an iteration."""
+        few = len(server.open) < MANY_CONNECTIONS
+        if cached.checked == self.iteration and few:
             return True
-        for way in ready.ways:
-            if way.iteration != self.iteration or not by_iteration:
-                if not way.validator.is_current():
+        for parent in cached.parents:
+            if parent.iteration != self.iteration or not few:
+                if not parent.stamp.is_current():
                     return False
-                if by_iteration:
-                    way.iteration = self.iteration
-        for validator in ready.validators:
-            if not validator.is_current():
+                if few:
+                    parent.iteration = self.iteration
+        for stamp in cached.stamps:
+            if not stamp.is_current():
                 return False
-        ready.used = True
-        if not self._in_iteration:
-            self._in_iteration, self._date = True, server.clock.date()
+        if not self._is_scheduled:
+            self._is_scheduled, self._date = True, server.clock.date()
+            self._now = server.clock.second
             asyncio.get_running_loop().call_soon(self.begin_iteration, server)
-        if ready.date is not self._date:
-            ready.renew(self._date)
-        if by_iteration:
-            ready.checked = self.iteration
-            if ready.keep_alive and server.access is None:
-                ready.iteration = self.iteration
+        if cached.date is not self._date:
+            if cached.modified > self._now:
+                return False
+            cached.set_date(self._date)
+        cached.used = True
+        if few:
+            cached.checked = self.iteration
+            if cached.keep_alive and server.access is None:
+                cached.iteration = self.iteration
         return True
 
     def begin_iteration(self, server: HttpServer) -> None:
-        """Trust nothing any more that was seen so far."""
-        self._in_iteration = False
+        """Forget every check made so far; count the hits."""
+        self._is_scheduled = False
         self.iteration += 1
-        server.counts["requests"] += self.repeated
-        self.repeated = 0
+        server.counts["requests"] += self.hits
+        self.hits = 0
 
-    def keep(self, key: bytes, request: Request, reply: Response, connection: str) -> None:
-        """Keep a reply, if it is small or a file, and its files have been at rest for a moment."""
-        body = reply.body
+    def store(self, key: bytes, request: Request, response: Response, connection: str) -> None:
+        """Store a response that is small or one range of a file, if its files are at rest."""
+        body = response.body
         if isinstance(body, bytes):
             if len(body) > LARGEST_BODY:
                 return
         elif not isinstance(body, FileBody) or body.single_range is None:
             return
-        depends, now = reply.depends or (), time.time()
+        depends, now = response.depends or (), time.time()
         if len(key) > LONGEST_KEY or any(
             version is not None and is_young(version, now) for _, version in depends
         ):
             return
-        self.drop(key)
-        ready = self[key] = CachedResponse(request, reply, connection)
-        ready.ways = tuple(self._way(path) for path, version in depends if version is ANY_FOLDER)
-        ready.validators = tuple(
-            FileStamp(path, version) for path, version in depends if version is not ANY_FOLDER
+        self.remove(key)
+        cached = self[key] = CachedResponse(request, response, connection)
+        cached.parents = tuple(self._parent(path) for path, found in depends if found is ANY_FOLDER)
+        cached.stamps = tuple(
+            FileStamp(path, found) for path, found in depends if found is not ANY_FOLDER
         )
-        self._bytes += ready.weight + 2 * len(key)
-        if ready.body is not None:
-            self._files[key] = ready
-            if len(self._files) > MOST_FILES:
-                self.drop(next(iter(self._files)))
-        while self._bytes > MOST_BYTES:
-            self.drop(next(iter(self)))
+        self._size += cached.weight + 2 * len(key)
+        if cached.body is not None:
+            self._open_files[key] = cached
+            if len(self._open_files) > MAX_OPEN_FILES:
+                self.remove(next(iter(self._open_files)))
+        while self._size > MAX_SIZE:
+            self.remove(next(iter(self)))
 
-    def _way(self, path: bytes) -> ParentDirectory:
-        way = self._ways.get(path)
-        if way is None:
-            way = self._ways[path] = ParentDirectory(path)
-        return way
+    def _parent(self, path: bytes) -> ParentDirectory:
+        parent = self._parents.get(path)
+        if parent is None:
+            parent = self._parents[path] = ParentDirectory(path)
+        return parent
 
-    def tick(self) -> None:
-        """Close the files that nobody has asked for since the last time: they may be deleted."""
-        for key, ready in list(self._files.items()):
-            if not ready.used:
-                self.drop(key)
-            ready.used = False
+    def tick(self, elapsed: float) -> None:
+        """Drop what was not used lately, ``elapsed`` seconds after the last call."""
+        for key, cached in list(self._open_files.items()):
+            if not cached.used:
+                self.remove(key)
+            cached.recent, cached.used = True, False
+        self._swept += elapsed
+        if self._swept >= IDLE_SWEEP:
+            self._swept = 0.0
+            self._sweep()
 
-    def drop(self, key: bytes) -> None:
-        """Forget a reply."""
-        ready = self.pop(key, None)
-        self._files.pop(key, None)
-        if ready is not None:
-            self._bytes -= ready.weight + 2 * len(key)
+    def _sweep(self) -> None:
+        for key, cached in list(self.items()):
+            if not (cached.used or cached.recent):
+                self.remove(key)
+            cached.recent = False
+            if cached.body is None:
+                cached.used = False
 
-    def drop_all(self) -> None:
-        """Forget every reply, and close what is open."""
+    def remove(self, key: bytes) -> None:
+        """Remove an entry, if there is one."""
+        cached = self.pop(key, None)
+        self._open_files.pop(key, None)
+        if cached is not None:
+            self._size -= cached.weight + 2 * len(key)
+
+    def remove_all(self) -> None:
+        """Remove every entry, and close the files."""
         self.clear()
-        self._files.clear()
-        self._bytes = 0
+        self._open_files.clear()
+        self._size = 0

@@ -10,7 +10,7 @@ from stretta.errors import UsageError
 from stretta.http.server.access_log import AccessLog
 from stretta.http.server.connection import HttpConnection
 from stretta.http.server.handler import Handler
-from stretta.http.server.request_parser import RequestParser
+from stretta.http.server.protocol import ServerProtocol
 from stretta.http.server.response import Clock
 from stretta.http.server.response_cache import ResponseCache
 from stretta.net.interfaces import is_local, reachable
@@ -107,9 +107,13 @@ class HttpServer(StreamServer):
         self.handler, self.http_limits, self.access = handler, limits, access
         self.clock = Clock()
         self.cache = ResponseCache(limits.max_requests - 1)
-        self.spare_parsers: list[RequestParser] = []  # that no connection uses at the moment
+        self.spare_protocols: list[ServerProtocol] = []  # that no connection uses
         more = (limits.header_timeout, limits.body_timeout)
         self._interval = min(self._interval, tick_interval(limits, *more))
+
+    def new_protocol(self) -> ServerProtocol:
+        """Return a protocol object for a connection that becomes active."""
+        return ServerProtocol(self.http_limits, self.handler.admit)
 
     @property
     def urls(self) -> list[str]:
@@ -146,7 +150,7 @@ class HttpServer(StreamServer):
 
     def _tick(self) -> None:
         super()._tick()
-        self.cache.tick()
+        self.cache.tick(self._interval)
 
     def _close(self) -> None:
         super()._close()
@@ -154,6 +158,6 @@ class HttpServer(StreamServer):
 
     def abort(self) -> None:
         super().abort()
-        self.cache.drop_all()
+        self.cache.remove_all()
         if self.access is not None:
             self.access.flush()

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable
 
 from stretta.errors import UsageError
-from stretta.http.server.request_parser import Refused
+from stretta.http.server.request import Refused
 from stretta.http.server.request_target import parse_target
 from stretta.options import SiteOptions
 

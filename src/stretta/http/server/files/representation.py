@@ -23,7 +23,7 @@ from stretta.http.server.files.file_body import SENDFILE_FROM, FileBody, OpenFil
 from stretta.http.server.files.file_version import ANY_FOLDER, FileVersion, entity_tag
 from stretta.http.server.files.ranges import RangeNotSatisfiable, parse_ranges
 from stretta.http.server.pages import error_reply
-from stretta.http.server.request_parser import Request
+from stretta.http.server.request import Request
 from stretta.http.server.response import Dependencies, Response, http_date
 from stretta.http.server.worker_pool import Overloaded, WorkerPool
 
