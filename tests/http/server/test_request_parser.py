@@ -1,20 +1,30 @@
-"""The request reader: whole, byte by byte, with bytes left over; and what it refuses."""
+"""The request parser: whole, byte by byte, with bytes left over; and what it refuses."""
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stretta.http.server.request_parser import Refused, Request, RequestParser
+from stretta.http.server.request import Refused, Request
+from stretta.http.server.request_parser import RequestParser
 from stretta.options import HttpLimits
 
 
+def parse(parser, data):
+    """Return all that the parser finds in the data, now."""
+    parser.receive(data)
+    found = []
+    while (item := parser.next_request()) is not None:
+        found.append(item)
+    return found
+
+
 def read(data, *, step=None, most=1_000_000, limits=None):
-    """Feed the reader in pieces of ``step`` bytes; requests as tuples, refusals as statuses."""
-    reader = RequestParser(limits or HttpLimits(), lambda _: (most, True))
+    """Feed a parser ``step`` bytes at a time; return requests as tuples, refusals as statuses."""
+    parser = RequestParser(limits or HttpLimits(), lambda _: (most, True))
     step = step or len(data)
     found = []
     for start in range(0, len(data), step):
-        found += reader.feed(data[start : start + step])
+        found += parse(parser, data[start : start + step])
     return [
         one.status
         if isinstance(one, Refused)
@@ -140,8 +150,8 @@ def test_one_byte_chunks_are_read():
 
 
 def test_header_names_are_in_lower_case_and_repeated_ones_joined():
-    reader = RequestParser(HttpLimits(), lambda _: (0, False))
-    (request,) = reader.feed(b"GET / HTTP/1.1\r\nHOST: a\r\nX-A: 1\r\nx-a: \t2 \r\n\r\n")
+    parser = RequestParser(HttpLimits(), lambda _: (0, False))
+    (request,) = parse(parser, b"GET / HTTP/1.1\r\nHOST: a\r\nX-A: 1\r\nx-a: \t2 \r\n\r\n")
     assert request.headers == {"host": "a", "x-a": "1, 2"}
 
 
@@ -162,14 +172,14 @@ def encode(body, chunk):
 )
 def test_any_cut_gives_the_same_requests(bodies, steps):
     data = b"".join(encode(body, chunk) for body, chunk in bodies)
-    reader = RequestParser(HttpLimits(), lambda _: (1000, True))
+    parser = RequestParser(HttpLimits(), lambda _: (1000, True))
     found, at, turn = [], 0, 0
     while at < len(data):
         step = steps[turn % len(steps)]
-        found += reader.feed(data[at : at + step])
+        found += parse(parser, data[at : at + step])
         at, turn = at + step, turn + 1
     assert [one.body for one in found if isinstance(one, Request)] == [body for body, _ in bodies]
-    assert reader.at_rest
+    assert parser.at_rest
 
 
 @given(st.binary(max_size=300), st.integers(1, 20))

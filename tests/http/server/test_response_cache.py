@@ -168,11 +168,13 @@ def test_a_folder_seen_while_many_were_connected_is_looked_at_again(folder, monk
     (site / "sub" / "file").write_bytes(b"inside")
     with serving(stretta_http.serve(site)) as server, Raw(server.port) as raw:
         monkeypatch.setattr(
-            "stretta.http.server.response_cache.AT_ONCE", 1
+            "stretta.http.server.response_cache.MANY_CONNECTIONS", 1
         )  # there are as many as that
         for _ in range(3):
             assert raw.get("/sub/file").body == b"inside"
-        monkeypatch.setattr("stretta.http.server.response_cache.AT_ONCE", 1000)  # they are gone
+        monkeypatch.setattr(
+            "stretta.http.server.response_cache.MANY_CONNECTIONS", 1000
+        )  # they are gone
         (site / "sub").rename(outside / "sub")
         (site / "sub").symlink_to(outside / "sub")
         assert raw.get("/sub/file").status == 404
@@ -263,16 +265,16 @@ def request(target=b"/", **headers):
 def test_what_waits_to_be_sent_keeps_its_date():
     ready = CachedResponse(request(), Response.of(200, "text/plain", b"body"), "")
     first, second = "Sun, 22 Nov 2026 12:59:59 GMT", "Sun, 22 Nov 2026 13:00:00 GMT"
-    ready.renew(first)
-    waiting = ready.out
-    ready.renew(second)
+    ready.set_date(first)
+    waiting = ready.payload
+    ready.set_date(second)
     assert f"Date: {first}\r\n".encode() in waiting
-    assert ready.out == bytes(waiting).replace(first.encode(), second.encode())
+    assert ready.payload == bytes(waiting).replace(first.encode(), second.encode())
 
 
 def test_all_that_is_kept_has_room(monkeypatch):
     most = 1 << 20
-    monkeypatch.setattr("stretta.http.server.response_cache.MOST_BYTES", most)
+    monkeypatch.setattr("stretta.http.server.response_cache.MAX_SIZE", most)
     ready = ResponseCache(1)
     tracemalloc.start()
     try:
@@ -280,7 +282,7 @@ def test_all_that_is_kept_has_room(monkeypatch):
             key = b"GET /%d HTTP/1.1\r\n\r\n" % number
             headers = {f"x{n}": str(n + 1000) for n in range(50)}
             asked = request(b"/%d" % number, **headers)
-            ready.keep(key, asked, Response(304, depends=((b"/there/%d" % number, None),)), "")
+            ready.store(key, asked, Response(304, depends=((b"/there/%d" % number, None),)), "")
         del asked, headers, key
         assert len(ready) > 100
         assert tracemalloc.get_traced_memory()[0] < most

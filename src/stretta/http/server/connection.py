@@ -188,6 +188,11 @@ class HttpConnection(Connection):
         self._write(out)
         self._settle(protocol)
 
+    def _write(self, out: list[bytes]) -> None:
+        if out and not self.transport.is_closing():
+            self.transport.write(out[0] if len(out) == 1 else b"".join(out))
+        out.clear()
+
     def _answer(
         self, protocol: ServerProtocol, item: Request | Refused, out: list[bytes], key: bytes | None
     ) -> None:
@@ -224,13 +229,16 @@ class HttpConnection(Connection):
         self._task = None
         protocol = self._protocol
         if protocol is None or self.transport.is_closing():
-            self._discard(response)
+            _discard(response)
             return
         self.busy = True
         out: list[bytes] = []
-        self._respond(protocol, request, response, out)
-        self._write(out)
-        self._work()
+        try:
+            self._respond(protocol, request, response, out)
+            self._write(out)
+            self._work()
+        except Exception as error:  # noqa: BLE001 - an exception here would leave the client waiting
+            self.drop("failed", f"{type(error).__name__}: {error}")
 
     def _load_small_file(self, response: Response) -> None:
         """Read a body now if the kernel cannot send it, and it is small."""
@@ -281,9 +289,9 @@ class HttpConnection(Connection):
         server.counts["requests"] += 1
         last = response.close or server.stopping or self._served > self._cache.max_served
         framing = protocol.start_response(request, response.length, close=last, lingers=lingers)
-        if key is not None and response.depends is not None:
-            if framing.keep_alive == request.keep_alive:
-                self._cache.store(key, request, response, framing.connection)
+        as_requested = framing.keep_alive == request.keep_alive
+        if key is not None and response.depends is not None and as_requested:
+            self._cache.store(key, request, response, framing.connection)
         date = server.clock.date()
         out.append(encode_head(response, date, framing.connection, chunked=framing.chunked))
         body, has_body = response.body, response.has_body and request.method != "HEAD"
@@ -291,7 +299,7 @@ class HttpConnection(Connection):
             sent = response.length if has_body else 0
             server.access.add(self.peer.host, request, response.status, sent)
         if not has_body:
-            self._discard(response)
+            _discard(response)
         elif isinstance(body, bytes) and len(body) <= LARGEST_WRITE:
             if body:
                 out.append(body)
@@ -304,17 +312,13 @@ class HttpConnection(Connection):
             return
         protocol.end_response()
 
-    def _discard(self, response: Response) -> None:
-        if not isinstance(response.body, bytes):
-            response.body.close()
-
     def _send_body(self, protocol: ServerProtocol) -> None:
         sender = self._sender
         if sender is None:
             return
         try:
             progress = sender.send()
-        except OSError as error:  # the promised bytes cannot be sent: only a reset can say so
+        except Exception as error:  # noqa: BLE001 - only a reset tells that the body is not whole
             self.drop("failed", str(error))
             return
         if progress is Progress.DONE:
@@ -427,3 +431,9 @@ class HttpConnection(Connection):
     def close_if_idle(self) -> None:
         if self._protocol is None or not self._protocol.is_busy:
             super().close_if_idle()
+
+
+def _discard(response: Response) -> None:
+    """Release a body that is not sent."""
+    if not isinstance(response.body, bytes):
+        response.body.close()

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Awaitable, Callable
-from typing import cast
+from collections.abc import Awaitable
 
 from stretta.http.server.auth import Users
 from stretta.http.server.auth_gate import AuthGate, Denied
@@ -16,8 +15,9 @@ from stretta.http.server.request_target import parse_target
 from stretta.http.server.requester import Requester
 from stretta.http.server.response import Response
 from stretta.http.server.site_options import extra_headers
+from stretta.net.server.service_caller import ServiceCaller
 from stretta.options import HttpLimits, SiteOptions
-from stretta.services import Service, is_async
+from stretta.services import Service, call
 
 __all__ = ["Handler"]
 
@@ -38,8 +38,8 @@ class Handler:
         self._gate = AuthGate(self.users) if self.users is not None else None
         self._files = FileHandler(self.root, options)
         self.base_path = self._files.base_path
-        self._service_is_async = service is not None and is_async(service)
-        self.methods = ("GET", "HEAD", "OPTIONS") + (("POST",) if service else ())
+        self._caller = ServiceCaller(service) if service is not None else None
+        self.methods = ("GET", "HEAD", "OPTIONS") + (("POST",) if service is not None else ())
         self.allow = ("Allow", ", ".join(self.methods))
         added = extra_headers(options)
         self._vary = [value for name, value in added if name.lower() == "vary"]
@@ -155,14 +155,14 @@ class Handler:
 
     def _call_service(self, request: Request) -> Response | Awaitable[Response]:
         kind = request.headers.get("content-type", "application/octet-stream")
-        if self._service_is_async:
-            return self._await_service(request.body, kind)
-        service = cast("Callable[[bytes], bytes | None]", self.service)
-        return _service_response(service(request.body), kind)
+        caller = self._caller
+        assert caller is not None  # noqa: S101 - for the type checker
+        if caller.inline:
+            return _service_response(call(caller.service, request.body), kind)
+        return self._await_service(caller, request.body, kind)
 
-    async def _await_service(self, body: bytes, kind: str) -> Response:
-        service = cast("Callable[[bytes], Awaitable[bytes | None]]", self.service)
-        return _service_response(await service(body), kind)
+    async def _await_service(self, caller: ServiceCaller, body: bytes, kind: str) -> Response:
+        return _service_response(await caller(body), kind)
 
 
 def _service_response(body: bytes | None, kind: str) -> Response:

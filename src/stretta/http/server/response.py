@@ -119,9 +119,7 @@ class Response:
         return 0.0
 
 
-def encode_head(
-    response: Response, date: str, connection: str, *, chunked: bool = False
-) -> bytes:
+def encode_head(response: Response, date: str, connection: str, *, chunked: bool = False) -> bytes:
     """Return the bytes before the body. An empty ``connection`` omits that header.
 
     Raises ValueError for a line break in a header (RFC 9110 section 5.5).
