@@ -155,7 +155,7 @@ class HttpConnection(Connection):
         if protocol is None:
             spare = self.server.spare_protocols
             protocol = spare.pop() if spare else self.server.new_protocol()
-            protocol.start(0.0 if self._served else self.idle_for)
+            protocol.start(0.0 if self._served else self.clock)
             self._protocol = protocol
         return protocol
 
@@ -353,6 +353,7 @@ class HttpConnection(Connection):
             return
         if closing is Closing.LINGER and self.transport.can_write_eof():
             protocol.shut_down()
+            self.linger()
             try:
                 self.transport.write_eof()
             except OSError:  # reset meanwhile
@@ -397,17 +398,15 @@ class HttpConnection(Connection):
 
     def tick(self, elapsed: float) -> None:
         super().tick(elapsed)
+        if self.transport.is_closing() or self.is_handshaking:
+            return
         protocol = self._protocol
         if protocol is not None:
-            flushed = not self.transport.get_write_buffer_size()
-            timeout = protocol.tick(elapsed, self.idle_for, flushed=flushed)
-            if timeout is Timeout.LINGER or (self._task is not None and self.is_gone()):
+            if self._task is not None and self.is_gone():  # nobody waits for the response
                 self.transport.abort()
-            elif timeout is not None:
+            elif (timeout := protocol.tick(elapsed, self.clock)) is not None:
                 self._time_out(protocol, timeout)
-        elif self.is_handshaking:
-            self.idle_for = 0.0  # no request can have been sent
-        elif not self._served and self.idle_for >= self.server.http_limits.header_timeout:
+        elif not self._served and self.clock >= self.server.http_limits.header_timeout:
             self.server.dropped(self.peer, DROPPED[Timeout.HEAD], Timeout.HEAD.value)
             self.transport.close()  # nothing was asked, so nothing is answered
 
@@ -421,16 +420,12 @@ class HttpConnection(Connection):
         self._write(out)
         self._settle(protocol)
 
-    def on_rest(self) -> None:
-        if self._protocol is not None or self.transport.is_closing():
-            return
-        if self.idle_for >= self.server.limits.idle_timeout:
-            self.server.counts["idle"] += 1
-            self.transport.close()
+    def is_working(self) -> bool:
+        protocol = self._protocol
+        return protocol is not None and (protocol.is_busy or not self.server.stopping)
 
-    def close_if_idle(self) -> None:
-        if self._protocol is None or not self._protocol.is_busy:
-            super().close_if_idle()
+    def on_idle_limit(self) -> None:
+        self.server.counts["idle"] += 1
 
 
 def _discard(response: Response) -> None:

@@ -38,9 +38,6 @@ from stretta.options import HttpLimits
 
 __all__ = ["Closing", "Framing", "Input", "Output", "ServerProtocol", "Timeout"]
 
-LINGER = 2.0
-"""Seconds for which input is discarded after the last response."""
-
 
 class Input(Enum):
     """What becomes of the bytes that the client sends."""
@@ -102,7 +99,6 @@ class Timeout(Enum):
     HEAD = "its request did not arrive in time"
     BODY_STOPPED = "its request's body stopped arriving"
     BODY_SLOW = "its request's body arrived too slowly"
-    LINGER = "it did not close the connection"
 
 
 class Framing(NamedTuple):
@@ -120,7 +116,7 @@ class ServerProtocol:
     """
 
     __slots__ = (
-        "_exhausted", "_limits", "_lingered", "_lingers", "_waited", "blocked", "input", "output",
+        "_exhausted", "_limits", "_lingers", "_waited", "blocked", "input", "output",
         "parser",
     )  # fmt: skip
 
@@ -132,7 +128,6 @@ class ServerProtocol:
         self._exhausted = True  # the parser needs more input for the next request
         self._waited = 0.0  # seconds for which the current request has been arriving
         self._lingers = False
-        self._lingered = 0.0
 
     def start(self, waited: float) -> None:
         """Begin anew for a connection that has waited so many seconds for its first request."""
@@ -255,16 +250,14 @@ class ServerProtocol:
 
     # time
 
-    def tick(self, elapsed: float, quiet: float, *, flushed: bool) -> Timeout | None:
+    def tick(self, elapsed: float, quiet: float) -> Timeout | None:
         """Return the limit that is reached, ``elapsed`` seconds after the last call.
 
-        ``quiet`` is the time in seconds since a byte arrived; ``flushed`` tells that the transport
-        has written everything.
+        ``quiet`` is the time in seconds since a byte arrived.
         """
         limits = self._limits
-        if self.input is Input.LINGERING:
-            self._lingered += elapsed
-            return Timeout.LINGER if flushed and self._lingered >= LINGER else None
+        if self.input is Input.CLOSED or self.input is Input.LINGERING:
+            return None  # the lifecycle of the connection limits those
         if self.output is not Output.IDLE or self.blocked:
             self._waited = 0.0  # it is not the client that is waited for
             return None
