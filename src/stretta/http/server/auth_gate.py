@@ -6,8 +6,7 @@ import time
 from functools import partial
 
 from stretta.http.server.auth import GuessLimiter, Users
-from stretta.http.server.request import Request
-from stretta.http.server.requester import Requester
+from stretta.http.server.request import Request, Requester
 from stretta.http.server.worker_pool import Overloaded, WorkerPool
 
 __all__ = ["CHALLENGE", "RETRY_LATER", "AuthGate", "Denied"]

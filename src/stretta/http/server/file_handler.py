@@ -16,9 +16,8 @@ from stretta.http.server.files.file_body import FileChanged
 from stretta.http.server.files.representation import FileResponder
 from stretta.http.server.pages import HTML, JSON, error_reply, page_policy, redirect_reply
 from stretta.http.server.query import query_fields
-from stretta.http.server.request import Request
+from stretta.http.server.request import Request, Requester
 from stretta.http.server.request_target import Target, parse_target
-from stretta.http.server.requester import Requester
 from stretta.http.server.response import Dependencies, Response
 from stretta.http.server.site_options import parse_base_path, parse_index
 from stretta.http.server.worker_pool import Overloaded, WorkerPool

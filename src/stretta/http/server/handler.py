@@ -10,9 +10,8 @@ from stretta.http.server.auth_gate import AuthGate, Denied
 from stretta.http.server.file_handler import FileHandler
 from stretta.http.server.files.document_root import DocumentRoot
 from stretta.http.server.pages import error_reply
-from stretta.http.server.request import Refused, Request
+from stretta.http.server.request import Refused, Request, Requester
 from stretta.http.server.request_target import parse_target
-from stretta.http.server.requester import Requester
 from stretta.http.server.response import Response
 from stretta.http.server.site_options import extra_headers
 from stretta.net.server.service_caller import ServiceCaller

@@ -1,10 +1,11 @@
-"""A request as a value, and the refusal of one. Pure."""
+"""A request as a value, its client, and the refusal of one. Pure."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
-__all__ = ["NO_REQUEST", "Refused", "Request"]
+__all__ = ["NO_REQUEST", "Refused", "Request", "Requester"]
 
 
 @dataclass(slots=True)
@@ -33,3 +34,14 @@ class Refused(Exception):
     def __init__(self, status: int, why: str, request: Request = NO_REQUEST) -> None:
         super().__init__(why)
         self.status, self.why, self.request = status, why, request
+
+
+class Requester(Protocol):
+    """The client that sent a request, as far as a handler needs to know it."""
+
+    @property
+    def address(self) -> str:
+        """The client's IP address."""
+
+    def is_there(self) -> bool:
+        """Return whether the client certainly still waits for its response."""

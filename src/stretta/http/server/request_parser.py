@@ -14,7 +14,7 @@ from typing import Any
 
 import httptools
 
-from stretta.http.server.host import is_host
+from stretta.http.message.host import is_host
 from stretta.http.server.message_limits import ChunkMeter, FieldMeter
 from stretta.http.server.request import NO_REQUEST, Refused, Request
 from stretta.options import HttpLimits

@@ -7,7 +7,7 @@ from functools import lru_cache
 from typing import NamedTuple
 from urllib.parse import quote_from_bytes, unquote_to_bytes
 
-from stretta.http.server.host import is_host
+from stretta.http.message.host import is_host
 from stretta.http.server.request import Refused
 
 __all__ = ["Target", "parse_target"]

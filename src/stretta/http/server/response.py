@@ -1,8 +1,8 @@
-"""Responses as values, and the bytes of their heads. Pure, but for Clock."""
+"""Responses as values, and the bytes of their heads. Pure."""
 
 from __future__ import annotations
 
-import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from email.utils import formatdate, parsedate_to_datetime
 from http import HTTPStatus
@@ -150,17 +150,21 @@ def http_date(seconds: float) -> str:
 
 
 class Clock:
-    """The value of the Date header, formatted once a second; ``second`` is that in numbers."""
+    """The value of the Date header, formatted once a second; ``second`` is that in numbers.
 
-    __slots__ = ("second", "text")
+    ``now`` returns the time in seconds since 1970.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("_now", "second", "text")
+
+    def __init__(self, now: Callable[[], float]) -> None:
+        self._now = now
         self.second = -1
         self.text = ""
 
     def date(self) -> str:
         """Return the present time in HTTP's format."""
-        now = int(time.time())
-        if now != self.second:
-            self.second, self.text = now, http_date(now)
+        second = int(self._now())
+        if second != self.second:
+            self.second, self.text = second, http_date(second)
         return self.text

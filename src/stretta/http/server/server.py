@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import time
 
 from stretta.address import Endpoint
 from stretta.errors import UsageError
@@ -105,7 +106,7 @@ class HttpServer(StreamServer):
                 " or accept it with --auth-without-tls.",
             )
         self.handler, self.http_limits, self.access = handler, limits, access
-        self.clock = Clock()
+        self.clock = Clock(time.time)
         self.cache = ResponseCache(limits.max_requests - 1)
         self.spare_protocols: list[ServerProtocol] = []  # that no connection uses
         more = (limits.header_timeout, limits.body_timeout)
