@@ -41,7 +41,9 @@ def test_a_program_is_traced(tmp_path):
     assert done.returncode == 3, done.stderr
     document = json.loads(file.read_text(encoding="utf-8"))
     calls = {e["name"]: e for e in document["events"] if e["kind"] == "call" and e.get("flow")}
-    assert calls["connect"]["flow"]["server"] == ["127.0.0.1", port]
+    assert calls["connect"]["flow"]["responder"] == {
+        "host": "remote", "address": "127.0.0.1", "port": port,
+    }  # fmt: skip
     assert (calls["send"]["transferred"], calls["recv"]["transferred"]) == (4, 4)
     frames = [e for e in document["events"] if e["kind"] == "frame"]
     assert "┌ connect" in done.stdout or "connect() = 0" in done.stdout

@@ -99,7 +99,7 @@ def test_frames_that_a_port_does_not_take_are_counted(options):
     frame = frame_to(TWO_HOSTS, 1)
     _, wire, log = run(TWO_HOSTS, [(0, frame), (0, frame)], options, down=(1,))
     assert wire.lost == 2
-    assert [f.arrivals for f in log.frames] == [[], []]
+    assert [f.arrivals for f in log.frames] == [(), ()]
 
 
 def test_a_busy_port_leaves_the_others_their_share():

@@ -262,10 +262,14 @@ def save(name: str, document: dict) -> None:
     events = [
         e for e in document["events"]
         if e["kind"] not in ("print", "state")
-        and not (e.get("name") in dull and "SO_LINGER" not in e["display"])
+        and not (e.get("name") in dull and e.get("option") != "SO_LINGER")
     ]  # fmt: skip
     lines = ",\n".join(json.dumps(e, ensure_ascii=False) for e in events)
-    text = f'{{"version": {document["version"]}, "start": 0, "events": [\n{lines}\n]}}\n'
+    hosts = ",\n".join(json.dumps(host, ensure_ascii=False) for host in document["hosts"])
+    text = (
+        f'{{"version": {document["version"]}, "start": 0, "hosts": [\n{hosts}\n],'
+        f' "events": [\n{lines}\n]}}\n'
+    )
     (FOLDER / f"{name}.json").write_text(text, encoding="utf-8")
 
 

@@ -1,15 +1,21 @@
-from stretta.see.events import Flow
+from conversation import FLOW, HOSTS
+from stretta.see.events import Endpoint, Flow
 from stretta.see.strace_events import read_strace
 from stretta.see.strace_parser import parse_lines, sockaddr, split_arguments, unescape
 
-OWN = ("10.0.0.1", "fd00::1")
-FLOW = Flow("tcp", ("10.0.0.1", 40000), ("10.0.0.2", 12000))
 TUPLE = "TCP:[10.0.0.1:40000->10.0.0.2:12000]"
 
 
-def calls(*lines, own=OWN, host="client"):
-    text = "\n".join(f"7 {n + 1}.000000000 {line}" for n, line in enumerate(lines))
-    return read_strace(text, host, own)
+def on_client(text):
+    return read_strace(text, HOSTS[0], HOSTS)
+
+
+def on_server(text):
+    return read_strace(text, HOSTS[1], HOSTS)
+
+
+def calls(*lines):
+    return on_client("\n".join(f"7 {n + 1}.000000000 {line}" for n, line in enumerate(lines)))
 
 
 def test_a_client():
@@ -42,7 +48,7 @@ def test_calls_that_go_on_while_another_thread_calls():
         " = 4<TCP:[10.0.0.2:12000->10.0.0.1:40000]> <0.499000000>\n"
         "7 1.600000000 recvfrom(4<TCP:[10.0.0.2:12000->10.0.0.1:40000]>,  <unfinished ...>\n"
     )
-    accept, receive = read_strace(text, "server", ("10.0.0.2", "fd00::2")).calls
+    accept, receive = on_server(text).calls
     assert (accept.name, accept.result, accept.duration, accept.flow) == (
         "accept",
         4,
@@ -61,9 +67,9 @@ def test_threads_share_descriptors_and_children_have_their_own():
         '9 5.000000000 write(3<TCP:[5]>, "a", 1) = 1 <0.000010000>\n'
         "9 6.000000000 close(3<TCP:[5]>) = 0 <0.000010000>\n"
     )
-    seen = read_strace(text, "client", OWN).calls
+    seen = on_client(text).calls
     assert [c.flow for c in seen] == [FLOW] * 4
-    assert [c.flags for c in seen if c.name == "close"] == ["shared", ""]
+    assert [c.shared for c in seen if c.name == "close"] == [True, False]
     assert {c.process for c in seen} == {7, 9}
 
 
@@ -87,8 +93,8 @@ def test_datagrams_and_many_at_once():
         f"7 1.000000000 recvmmsg(3<UDP:[0.0.0.0:12000]>, [{message % (peer, 'ab', 2)}, {message % (peer, 'cde', 3)}], 64, 0, NULL) = 2 <0.000010000>\n"
         f'7 2.000000000 sendto(3<UDP:[0.0.0.0:12000]>, "AB", 2, 0, {peer}, 16) = 2 <0.000010000>\n'
     )
-    one, two, sent = read_strace(text, "server", ("10.0.0.2", "fd00::2")).calls
-    flow = Flow("udp", ("10.0.0.1", 40000), ("10.0.0.2", 12000))
+    one, two, sent = on_server(text).calls
+    flow = Flow("udp", Endpoint("client", "10.0.0.1", 40000), Endpoint("server", "10.0.0.2", 12000))
     assert [(c.transferred, c.data, c.flow) for c in (one, two, sent)] == [
         (2, b"ab", flow), (3, b"cde", flow), (2, b"AB", flow),
     ]  # fmt: skip
@@ -114,7 +120,7 @@ def test_sendfile_errors_ipv6_and_exits():
     )
     first, second = seen.calls
     assert (first.direction, first.transferred, first.requested) == ("out", 5, 100)
-    assert (second.error, second.flow.server) == ("EPIPE", ("fd00::2", 12000))
+    assert (second.error, str(second.flow.responder)) == ("EPIPE", "[fd00::2]:12000")
     assert [p.status for p in seen.processes] == [-13]
 
 

@@ -6,11 +6,10 @@ from itertools import pairwise
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from conversation import HANDSHAKE, call, segment
+from conversation import HANDSHAKE, build, call, segment
 from stretta.see.byte_ranges import ByteRangeMap, ByteRangeSet
 from stretta.see.events import Call, Frame
 from stretta.see.packets import ACK, FIN
-from stretta.see.timeline import build
 
 MSS = 1000
 
@@ -122,16 +121,15 @@ def test_states_of_an_orderly_life():
 
 
 def test_a_call_that_never_returned_owns_what_followed():
-    lost = call(1000, None, "send", "out", 0)
-    lost.result = None
+    lost = call(1000, None, "send", "out", 0, result=None)
     timeline = build([*HANDSHAKE, lost, segment(1010, [1020], 1, 500, ack=1)])
     (link,) = [k for k in timeline.links if k.kind == "carried"]
     assert (link.first, link.last) == (0, 500)
 
 
 def test_no_call_returns_before_its_cause():
-    connect = call(5, 35, "connect", "", 0)  # strace's clock: it returned before the SYN ACK came
-    connect.next_seen = 90
+    # by strace's clock it returned before the SYN ACK arrived
+    connect = call(5, 35, "connect", next_seen=90)
     timeline = build([*HANDSHAKE, connect])
     (seen,) = [e for e in timeline.events if isinstance(e, Call)]
     assert 40 < seen.end <= 90

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from stretta.lab.commands import Command
 from stretta.lab.controller import RawCapture, run_lab
@@ -11,8 +11,8 @@ from stretta.lab.messages import Printed
 from stretta.lab.topology import LISTENING, TWO_HOSTS, Topology
 from stretta.lab.wire_log import read_wire_log
 from stretta.options import LabOptions, WireOptions
-from stretta.see.events import Event, Frame, Print, Process
-from stretta.see.explain import explain
+from stretta.see.events import Event, Frame, LinkKind, Print, Process
+from stretta.see.explain import explained
 from stretta.see.pcapng import to_pcapng
 from stretta.see.strace_events import read_strace
 from stretta.see.timeline import Timeline, build
@@ -110,12 +110,12 @@ def build_recording(seen: RawCapture, about: dict[str, object]) -> Recording:
     # leave out what the hosts' kernels sent before any program ran
     first = min(seen.launched.values(), default=seen.start) - seen.start
     frames = [f for f in log.frames if f.at >= first]
-    numbers = {id(frame): frame.id for frame in frames}
-    kept = set(numbers.values())
+    kept = {f.id for f in frames}
     events: list[Event] = [*frames, *(f for f in log.faults if f.frame in kept)]
     hidden = []
     for name, text in seen.traces.items():
-        calls = read_strace(text, name, seen.topology.host(name).addresses, seen.start)
+        host = seen.topology.host(name)
+        calls = read_strace(text, host, seen.topology.hosts, seen.start)
         events += calls.calls
         events += calls.processes
         if calls.blind:
@@ -125,18 +125,13 @@ def build_recording(seen: RawCapture, about: dict[str, object]) -> Recording:
     if not seen.traces:
         events += _process_ends(seen)
     about = {**about, "seed": seen.seed, "commands": seen.commands, "lost": seen.lost}
-    timeline = build(events, start=seen.start, about=about)
+    timeline = build(events, seen.topology.hosts, start=seen.start, about=about)
     if blind := [host for host in hidden if _has_unexplained_frames(timeline, host)]:
-        timeline.about["blind"] = blind
-    timeline.notes = explain(timeline)
-    bodies = {f.id: log.bodies[numbers[id(f)]] for f in frames}
-    changed = {
-        (f.id, n): data
-        for f in frames
-        for n in range(len(f.arrivals))
-        if (data := log.changed.get((numbers[id(f)], n)))
-    }
-    return Recording(timeline, seen, bodies, changed)
+        timeline = replace(timeline, about={**about, "blind": blind})
+    ids = timeline.frame_ids
+    bodies = {ids[f.id]: log.bodies[f.id] for f in frames}
+    changed = {(ids[n], copy): data for (n, copy), data in log.changed.items() if n in kept}
+    return Recording(explained(timeline), seen, bodies, changed)
 
 
 def _process_ends(seen: RawCapture) -> list[Process]:
@@ -156,7 +151,7 @@ def _process_ends(seen: RawCapture) -> list[Process]:
 
 def _has_unexplained_frames(timeline: Timeline, host: str) -> bool:
     """Return whether a host sent data that no recorded call passed to the kernel."""
-    carried = {link.target for link in timeline.links if link.kind == "carried"}
+    carried = {link.target for link in timeline.links if link.kind is LinkKind.CARRIED}
     return any(
         isinstance(e, Frame)
         and e.host == host

@@ -18,7 +18,8 @@ from stretta.lab.packet_capture import PacketCapture
 from stretta.lab.strace import strace_command
 from stretta.lab.unavailable import os_error
 from stretta.see.events import Arrival, Call, Event, Frame
-from stretta.see.explain import explain
+from stretta.see.explain import explained
+from stretta.see.hosts import Host, Interface, Role
 from stretta.see.packets import Packet, decode
 from stretta.see.strace_events import read_strace
 from stretta.see.timeline import Timeline, build
@@ -57,18 +58,19 @@ def trace(argv: list[str]) -> tuple[Timeline, int]:
         capture.wait(SETTLE)
         seen, missed = capture.allowed, capture.close()
         text = read_memory_file(log).decode("latin-1")
-    calls = read_strace(text, "client", _own_addresses(), start, loopback=True)
+    local = Host("local", Role.LOCAL, (Interface("any", _own_addresses()),))
+    hosts = local, Host("remote", Role.OUTSIDE)
+    calls = read_strace(text, local, hosts, start, loopback=True)
     events: list[Event] = [*calls.calls, *calls.processes]
-    events += _own_frames(capture.frames, calls.calls, start)
+    events += _own_frames(capture.frames, calls.calls, start, hosts)
     about: dict[str, object] = {
         "trace": True,
         "segments": seen,
         "missed": missed,
-        "commands": {"client": " ".join(argv)},
+        "commands": {local.name: " ".join(argv)},
     }
-    timeline = build(events, start=start, about=about)
-    timeline.notes = explain(timeline) if seen else []
-    return timeline, process.returncode
+    timeline = build(events, hosts, start=start, about=about)
+    return explained(timeline) if seen else timeline, process.returncode
 
 
 def _own_addresses() -> tuple[str, ...]:
@@ -84,9 +86,15 @@ def _own_addresses() -> tuple[str, ...]:
     return tuple(found)
 
 
-def _own_frames(frames: list[tuple[int, bytes]], calls: list[Call], start: int) -> list[Frame]:
+def _own_frames(
+    frames: list[tuple[int, bytes]], calls: list[Call], start: int, hosts: tuple[Host, Host]
+) -> list[Frame]:
     """Return the frames of the program's conversations; each is recorded in one place only."""
-    flows = {(c.flow.protocol, c.flow.client, c.flow.server) for c in calls if c.flow}
+    local, remote = hosts
+    flows = set()
+    for flow in (c.flow for c in calls if c.flow):
+        own, peer = flow.end_of(local.name), flow.peer_of(local.name)
+        flows.add((flow.protocol, (own.address, own.port), (peer.address, peer.port)))
     # strace never shows the local port of a refused socket
     asked = {(c.protocol, c.peer) for c in calls if c.peer and c.flow is None}
     kept: list[Frame] = []
@@ -101,9 +109,17 @@ def _own_frames(frames: list[tuple[int, bytes]], calls: list[Call], start: int) 
         comes = (kind, there, here) in flows or (kind, here) in asked
         if not leaves and not comes:
             continue
-        host = "client" if leaves != (packet.inner is not None) else "server"
+        sent = leaves != (packet.inner is not None)
+        sender, receiver = (local, remote) if sent else (remote, local)
         shown: Packet = replace(packet, payload=packet.payload[:SHOWN])
         kept.append(
-            Frame(len(kept), at - start, host, packet=shown, arrivals=[Arrival(at - start)])
+            Frame(
+                len(kept),
+                at - start,
+                sender.name,
+                to=receiver.name,
+                packet=shown,
+                arrivals=(Arrival(at - start),),
+            )
         )
     return kept

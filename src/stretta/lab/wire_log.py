@@ -6,7 +6,7 @@ import struct
 from dataclasses import dataclass, field, replace
 
 from stretta.lab.topology import Topology
-from stretta.see.events import Arrival, Fault, Frame
+from stretta.see.events import Arrival, Effect, Fault, Frame
 from stretta.see.packets import decode
 
 __all__ = ["FAULT", "FORGED", "RECEIVED", "RECORD", "SENT", "WireLog", "read_wire_log"]
@@ -40,6 +40,7 @@ def read_wire_log(log: bytes, start: int, topology: Topology) -> WireLog:
     """Return what a log holds; times become nanoseconds since ``start``."""
     read = WireLog()
     frames: dict[int, Frame] = {}
+    arrivals: dict[int, list[Arrival]] = {}
     hosts = [endpoint.host for endpoint in topology.endpoints]
     at = 0
     while at + RECORD.size <= len(log):
@@ -55,14 +56,21 @@ def read_wire_log(log: bytes, start: int, topology: Topology) -> WireLog:
             )
             read.bodies[number] = body
         elif kind == RECEIVED:
-            arrivals = frames[number].arrivals
+            received = arrivals.setdefault(number, [])
             if size:
-                read.changed[number, len(arrivals)] = body
-            arrivals.append(Arrival(time - start, corrupted=size > 0))
+                read.changed[number, len(received)] = body
+            received.append(Arrival(time - start, corrupted=size > 0, host=hosts[port]))
         elif kind == FAULT:
             effect, _, option = body.decode().partition("\t")
             read.faults.append(
-                Fault(-1, frames[number].at, "wire", effect=effect, by=option, frame=number)
+                Fault(-1, frames[number].at, "", Effect(effect), option, frame=number)
             )
-    read.frames = list(frames.values())
+    read.frames = [_received(frame, arrivals.get(frame.id, [])) for frame in frames.values()]
     return read
+
+
+def _received(frame: Frame, arrivals: list[Arrival]) -> Frame:
+    """Return a frame with its arrivals; the host of the first one is the host it was sent to."""
+    to = arrivals[0].host if arrivals else ""
+    elsewhere = (replace(a, host="") if a.host == to else a for a in arrivals)
+    return replace(frame, to=to, arrivals=tuple(elsewhere))

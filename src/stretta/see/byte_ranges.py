@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Generic, TypeVar
 
 __all__ = ["ByteRangeMap", "ByteRangeSet"]
@@ -71,6 +71,13 @@ class ByteRangeMap(Generic[T]):
             if end > first:
                 yield max(begin, first), min(end, last), owner
             at += 1
+
+    def map(self, change: Callable[[T], T]) -> ByteRangeMap[T]:
+        """Return the same ranges with other owners."""
+        changed: ByteRangeMap[T] = ByteRangeMap()
+        changed._starts = list(self._starts)
+        changed._items = [(first, last, change(owner)) for first, last, owner in self._items]
+        return changed
 
     def __iter__(self) -> Iterator[tuple[int, int, T]]:
         return iter(self._items)

@@ -8,11 +8,21 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass, replace
+from enum import StrEnum
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address
 from typing import Any
 
-__all__ = ["Packet", "checksum_is_good", "decode", "describe_payload", "transport_checksum"]
+__all__ = [
+    "Packet",
+    "TlsRecord",
+    "checksum_is_good",
+    "decode",
+    "describe_payload",
+    "http_line",
+    "tls_records",
+    "transport_checksum",
+]
 
 ETHERNET = 14
 """Bytes before the packet: two MAC addresses and a type."""
@@ -85,7 +95,7 @@ class Packet:
 
     @property
     def flag_names(self) -> str:
-        """The TCP flags by name, SYN first; PSH only where it is of interest: nowhere."""
+        """The TCP flags by name, SYN first; PSH is omitted."""
         return " ".join(name for bit, name in FLAGS if self.flags & bit and bit != PSH)
 
     @property
@@ -258,29 +268,70 @@ def checksum_is_good(frame: bytes) -> bool:
 
 
 HTTP_METHODS = (b"GET ", b"HEAD ", b"POST ", b"PUT ", b"DELETE ", b"OPTIONS ", b"PATCH ", b"TRACE ")
-TLS_RECORDS = {20: "change cipher spec", 21: "alert", 22: "handshake", 23: "application data"}
-TLS_HANDSHAKES = {1: "ClientHello", 2: "ServerHello", 4: "NewSessionTicket", 11: "Certificate"}
 
 
-def describe_payload(payload: bytes) -> str:
-    r"""Name an HTTP request or status line, or the TLS records, that a payload begins with.
+class TlsRecord(StrEnum):
+    """The kinds of TLS records, handshake messages told apart (RFC 8446 sections 4 and 5.1)."""
 
-    >>> describe_payload(b"GET /a HTTP/1.1\r\nHost: b\r\n\r\n")
+    CHANGE_CIPHER_SPEC = "change cipher spec"
+    ALERT = "alert"
+    HANDSHAKE = "handshake"
+    APPLICATION_DATA = "application data"
+    CLIENT_HELLO = "ClientHello"
+    SERVER_HELLO = "ServerHello"
+    NEW_SESSION_TICKET = "NewSessionTicket"
+    CERTIFICATE = "Certificate"
+
+
+TLS_TYPES = {
+    20: TlsRecord.CHANGE_CIPHER_SPEC,
+    21: TlsRecord.ALERT,
+    22: TlsRecord.HANDSHAKE,
+    23: TlsRecord.APPLICATION_DATA,
+}
+TLS_HANDSHAKES = {
+    1: TlsRecord.CLIENT_HELLO,
+    2: TlsRecord.SERVER_HELLO,
+    4: TlsRecord.NEW_SESSION_TICKET,
+    11: TlsRecord.CERTIFICATE,
+}
+
+
+def http_line(payload: bytes) -> str:
+    r"""Return the HTTP request or status line that a payload begins with, or "".
+
+    >>> http_line(b"GET /a HTTP/1.1\r\nHost: b\r\n\r\n")
     'GET /a HTTP/1.1'
-    >>> describe_payload(bytes.fromhex("160301000501000001 00"))
-    'TLS ClientHello'
-    >>> describe_payload(b"ciao")
-    ''
     """
     if payload.startswith((*HTTP_METHODS, b"HTTP/1.")):
         line = payload.partition(b"\r\n")[0]
         if line.startswith(b"HTTP/1.") or b" HTTP/1." in line:
             return line.decode("latin-1")
-    names: list[str] = []
-    while len(payload) >= 5 and payload[0] in TLS_RECORDS and payload[1] == 3 and payload[2] <= 4:
-        name = TLS_RECORDS[payload[0]]
-        if payload[0] == 22 and len(payload) > 5:
-            name = TLS_HANDSHAKES.get(payload[5], name)
-        names.append(name)
-        payload = payload[5 + int.from_bytes(payload[3:5], "big") :]
-    return f"TLS {', '.join(names)}" if names else ""
+    return ""
+
+
+def tls_records(payload: bytes) -> list[TlsRecord]:
+    """Return the kinds of the TLS records that a payload begins with.
+
+    >>> tls_records(bytes.fromhex("160301000501000001 00"))
+    [<TlsRecord.CLIENT_HELLO: 'ClientHello'>]
+    """
+    records: list[TlsRecord] = []
+    at = 0
+    while len(payload) - at >= 5:
+        kind = TLS_TYPES.get(payload[at])
+        if kind is None or payload[at + 1] != 3 or payload[at + 2] > 4:
+            break
+        if kind is TlsRecord.HANDSHAKE and len(payload) - at > 5:
+            kind = TLS_HANDSHAKES.get(payload[at + 5], kind)
+        records.append(kind)
+        at += 5 + int.from_bytes(payload[at + 3 : at + 5], "big")
+    return records
+
+
+def describe_payload(payload: bytes) -> str:
+    """Name the HTTP line or the TLS records that a payload begins with, or return ""."""
+    if line := http_line(payload):
+        return line
+    records = tls_records(payload)
+    return f"TLS {', '.join(records)}" if records else ""

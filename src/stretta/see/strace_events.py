@@ -1,15 +1,20 @@
 """strace's output as events: the socket calls of a program, its threads and its children. Pure.
 
-Each call is related to its conversation: by the ends that strace names beside the descriptor, or by
-what is remembered of the descriptor where the kernel has forgotten the ends.
+Each call is related to its conversation by the ends that strace prints with the descriptor, or by
+what is known of the descriptor where the kernel has forgotten the ends.
 """
 
 from __future__ import annotations
 
 import re
+import signal
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from typing import Any
 
 from stretta.see.descriptors import Address, Descriptors, Socket
-from stretta.see.events import Call, Flow, Process
+from stretta.see.events import Call, Direction, Endpoint, Flow, Process
+from stretta.see.hosts import Host, HostTable
 from stretta.see.strace_parser import StraceLine, parse_lines, quoted, sockaddr, split_arguments
 
 __all__ = ["StraceEvents", "read_strace"]
@@ -21,7 +26,6 @@ POLLS = {
 }  # fmt: skip
 FORKS = {"clone", "clone3", "fork", "vfork"}
 DUPLICATES = {"dup", "dup2", "dup3"}
-SETTINGS = {"setsockopt", "getsockopt", "getsockname", "getpeername", "ioctl", "fcntl", "epoll_ctl"}
 
 SOCKETS = re.compile(r"-?\d+<(?:TCP|UDP)(?:v6)?:\[.*?\]>")
 READY_POLL = re.compile(r"fd=(\d+), revents=")
@@ -30,39 +34,47 @@ MESSAGE = re.compile(r"\{msg_hdr=(.*?), msg_len=(\d+)\}", re.DOTALL)
 ROOM = re.compile(r"iov_len=(\d+)")
 
 
+@dataclass(frozen=True, slots=True)
+class StraceEvents:
+    """The calls and the processes of one host; ``blind`` says what hid calls, or is empty.
+
+    Events have no ids yet.
+    """
+
+    calls: list[Call]
+    processes: list[Process]
+    blind: str = ""
+
+
 def read_strace(
-    text: str, host: str, own: tuple[str, ...], start: int = 0, *, loopback: bool = False
+    text: str, host: Host, hosts: Iterable[Host], start: int = 0, *, loopback: bool = False
 ) -> StraceEvents:
     """Return the events in strace's output of the programs on a host.
 
-    ``own`` are the host's addresses, IPv4 first; ``start`` is taken off all times (nanoseconds).
-    With ``loopback``, conversations of the host with itself count too. Events have no ids yet.
+    ``hosts`` are all that take part; ``start`` is taken off all times (nanoseconds). With
+    ``loopback``, conversations with loopback addresses and the host's own count too.
     """
-    calls = StraceEvents(host, own, start, loopback=loopback)
+    reader = Reader(host, HostTable(hosts), start, loopback=loopback)
     for line in parse_lines(text):
-        calls.take(line)
-    calls.resolve()
-    return calls
+        reader.read(line)
+    return StraceEvents(reader.resolved(), reader.processes, reader.blind)
 
 
-class StraceEvents:
-    """The calls and the processes of one host, in order of time; ``blind`` says what hid calls."""
+class Reader:
+    """Takes strace's lines one by one; ``resolved`` returns the calls when all are known."""
 
-    def __init__(
-        self, host: str, own: tuple[str, ...], start: int, *, loopback: bool = False
-    ) -> None:
-        self.host, self.own, self.start, self.loopback = host, own, start, loopback
-        self.calls: list[Call] = []
+    def __init__(self, host: Host, table: HostTable, start: int, *, loopback: bool) -> None:
+        self.host, self.own, self.table = host.name, host.addresses, table
+        self.start, self.loopback = start, loopback
         self.processes: list[Process] = []
         self.blind = ""
+        self._calls: list[tuple[Call, Socket | None, list[Socket]]] = []
         self._descriptors = Descriptors()
-        self._sockets: list[tuple[Call, Socket]] = []
-        self._ready: list[tuple[Call, list[Socket]]] = []
-        self._watched: list[list[Socket]] = []
+        self._sockets: list[Socket] = []  # keeps them alive, so that id() stays unique
         self._programs: dict[int, str] = {}
-        self._numbers: dict[int, int] = {}  # of sockets, which all stay alive
+        self._numbers: dict[int, int] = {}  # of sockets
 
-    def take(self, line: StraceLine) -> None:
+    def read(self, line: StraceLine) -> None:
         """Add what one line of strace says."""
         name = line.name
         self._descriptors.table(line.thread)
@@ -83,21 +95,22 @@ class StraceEvents:
         else:
             self._on_descriptor(line)
 
-    def resolve(self) -> None:
-        """Name the conversation of each call, now that all is known of every socket."""
-        for call, socket in self._sockets:
-            peer = call.peer or socket.peer
-            local = call.local or socket.local
-            if call.name == "bind":
-                peer = socket.peer
-            call.peer, call.local = peer, local
-            call.flow = self._flow(socket.protocol, local, peer)
-        for call, sockets in self._ready:
-            flows = (self._flow(s.protocol, s.local, s.peer) for s in sockets)
-            call.ready = tuple(dict.fromkeys(flow for flow in flows if flow))
-            if len(call.ready) == 1:
-                call.flow = call.ready[0]
-            call.local = next((s.local for s in sockets if s.listening), None)
+    def resolved(self) -> list[Call]:
+        """Return the calls with their conversations, now that all is known of every socket."""
+        return [self._resolved(call, socket, ready) for call, socket, ready in self._calls]
+
+    def _resolved(self, call: Call, socket: Socket | None, ready: list[Socket]) -> Call:
+        if call.waits_for_many:
+            flows = (self._flow(s.protocol, s.local, s.peer) for s in ready)
+            named = tuple(dict.fromkeys(flow for flow in flows if flow))
+            listening = next((s.local for s in ready if s.listening), None)
+            only = named[0] if len(named) == 1 else None
+            return replace(call, ready=named, flow=only, local=listening)
+        if socket is None:
+            return call
+        peer = socket.peer if call.name == "bind" else call.peer or socket.peer
+        local = call.local or socket.local
+        return replace(call, peer=peer, local=local, flow=self._flow(socket.protocol, local, peer))
 
     def _flow(self, protocol: str, local: Address | None, peer: Address | None) -> Flow | None:
         if not local or not peer or not local[1] or not peer[1]:
@@ -110,32 +123,35 @@ class StraceEvents:
         internal = peer[0] in self.own or peer[0].startswith("127.") or peer[0] == "::1"
         if internal and not self.loopback:
             return None  # it never comes to the wire
-        ends = (here, port), peer
-        return Flow(protocol, *(ends if self.host == "client" else ends[::-1]))
+        there = self.table.reached(self.host, peer[0])
+        return Flow.between(protocol, Endpoint(self.host, here, port), Endpoint(there, *peer))
 
-    def _event(self, line: StraceLine, name: str = "") -> Call:
+    def _call(self, line: StraceLine, socket: Socket | None = None, **fields: Any) -> Call:
+        """Return a line as a call on a socket, with further fields."""
         process = self._descriptors.processes.get(line.thread, line.thread)
-        call = Call(
-            -1, line.at - self.start, self.host,
-            end=None if line.end is None else line.end - self.start,
-            duration=0 if line.end is None else line.end - line.at,
-            next_seen=line.next_seen - self.start if line.next_seen else None,
-            name=name or line.name, process=process, thread=line.thread,
-            program=self._programs.get(process, ""), result=line.result,
-        )  # fmt: skip
-        if line.result is not None and line.result < 0:
-            call.error = line.rest.partition(" ")[0]
-        return call
-
-    def _add(self, call: Call, socket: Socket | None) -> None:
-        self.calls.append(call)
+        known: dict[str, Any] = {
+            "end": None if line.end is None else line.end - self.start,
+            "duration": 0 if line.end is None else line.end - line.at,
+            "next_seen": line.next_seen - self.start if line.next_seen else None,
+            "name": line.name,
+            "process": process,
+            "thread": line.thread,
+            "program": self._programs.get(process, ""),
+            "result": line.result,
+            "error": _error(line),
+        }
         if socket is not None:
-            call.socket = self._number(socket)
-            call.protocol = socket.protocol
-            self._sockets.append((call, socket))
+            known |= {"socket": self._number(socket), "protocol": socket.protocol}
+        return Call(-1, line.at - self.start, self.host, **(known | fields))
+
+    def _add(self, line: StraceLine, socket: Socket | None, **fields: Any) -> None:
+        self._calls.append((self._call(line, socket, **fields), socket, []))
 
     def _number(self, socket: Socket) -> int:
-        return self._numbers.setdefault(id(socket), len(self._numbers))
+        if id(socket) not in self._numbers:
+            self._numbers[id(socket)] = len(self._numbers)
+            self._sockets.append(socket)
+        return self._numbers[id(socket)]
 
     def _inherit_name(self, line: StraceLine) -> None:
         if line.result:
@@ -152,57 +168,50 @@ class StraceEvents:
             status = int(words[2])
         elif words[:2] == ["killed", "by"]:
             status = -_signal_number(words[2])
-        self.processes.append(
-            Process(
-                -1,
-                line.at - self.start,
-                self.host,
-                process=process,
-                program=self._programs.get(process, ""),
-                status=status,
-            )
-        )
+        self._process(line, process, status)
 
     def _execute(self, line: StraceLine) -> None:
         if line.result != 0:
             return
         process = self._descriptors.processes.get(line.thread, line.thread)
-        parts = split_arguments(line.arguments)
-        program = quoted(parts[0]).decode("utf-8", "replace").rpartition("/")[2]
-        self._programs[process] = program
+        path = quoted(split_arguments(line.arguments)[0]).decode("utf-8", "replace")
+        self._programs[process] = path.rpartition("/")[2]
+        self._process(line, process, None)
+
+    def _process(self, line: StraceLine, process: int, status: int | None) -> None:
+        at, program = line.at - self.start, self._programs.get(process, "")
         self.processes.append(
-            Process(-1, line.at - self.start, self.host, process=process, program=program)
+            Process(-1, at, self.host, process=process, program=program, status=status)
         )
 
     def _poll(self, line: StraceLine) -> None:
-        call = self._event(line)
         parts = split_arguments(line.arguments)
-        sockets: list[Socket] = []
+        ready: list[Socket] = []
         if line.name.startswith("epoll"):
             number = parts[0].partition("<")[0]
             watched = self._descriptors.table(line.thread).epolls.get(int(number), {})
             found = EPOLL_DATA.findall(parts[1]) if line.result and len(parts) > 1 else []
             # most programs let the kernel keep the descriptor's number with it
             named = {**self._descriptors.table(line.thread).sockets, **watched}
-            sockets = [named[int(n, 0)] for n in found if int(n, 0) in named]
-            all_watched = list(watched.values()) or sockets
+            ready = [named[int(n, 0)] for n in found if int(n, 0) in named]
+            waited = list(watched.values()) or ready
         else:
             printed = SOCKETS.findall(line.arguments)
             known = {text.partition("<")[0]: self._socket(line, text) for text in printed}
-            ready = READY_POLL.findall(line.rest) or re.findall(r"\d+", _bracketed(line.rest))
-            sockets = [s for n in ready if (s := known.get(n))]
-            all_watched = [s for s in known.values() if s]
-        if not all_watched:
+            numbers = READY_POLL.findall(line.rest) or re.findall(r"\d+", _bracketed(line.rest))
+            ready = [s for n in numbers if (s := known.get(n))]
+            waited = [s for s in known.values() if s]
+        if not waited:
             return
-        call.watched_sockets = tuple(dict.fromkeys(self._number(s) for s in all_watched))
-        if len(all_watched) == 1:
-            call.protocol = all_watched[0].protocol
-        names = ", ".join(sorted({s.protocol.upper() for s in all_watched}))
-        many = f"{len(all_watched)} sockets" if len(all_watched) > 1 else f"a {names} socket"
-        call.display = f"{line.name}({many})"
-        self.calls.append(call)
-        self._ready.append((call, sockets))
-        self._watched.append(all_watched)
+        names = ", ".join(sorted({s.protocol.upper() for s in waited}))
+        many = f"{len(waited)} sockets" if len(waited) > 1 else f"a {names} socket"
+        call = self._call(
+            line,
+            watched_sockets=tuple(dict.fromkeys(self._number(s) for s in waited)),
+            protocol=waited[0].protocol if len(waited) == 1 else "",
+            display=f"{line.name}({many})",
+        )
+        self._calls.append((call, None, ready))
 
     def _socket(self, line: StraceLine, text: str) -> Socket | None:
         return self._descriptors.socket(line.thread, text)
@@ -210,17 +219,15 @@ class StraceEvents:
     def _on_descriptor(self, line: StraceLine) -> None:
         parts = split_arguments(line.arguments)
         name = line.name
-        if name == "socket":
-            self._create(line, parts)
-            return
-        if name == "close_range":
-            self._close_range(line, parts)
-            return
-        if name == "epoll_ctl":
-            self._watch(line, parts)
-            return
-        if name in ("sendfile", "splice"):
-            self._copy(line, parts)
+        whole: dict[str, Callable[[StraceLine, list[str]], None]] = {
+            "socket": self._create,
+            "close_range": self._close_range,
+            "epoll_ctl": self._watch,
+            "sendfile": self._copy,
+            "splice": self._copy,
+        }
+        if name in whole:
+            whole[name](line, parts)
             return
         if not parts[0][:1].isdecimal():
             return
@@ -232,24 +239,22 @@ class StraceEvents:
             self._descriptors.duplicated(line, number)
         if socket is None:
             return
-        call = self._event(line)
-        call.descriptor = number
         if name in HANDLERS:
-            getattr(self, HANDLERS[name])(line, parts, call, socket)
+            HANDLERS[name](self, line, parts, number, socket)
         elif name in SENDS or name in RECEIVES:
-            self._move(line, parts, call, socket)
+            self._move(line, parts, number, socket)
         else:
-            call.display = f"{name}({number}{_rest_of(parts[1:3])})"
-            self._add(call, socket)
+            option = parts[2] if name in ("setsockopt", "getsockopt") and len(parts) > 2 else ""
+            display = f"{name}({number}{_rest_of(parts[1:3])})"
+            self._add(line, socket, descriptor=number, option=option, display=display)
 
     def _create(self, line: StraceLine, parts: list[str]) -> None:
         if parts[0] not in ("AF_INET", "AF_INET6"):
             return
-        call = self._event(line)
         kind = parts[1].partition("|")[0]
-        call.display = f"socket({parts[0]}, {kind})"
-        call.descriptor = line.result if line.result is not None else -1
-        self._add(call, self._descriptors.returned(line))
+        number = line.result if line.result is not None else -1
+        display = f"socket({parts[0]}, {kind})"
+        self._add(line, self._descriptors.returned(line), descriptor=number, display=display)
 
     def _close_range(self, line: StraceLine, parts: list[str]) -> None:
         first = int(parts[0].partition("<")[0])
@@ -270,142 +275,154 @@ class StraceEvents:
     def _copy(self, line: StraceLine, parts: list[str]) -> None:
         """Add sendfile() or splice(), which move bytes from one descriptor to another."""
         source, target = (parts[1], parts[0]) if line.name == "sendfile" else (parts[0], parts[2])
-        for text, way in ((target, "out"), (source, "in")):
+        size = parts[3] if line.name == "sendfile" else parts[4]
+        for text, direction in ((target, Direction.OUT), (source, Direction.IN)):
             socket = self._socket(line, text)
             if socket is None:
                 continue
-            call = self._event(line)
-            call.descriptor = int(text.partition("<")[0])
-            call.direction, call.transferred = way, max(0, line.result or 0)
-            size = parts[3] if line.name == "sendfile" else parts[4]
-            call.requested = int(size) if size.isdecimal() else None
-            call.display = f"{line.name}({call.descriptor}, {size})"
-            self._add(call, socket)
+            number = int(text.partition("<")[0])
+            self._add(
+                line,
+                socket,
+                descriptor=number,
+                direction=direction,
+                transferred=max(0, line.result or 0),
+                requested=int(size) if size.isdecimal() else None,
+                display=f"{line.name}({number}, {size})",
+            )
 
-    def _connect(self, line: StraceLine, parts: list[str], call: Call, socket: Socket) -> None:
+    def connect(self, line: StraceLine, parts: list[str], number: int, socket: Socket) -> None:
+        """Add a call that names the peer; it is known unless the call failed."""
         address = sockaddr(parts[1])
-        if address is not None:
-            call.peer = address
-            if socket.protocol == "udp" or call.error in ("", "EINPROGRESS"):
-                socket.peer = address
-            call.display = f"connect({call.descriptor}, {_end(address)})"
-        else:
-            call.display = f"connect({call.descriptor}, {parts[1]})"
-        self._add(call, socket)
+        if address is None:
+            self._add(line, socket, descriptor=number, display=f"connect({number}, {parts[1]})")
+            return
+        if socket.protocol == "udp" or _error(line) in ("", "EINPROGRESS"):
+            socket.peer = address
+        display = f"connect({number}, {_end(address)})"
+        self._add(line, socket, descriptor=number, peer=address, display=display)
 
-    def _bind(self, line: StraceLine, parts: list[str], call: Call, socket: Socket) -> None:
-        address = sockaddr(parts[1])
+    def bind(self, line: StraceLine, parts: list[str], number: int, socket: Socket) -> None:
+        """Add a call that names the socket's own end."""
+        address, display = sockaddr(parts[1]), ""
         if address:
-            call.display = f"bind({call.descriptor}, {_end(address)})"
-            if not call.error and address[1]:
+            display = f"bind({number}, {_end(address)})"
+            if not _error(line) and address[1]:
                 socket.local = address
-        self._add(call, socket)
+        self._add(line, socket, descriptor=number, display=display)
 
-    def _listen(self, line: StraceLine, parts: list[str], call: Call, socket: Socket) -> None:
+    def listen(self, line: StraceLine, parts: list[str], number: int, socket: Socket) -> None:
+        """Add a call after which the socket listens."""
         socket.listening = True
-        call.display = f"listen({call.descriptor}, {parts[1]})"
-        self._add(call, socket)
+        self._add(line, socket, descriptor=number, display=f"listen({number}, {parts[1]})")
 
-    def _accept(self, line: StraceLine, parts: list[str], call: Call, socket: Socket) -> None:
-        call.name = "accept"
-        call.display = f"accept({call.descriptor})"
+    def accept(self, line: StraceLine, parts: list[str], number: int, socket: Socket) -> None:
+        """Add a call that returns a new socket; it is that socket's first call."""
         new = self._descriptors.returned(line)
-        if new is None:
-            self._add(call, None)
-            call.protocol = "tcp"
-            return
-        call.peer = sockaddr(line.arguments)
-        new.peer = new.peer or call.peer
-        new.local = new.local or socket.local
-        self._add(call, new)
+        fields: dict[str, Any] = {
+            "name": "accept", "descriptor": number, "protocol": "tcp",
+            "display": f"accept({number})",
+        }  # fmt: skip
+        if new is not None:
+            peer = sockaddr(line.arguments)
+            new.peer = new.peer or peer
+            new.local = new.local or socket.local
+            fields["peer"] = peer
+        self._add(line, new, **fields)
 
-    def _shutdown(self, line: StraceLine, parts: list[str], call: Call, socket: Socket) -> None:
-        call.flags = parts[1]
-        call.display = f"shutdown({call.descriptor}, {parts[1]})"
-        self._add(call, socket)
+    def shutdown(self, line: StraceLine, parts: list[str], number: int, socket: Socket) -> None:
+        """Add a call that ends one direction or both."""
+        display = f"shutdown({number}, {parts[1]})"
+        self._add(line, socket, descriptor=number, flags=parts[1], display=display)
 
-    def _close(self, line: StraceLine, parts: list[str], call: Call, socket: Socket) -> None:
-        # only the last descriptor of a socket closes it
-        self._descriptors.closed(line.thread, call.descriptor)
+    def close(self, line: StraceLine, parts: list[str], number: int, socket: Socket) -> None:
+        """Add a call that closes a descriptor; the last one of a socket closes it."""
+        self._descriptors.closed(line.thread, number)
         others = {id(table): table for table in self._descriptors.tables.values()}.values()
-        if any(socket in table.sockets.values() for table in others):
-            call.flags = "shared"
-        call.display = f"close({call.descriptor})"
-        self._add(call, socket)
+        shared = any(socket in table.sockets.values() for table in others)
+        self._add(line, socket, descriptor=number, shared=shared, display=f"close({number})")
 
-    def _move(self, line: StraceLine, parts: list[str], call: Call, socket: Socket) -> None:
+    def _move(self, line: StraceLine, parts: list[str], number: int, socket: Socket) -> None:
+        """Add a call that sends or receives."""
         name = line.name
-        call.direction = "out" if name in SENDS else "in"
+        direction = Direction.OUT if name in SENDS else Direction.IN
         if name in ("sendmmsg", "recvmmsg"):
-            self._many(line, parts, call, socket)
+            self._many(line, number, direction, socket)
             return
-        call.flags = next((p for p in parts[1:] if p.startswith("MSG_")), "")
-        call.data = quoted(parts[1]) if len(parts) > 1 and parts[1][:1] == '"' else b""
+        flags = next((p for p in parts[1:] if p.startswith("MSG_")), "")
+        data = quoted(parts[1]) if len(parts) > 1 and parts[1][:1] == '"' else b""
+        requested, peer = None, None
         if name in ("sendmsg", "recvmsg", "writev", "readv"):
             body = parts[1] if len(parts) > 1 else ""
-            vector = body[body.find("iov") :] if "iov" in body else body
-            call.data = quoted(vector.partition("msg_control")[0])
-            call.requested = sum(int(n) for n in ROOM.findall(body)) or None
-            call.peer = sockaddr(body)
+            data, requested, peer = _vector(body)
             if "MSG_TRUNC" in body.rpartition("msg_flags=")[2]:
-                call.flags = _joined(call.flags, "MSG_TRUNC")
+                flags = f"{flags}|MSG_TRUNC" if flags else "MSG_TRUNC"
         elif len(parts) > 2 and parts[2].isdecimal():
-            call.requested = int(parts[2])
-        if name in ("sendto", "recvfrom"):
-            call.peer = sockaddr(parts[4]) if len(parts) > 4 else None
-            if len(parts) > 4 and parts[4] == "NULL":
-                call.name = "send" if name == "sendto" else "recv"
-        call.transferred = max(0, line.result or 0)
-        if "MSG_PEEK" in call.flags:
-            call.direction = "peek"
-        call.display = _shown(call)
-        self._add(call, socket)
+            requested = int(parts[2])
+        if name in ("sendto", "recvfrom") and len(parts) > 4:
+            peer = sockaddr(parts[4])
+            if parts[4] == "NULL":
+                name = "send" if name == "sendto" else "recv"
+        if "MSG_PEEK" in flags:
+            direction = Direction.PEEK
+        call = self._call(
+            line, socket, name=name, descriptor=number, direction=direction, flags=flags,
+            data=data, requested=requested, peer=peer, transferred=max(0, line.result or 0),
+        )  # fmt: skip
+        self._calls.append((replace(call, display=_displayed(call)), socket, []))
 
-    def _many(self, line: StraceLine, parts: list[str], call: Call, socket: Socket) -> None:
+    def _many(self, line: StraceLine, number: int, direction: Direction, socket: Socket) -> None:
         """Add recvmmsg() or sendmmsg() as one event a datagram, all of the same time."""
         total = max(0, line.result or 0)
         messages = MESSAGE.findall(line.arguments)[:total]
         if not messages:
-            call.display = f"{line.name}({call.descriptor})"
-            call.direction = ""
-            self._add(call, socket)
+            self._add(line, socket, descriptor=number, display=f"{line.name}({number})")
             return
-        for number, (header, size) in enumerate(messages, 1):
-            one = self._event(line)
-            one.descriptor, one.direction, one.transferred = (
-                call.descriptor,
-                call.direction,
-                int(size),
-            )
-            one.data = quoted(header[header.find("msg_iov") :].partition("msg_control")[0])
-            one.requested = sum(int(n) for n in ROOM.findall(header)) or None
-            one.peer = sockaddr(header)
-            one.display = _shown(one)
-            if total > 1:
-                one.display += f" {number} of {total}"
-            self._add(one, socket)
+        for ordinal, (header, size) in enumerate(messages, 1):
+            data, requested, peer = _vector(header)
+            call = self._call(
+                line, socket, descriptor=number, direction=direction, transferred=int(size),
+                data=data, requested=requested, peer=peer,
+            )  # fmt: skip
+            more = f" {ordinal} of {total}" if total > 1 else ""
+            self._calls.append((replace(call, display=_displayed(call) + more), socket, []))
 
 
-HANDLERS = {
-    "connect": "_connect",
-    "bind": "_bind",
-    "listen": "_listen",
-    "accept": "_accept",
-    "accept4": "_accept",
-    "shutdown": "_shutdown",
-    "close": "_close",
+HANDLERS: dict[str, Callable[[Reader, StraceLine, list[str], int, Socket], None]] = {
+    "connect": Reader.connect,
+    "bind": Reader.bind,
+    "listen": Reader.listen,
+    "accept": Reader.accept,
+    "accept4": Reader.accept,
+    "shutdown": Reader.shutdown,
+    "close": Reader.close,
 }
-"""The methods for calls that are more than a movement of bytes."""
+"""The methods for calls on one socket that move no bytes."""
 
 
-def _shown(call: Call) -> str:
+def _error(line: StraceLine) -> str:
+    """Return the name of the error that a call returned, or ""."""
+    failed = line.result is not None and line.result < 0
+    return line.rest.partition(" ")[0] if failed else ""
+
+
+def _vector(header: str) -> tuple[bytes, int | None, Address | None]:
+    """Return the bytes, the room and the address of a printed msghdr or array of iovec."""
+    vector = header[header.find("iov") :] if "iov" in header else header
+    data = quoted(vector.partition("msg_control")[0])
+    return data, sum(int(n) for n in ROOM.findall(header)) or None, sockaddr(header)
+
+
+def _displayed(call: Call) -> str:
+    """Return a call that sends or receives as a C programmer would write it."""
     address = f", {_end(call.peer)}" if call.peer and call.protocol != "tcp" else ""
-    if call.direction == "out":
-        return f"{call.name}({call.descriptor}, {_said(call.data)}, {call.requested}{address})"
+    if call.direction is Direction.OUT:
+        said = _literal(call.data)
+        return f"{call.name}({call.descriptor}, {said}, {call.requested}{address})"
     return f"{call.name}({call.descriptor}, {call.requested})"
 
 
-def _said(data: bytes, most: int = 16) -> str:
+def _literal(data: bytes, most: int = 16) -> str:
     text = "".join(
         c if c.isprintable() else c.encode("unicode_escape").decode()
         for c in data[:most].decode("utf-8", "backslashreplace")
@@ -422,18 +439,12 @@ def _rest_of(parts: list[str]) -> str:
     return "".join(f", {part}" for part in parts)
 
 
-def _joined(flags: str, more: str) -> str:
-    return f"{flags}|{more}" if flags else more
-
-
 def _bracketed(text: str) -> str:
     """Return what select() says is ready: ``(in [3], out [4])``, without its timeout."""
     return " ".join(re.findall(r"\[([\d ]+)\]", text))
 
 
 def _signal_number(name: str) -> int:
-    import signal  # noqa: PLC0415
-
     try:
         return int(signal.Signals[name])
     except KeyError:

@@ -1,92 +1,94 @@
 """The states that both ends of a TCP connection went through, inferred (RFC 9293 section 3.3.2).
 
-A kernel does not tell its states; what left and what arrived, and when, decides them.
+A kernel does not report its states; the segments that left and arrived, in order, decide them.
 """
 
 from __future__ import annotations
 
-from stretta.see.correlate.tcp import Side, TcpConversation, other
-from stretta.see.events import Call, Frame, State
+from collections.abc import Iterator
+from enum import Enum, auto
+
+from stretta.see.correlate.conversation import Side, TcpConversation
+from stretta.see.events import Frame, State, TcpState
 from stretta.see.packets import ACK, FIN, RST, SYN
 
 __all__ = ["infer_states"]
 
+
+class Sign(Enum):
+    """What a segment means for the state of an end."""
+
+    SYN = auto()
+    SYN_ACK = auto()
+    ACK = auto()
+    FIN = auto()
+    FIN_ACKED = auto()
+    """It acknowledges the FIN of the end where it arrives."""
+    RST = auto()
+
+
 SENT = {
-    ("CLOSED", "syn"): "SYN_SENT",
-    ("LISTEN", "syn-ack"): "SYN_RECEIVED",
-    ("SYN_SENT", "syn-ack"): "SYN_RECEIVED",  # both opened at once
-    ("SYN_RECEIVED", "fin"): "FIN_WAIT_1",
-    ("ESTABLISHED", "fin"): "FIN_WAIT_1",
-    ("CLOSE_WAIT", "fin"): "LAST_ACK",
+    (TcpState.CLOSED, Sign.SYN): TcpState.SYN_SENT,
+    (TcpState.LISTEN, Sign.SYN_ACK): TcpState.SYN_RECEIVED,
+    (TcpState.SYN_SENT, Sign.SYN_ACK): TcpState.SYN_RECEIVED,  # both opened at once
+    (TcpState.SYN_RECEIVED, Sign.FIN): TcpState.FIN_WAIT_1,
+    (TcpState.ESTABLISHED, Sign.FIN): TcpState.FIN_WAIT_1,
+    (TcpState.CLOSE_WAIT, Sign.FIN): TcpState.LAST_ACK,
 }
 ARRIVED = {
-    ("SYN_SENT", "syn-ack"): "ESTABLISHED",
-    ("SYN_RECEIVED", "ack"): "ESTABLISHED",
-    ("SYN_RECEIVED", "fin"): "CLOSE_WAIT",
-    ("ESTABLISHED", "fin"): "CLOSE_WAIT",
-    ("FIN_WAIT_1", "fin"): "CLOSING",
-    ("FIN_WAIT_1", "fin-acked"): "FIN_WAIT_2",
-    ("FIN_WAIT_2", "fin"): "TIME_WAIT",
-    ("CLOSING", "fin-acked"): "TIME_WAIT",
-    ("LAST_ACK", "fin-acked"): "CLOSED",
+    (TcpState.SYN_SENT, Sign.SYN_ACK): TcpState.ESTABLISHED,
+    (TcpState.SYN_RECEIVED, Sign.ACK): TcpState.ESTABLISHED,
+    (TcpState.SYN_RECEIVED, Sign.FIN): TcpState.CLOSE_WAIT,
+    (TcpState.ESTABLISHED, Sign.FIN): TcpState.CLOSE_WAIT,
+    (TcpState.FIN_WAIT_1, Sign.FIN): TcpState.CLOSING,
+    (TcpState.FIN_WAIT_1, Sign.FIN_ACKED): TcpState.FIN_WAIT_2,
+    (TcpState.FIN_WAIT_2, Sign.FIN): TcpState.TIME_WAIT,
+    (TcpState.CLOSING, Sign.FIN_ACKED): TcpState.TIME_WAIT,
+    (TcpState.LAST_ACK, Sign.FIN_ACKED): TcpState.CLOSED,
 }
 
 
-def infer_states(conversation: TcpConversation) -> list[State]:
+def infer_states(talk: TcpConversation) -> list[State]:
     """Return the changes of state of both ends, in order; the responder begins in LISTEN."""
-    changes: list[State] = []
-    for side in (conversation.client, conversation.server):
-        changes += _of(conversation, side)
+    changes = [change for side in talk.sides for change in _of(talk, side)]
     changes.sort(key=lambda s: (s.at, s.cause))
     return changes
 
 
-def _of(conversation: TcpConversation, side: Side) -> list[State]:
-    peer = conversation.side(other(side.host))
-    if not side.frames and not peer.frames:
-        return []
-    opened = conversation.initiator == side.host
-    steps: list[tuple[int, int, str, Frame | Call]] = [(f.at, 1, "out", f) for f in side.frames]
-    steps += [(f.arrived, 0, "in", f) for f in peer.frames if f.arrived is not None]
-    listens = any(f.packet.flags & SYN for f in side.frames)
-    state = "CLOSED" if opened or not listens else "LISTEN"
+def _of(talk: TcpConversation, side: Side) -> Iterator[State]:
+    """Return the changes of state of one end."""
+    peer = talk.peer(side)
+    state = TcpState.CLOSED
+    if side is talk.responder and any(f.packet.flags & SYN for f in side.frames):
+        state = TcpState.LISTEN
     fin_end = next((f.seq + f.packet.span for f in side.fins), None)
-    changes: list[State] = []
-    for at, _, way, frame in sorted(steps, key=lambda m: (m[0], m[1], m[3].id)):
-        assert isinstance(frame, Frame)  # noqa: S101 - for the type checker
-        for word in _words(frame, way, fin_end):
-            if word == "rst":
-                after = "CLOSED" if state != "LISTEN" else state
-            else:
-                after = (SENT if way == "out" else ARRIVED).get((state, word), state)
-            if after != state:
-                changes.append(
-                    State(
-                        -1,
-                        at,
-                        side.host,
-                        flow=conversation.flow,
-                        before=state,
-                        state=after,
-                        cause=frame.id,
-                    )
+    # of what happens at one time, arrivals come first
+    passages = [(f.at, True, f) for f in side.frames]
+    passages += [(f.arrived, False, f) for f in peer.frames if f.arrived is not None]
+    for at, left, frame in sorted(passages, key=lambda p: (p[0], p[1], p[2].id)):
+        for sign in _signs(frame, fin_end, left=left):
+            after = (SENT if left else ARRIVED).get((state, sign), state)
+            if sign is Sign.RST and state is not TcpState.LISTEN:
+                after = TcpState.CLOSED
+            if after is not state:
+                yield State(
+                    -1, at, side.host, flow=talk.flow, before=state, state=after, cause=frame.id
                 )
                 state = after
-    return changes
 
 
-def _words(frame: Frame, way: str, fin_end: int | None) -> list[str]:
+def _signs(frame: Frame, fin_end: int | None, *, left: bool) -> list[Sign]:
     """Return what a segment means for the state, in the order in which it is looked at."""
     flags = frame.packet.flags
     if flags & RST:
-        return ["rst"] if not frame.forged or way == "in" else []
+        return [] if frame.forged and left else [Sign.RST]
     if flags & SYN:
-        return ["syn-ack" if flags & ACK else "syn"]
-    words = []
-    if way == "in" and flags & ACK:
-        words.append("ack")
+        return [Sign.SYN_ACK if flags & ACK else Sign.SYN]
+    signs = []
+    if not left and flags & ACK:
+        signs.append(Sign.ACK)
         if fin_end is not None and frame.ack >= fin_end:
-            words.append("fin-acked")
+            signs.append(Sign.FIN_ACKED)
     if flags & FIN:
-        words.append("fin")
-    return words
+        signs.append(Sign.FIN)
+    return signs

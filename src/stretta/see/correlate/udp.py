@@ -1,20 +1,38 @@
-"""The datagrams between two ends: which call sent each, which got it, and what became of the rest.
+"""The datagrams between two ends: which call sent each, which received it, which were lost.
 
 Sources: RFC 768; RFC 1122 section 4.1. Pure.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
-from stretta.see.events import Call, Fault, Flow, Frame, Link
+from stretta.see.correlate.conversation import moved_faults, renumbered
+from stretta.see.events import (
+    Call,
+    Cause,
+    Direction,
+    Event,
+    Fault,
+    Flow,
+    Frame,
+    Link,
+    LinkKind,
+)
 
 __all__ = ["Datagram", "UdpConversation", "correlate"]
+
+ICMP_ERRORS = ("ECONNREFUSED", "EHOSTUNREACH", "EMSGSIZE", "ENETUNREACH")
+"""What a call fails with when an ICMP message has arrived for its socket."""
 
 
 @dataclass(slots=True)
 class Datagram:
-    """One datagram: its frames (several, if it was fragmented), its sender, its receivers."""
+    """One datagram: its frames (several, if it was fragmented), its sender, its receivers.
+
+    ``arrivals`` are the times at which it was complete at the other end.
+    """
 
     frames: list[Frame]
     size: int
@@ -29,55 +47,93 @@ class Datagram:
 
     @property
     def host(self) -> str:
-        """Where it came from."""
+        """The host that sent it."""
         return self.frames[0].host
 
     @property
     def lost(self) -> bool:
-        """Whether it never came whole."""
+        """Whether it never arrived whole."""
         return not self.arrivals
 
 
 @dataclass(slots=True)
 class UdpConversation:
-    """The datagrams between two ends, in the order of their sending."""
+    """The datagrams between two ends, in the order of their sending.
+
+    ``errors`` are ICMP messages about them, ``watched`` the hosts whose programs' calls are seen,
+    ``in_vain`` the calls that waited until their time-out.
+    """
 
     flow: Flow
     calls: list[Call] = field(default_factory=list)
     frames: list[Frame] = field(default_factory=list)
     datagrams: list[Datagram] = field(default_factory=list)
-    errors: list[Frame] = field(default_factory=list)  # ICMP
+    errors: list[Frame] = field(default_factory=list)
     links: list[Link] = field(default_factory=list)
-    faults: dict[int, Fault] = field(default_factory=dict)
-    watched: frozenset[str] = frozenset()  # hosts whose programs' calls are seen
-    in_vain: list[Call] = field(default_factory=list)  # calls that waited, and nothing came
+    faults: Mapping[int, Fault] = field(default_factory=dict)
+    watched: frozenset[str] = frozenset()
+    in_vain: list[Call] = field(default_factory=list)
 
-    def link(self, source: int, target: int, kind: str, reason: str) -> None:
+    def link(self, source: int, target: int, kind: LinkKind, cause: Cause) -> None:
         """Add a link."""
-        self.links.append(Link(source, target, kind, reason))
+        self.links.append(Link(source, target, kind, cause))
+
+    def peer(self, host: str) -> str:
+        """Return the host at the other end."""
+        return self.flow.peer_of(host).host
+
+    def moved_to(self, new: Mapping[int, Event]) -> UdpConversation:
+        """Return this conversation with the events that have taken the place of its own."""
+
+        def call(old: Call) -> Call:
+            found = new[old.id]
+            return found if isinstance(found, Call) else old
+
+        def frame(old: Frame) -> Frame:
+            found = new[old.id]
+            return found if isinstance(found, Frame) else old
+
+        return replace(
+            self,
+            calls=[call(c) for c in self.calls],
+            frames=[frame(f) for f in self.frames],
+            datagrams=[
+                replace(
+                    d,
+                    frames=[frame(f) for f in d.frames],
+                    call=call(d.call) if d.call else None,
+                    received_by=[call(c) for c in d.received_by],
+                )
+                for d in self.datagrams
+            ],
+            errors=[frame(f) for f in self.errors],
+            links=[renumbered(link, new) for link in self.links],
+            faults=moved_faults(self.faults, new),
+            in_vain=[call(c) for c in self.in_vain],
+        )
 
 
 def correlate(
     flow: Flow,
-    calls: list[Call],
-    frames: list[Frame],
-    polls: list[Call],
-    faults: dict[int, Fault],
+    calls: Sequence[Call],
+    frames: Sequence[Frame],
+    polls: Sequence[Call],
+    faults: Mapping[int, Fault],
     watched: frozenset[str] = frozenset(),
 ) -> UdpConversation:
-    """Return the conversation of the datagrams between two ends."""
-    conversation = UdpConversation(flow, calls, frames, faults=faults, watched=watched)
-    conversation.datagrams = _join(frames)
-    _senders(conversation)
-    _receivers(conversation)
-    _errors(conversation, frames)
-    _wakes(conversation, polls)
-    conversation.in_vain = _in_vain(conversation, polls)
-    return conversation
+    """Return what is found out about the datagrams between two ends."""
+    talk = UdpConversation(flow, list(calls), list(frames), faults=faults, watched=watched)
+    talk.datagrams = _join(frames)
+    _senders(talk)
+    _receivers(talk)
+    _errors(talk, frames)
+    _wakes(talk, polls)
+    talk.in_vain = _in_vain(talk, polls)
+    return talk
 
 
-def _join(frames: list[Frame]) -> list[Datagram]:
-    """Put fragments together; a datagram has come when all of them have."""
+def _join(frames: Sequence[Frame]) -> list[Datagram]:
+    """Return the datagrams with their fragments; one has arrived when all its fragments have."""
     datagrams: list[Datagram] = []
     open_ones: dict[tuple[str, int], Datagram] = {}
     for frame in frames:
@@ -92,95 +148,86 @@ def _join(frames: list[Frame]) -> list[Datagram]:
             datagram.frames.append(frame)
             datagram.size += packet.length
     for datagram in datagrams:
-        if len(datagram.frames) == 1:
+        if len(datagram.frames) == 1 and not datagram.frame.packet.more:
             datagram.arrivals = [a.at for a in datagram.frame.arrivals if not a.corrupted]
         else:
-            times = [f.arrived for f in datagram.frames]
-            come = [t for t in times if t is not None]
-            if len(come) == len(times) and not datagram.frames[-1].packet.more:
-                datagram.arrivals = [max(come)]
+            times = [t for f in datagram.frames if (t := f.arrived) is not None]
+            if len(times) == len(datagram.frames) and not datagram.frames[-1].packet.more:
+                datagram.arrivals = [max(times)]
     return datagrams
 
 
-def _senders(conversation: UdpConversation) -> None:
+def _senders(talk: UdpConversation) -> None:
+    """Relate each datagram to the first call before it that sent as many bytes."""
     waiting = [
-        c
-        for c in conversation.calls
-        if c.direction == "out" and not c.error and c.result is not None
-    ]
-    for datagram in conversation.datagrams:
+        c for c in talk.calls
+        if c.direction is Direction.OUT and not c.error and c.result is not None
+    ]  # fmt: skip
+    for datagram in talk.datagrams:
         for call in waiting:
             fits = call.host == datagram.host and call.transferred == datagram.size
             if fits and call.at <= datagram.frame.at:
                 datagram.call = call
                 waiting.remove(call)
                 for frame in datagram.frames:
-                    conversation.link(
-                        call.id, frame.id, "carried", f"{call.name}() sent this datagram"
-                    )
+                    talk.link(call.id, frame.id, LinkKind.CARRIED, Cause.DATAGRAM)
                 break
 
 
-def _receivers(conversation: UdpConversation) -> None:
-    """Relate each receive to the datagram that it returned: they are taken in order of arrival."""
-    came = sorted(
-        ((at, number) for number, d in enumerate(conversation.datagrams) for at in d.arrivals),
+def _receivers(talk: UdpConversation) -> None:
+    """Relate each receive to the datagram that it returned: the first to arrive that fits."""
+    arrived = sorted(
+        ((at, number) for number, d in enumerate(talk.datagrams) for at in d.arrivals),
     )
     calls = [
-        c
-        for c in conversation.calls
-        if c.direction == "in" and not c.error and c.result is not None
-    ]
+        c for c in talk.calls
+        if c.direction is Direction.IN and not c.error and c.result is not None
+    ]  # fmt: skip
     calls.sort(key=lambda c: c.latest_end)
     for call in calls:
-        for at, number in came:
-            datagram = conversation.datagrams[number]
+        for at, number in arrived:
+            datagram = talk.datagrams[number]
             if datagram.host == call.host or at > call.latest_end:
                 continue
             if call.transferred == datagram.size or (
                 call.transferred < datagram.size and call.requested == call.transferred
             ):
-                came.remove((at, number))
+                arrived.remove((at, number))
                 datagram.received_by.append(call)
-                conversation.link(datagram.frames[-1].id, call.id, "delivered", "this datagram")
+                talk.link(datagram.frames[-1].id, call.id, LinkKind.DELIVERED, Cause.DATAGRAM)
                 break
 
 
-def _errors(conversation: UdpConversation, frames: list[Frame]) -> None:
+def _errors(talk: UdpConversation, frames: Sequence[Frame]) -> None:
+    """Relate each ICMP message to the datagram that provoked it, and to the call that failed."""
     for frame in frames:
         if frame.packet.inner is None:
             continue
-        conversation.errors.append(frame)
-        cause = next(
-            (
-                d
-                for d in reversed(conversation.datagrams)
-                if d.host != frame.host and d.frame.at <= frame.at
-            ),
-            None,
-        )
-        if cause:
-            conversation.link(cause.frame.id, frame.id, "provoked", f"ICMP: {frame.packet.words}")
-        for call in conversation.calls:
+        talk.errors.append(frame)
+        for datagram in reversed(talk.datagrams):
+            if datagram.host != frame.host and datagram.frame.at <= frame.at:
+                talk.link(datagram.frame.id, frame.id, LinkKind.PROVOKED, Cause.ICMP)
+                break
+        for call in talk.calls:
             if (
                 call.host != frame.host and frame.arrived is not None
-                and call.error in ("ECONNREFUSED", "EHOSTUNREACH", "EMSGSIZE", "ENETUNREACH")
-                and call.latest_end >= frame.arrived
+                and call.error in ICMP_ERRORS and call.latest_end >= frame.arrived
             ):  # fmt: skip
-                conversation.link(frame.id, call.id, "failed", f"ICMP: {frame.packet.words}")
+                talk.link(frame.id, call.id, LinkKind.FAILED, Cause.ICMP)
                 break
 
 
 LONG = 50_000_000
-"""Nanoseconds: a shorter look whether something is there is no waiting."""
+"""Nanoseconds: shorter polls do not count as waiting."""
 
 
-def _in_vain(conversation: UdpConversation, polls: list[Call]) -> list[Call]:
-    """Return the receives, and the polls of their sockets, that waited until their time was up."""
-    sockets = {(c.host, c.socket) for c in conversation.calls if c.socket >= 0}
+def _in_vain(talk: UdpConversation, polls: Sequence[Call]) -> list[Call]:
+    """Return the receives, and the polls of their sockets, that waited until their time-out."""
+    sockets = {(c.host, c.socket) for c in talk.calls if c.socket >= 0}
     found = [
-        c for c in conversation.calls if c.direction == "in" and c.error in ("EAGAIN", "ETIMEDOUT")
-    ]
+        c for c in talk.calls
+        if c.direction is Direction.IN and c.error in ("EAGAIN", "ETIMEDOUT")
+    ]  # fmt: skip
     found += [
         c for c in polls
         if c.result == 0 and (
@@ -191,15 +238,16 @@ def _in_vain(conversation: UdpConversation, polls: list[Call]) -> list[Call]:
     return sorted((c for c in found if c.duration > LONG), key=lambda c: c.at)
 
 
-def _wakes(conversation: UdpConversation, polls: list[Call]) -> None:
-    came = [(at, d.host, d.frames[-1].id) for d in conversation.datagrams for at in d.arrivals]
-    came += [(f.arrived, f.host, f.id) for f in conversation.errors if f.arrived is not None]
+def _wakes(talk: UdpConversation, polls: Sequence[Call]) -> None:
+    """Relate the calls that wait for several sockets to what arrived for this conversation."""
+    came = [(at, d.host, d.frames[-1].id) for d in talk.datagrams for at in d.arrivals]
+    came += [(f.arrived, f.host, f.id) for f in talk.errors if f.arrived is not None]
     came.sort()
     for call in polls:
-        if conversation.flow in call.ready or (
+        of_this = talk.flow in call.ready or (
             call.flow is None and not call.ready and call.protocol == "udp"
-        ):
-            for at, host, number in came:
-                if host != call.host and call.at <= at <= call.latest_end and call.result:
-                    conversation.link(number, call.id, "woke", "there is something to read")
-                    break
+        )
+        for at, host, number in came if of_this and call.result else ():
+            if host != call.host and call.at <= at <= call.latest_end:
+                talk.link(number, call.id, LinkKind.WOKE, Cause.READABLE)
+                break

@@ -4,243 +4,223 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from stretta.see.correlate.tcp import Side, TcpConversation, other, unread_at
-from stretta.see.events import Frame
-from stretta.see.explain.phrases import Found, TcpRule, bytes_, calls_of, duration, kernel
+from stretta.see.correlate.conversation import Side, TcpConversation, unread_at
+from stretta.see.events import NEVER, Cause, Direction, Event, Frame, LinkKind
+from stretta.see.explain.phrases import Found, TcpRule, phrase
 
 __all__ = ["RULES"]
 
 
-def _why(conversation: TcpConversation, frame: Frame, kind: str = "sent") -> str:
-    return next(
-        (k.reason for k in conversation.links if k.target == frame.id and k.kind == kind), ""
-    )
+def _why(talk: TcpConversation, frame: Frame) -> Cause | None:
+    """Return why a FIN or RST was sent."""
+    link = talk.cause_of(frame, LinkKind.SENT) or talk.cause_of(frame, LinkKind.PROVOKED)
+    return link.cause if link else None
 
 
-def _cause(conversation: TcpConversation, frame: Frame) -> list[int]:
-    return [
-        k.source
-        for k in conversation.links
-        if k.target == frame.id and k.kind in ("sent", "provoked")
-    ]
+def _causes(talk: TcpConversation, target: Event) -> list[int]:
+    """Return the events that made a kernel send a FIN or RST."""
+    kinds = LinkKind.SENT, LinkKind.PROVOKED
+    return [k.source for k in talk.links if k.target == target.id and k.kind in kinds]
 
 
-def unread_data(conversation: TcpConversation) -> Iterator[Found]:
+def _resets(talk: TcpConversation, *causes: Cause) -> Iterator[tuple[Side, Frame]]:
+    """Return the RST segments that have one of the causes, with the side that sent them."""
+    for side in talk.sides:
+        for reset in side.resets:
+            if _why(talk, reset) in causes:
+                yield side, reset
+
+
+def unread_data(talk: TcpConversation) -> Iterator[Found]:
     """close() with unread data resets."""
-    for side in conversation.sides:
-        peer = conversation.side(other(side.host))
-        for reset in side.resets[:1]:
-            why = _why(conversation, reset)
-            if "unread" not in why:
-                continue
-            unread = unread_at(peer, reset.at)
-            gave = list({c.id: c for _, _, c in peer.sent_by if c.at <= reset.at}.values())
-            took = list({c.id: c for _, _, c in peer.received_by}.values())
-            carried = [
-                f for f in peer.frames
-                if f.packet.length and f.retransmission_of is None and f.at <= reset.at
-            ]  # fmt: skip
-            story_of = ""
-            if gave and took:
-                story_of = (
-                    f"The {peer.host} sent {bytes_(sum(c.transferred for c in gave))} in"
-                    f" {calls_of(gave)}; by then {len(carried)}"
-                    f" segment{'s' * (len(carried) != 1)} of them had left; {calls_of(took)} of"
-                    f" the {side.host} returned {bytes_(peer.bytes_received)}. "
-                )
-            ends = "program ended" if why.startswith("the program") else "close()"
-            yield (
-                f"{story_of}The {side.host}'s {ends} with {bytes_(unread)} unread sent RST, not"
-                " FIN: the other end must learn that they were thrown away (RFC 2525 section"
-                " 2.17).",
-                [reset.id, *_cause(conversation, reset)],
+    for side, reset in _resets(talk, Cause.CLOSE_UNREAD, Cause.EXIT_UNREAD):
+        if reset is not side.resets[0]:
+            continue
+        peer = talk.peer(side)
+        gave = list({c.id: c for _, _, c in peer.sent_by if c.at <= reset.at}.values())
+        took = list({c.id: c for _, _, c in peer.received_by}.values())
+        carried = [
+            f for f in peer.frames
+            if f.packet.length and f.retransmission_of is None and f.at <= reset.at
+        ]  # fmt: skip
+        before = None
+        if gave and took:
+            before = phrase(
+                "unread-data.before",
+                peer=peer.host,
+                size=sum(c.transferred for c in gave),
+                sends=gave,
+                segments=len(carried),
+                receives=took,
+                host=side.host,
+                received=peer.bytes_received,
             )
+        closed = _why(talk, reset) is Cause.CLOSE_UNREAD
+        yield (
+            phrase(
+                "unread-data" if closed else "unread-data.exit",
+                before=before,
+                host=side.host,
+                size=unread_at(peer, reset.at),
+            ),
+            [reset.id, *_causes(talk, reset)],
+        )
 
 
-def after_close(conversation: TcpConversation) -> Iterator[Found]:
-    """A segment came for a program that had closed."""
-    for side in conversation.sides:
-        peer = conversation.side(other(side.host))
-        for reset in side.resets:
-            if "had closed" in _why(conversation, reset, "provoked"):
-                causes = _cause(conversation, reset)
-                cause = next((f for f in peer.frames if f.id in causes), None)
-                what = "Bytes" if cause and cause.packet.length else "A segment"
-                yield (
-                    f"{what} came to the {side.host} when its program had closed: nobody could"
-                    " read any more, so its kernel answered with RST.",
-                    [reset.id, *_cause(conversation, reset)],
-                )
-                return
+def after_close(talk: TcpConversation) -> Iterator[Found]:
+    """A segment arrived after the program had closed the socket."""
+    for side, reset in _resets(talk, Cause.ALREADY_CLOSED):
+        causes = _causes(talk, reset)
+        segment = next((f for f in talk.peer(side).frames if f.id in causes), None)
+        data = segment is not None and segment.packet.length > 0
+        key = "data-after-close" if data else "data-after-close.empty"
+        yield phrase(key, host=side.host), [reset.id, *causes]
+        return
 
 
-def nobody_there(conversation: TcpConversation) -> Iterator[Found]:
-    """A segment came for a connection that is not known."""
-    for side in conversation.sides:
-        for reset in side.resets:
-            if "nobody has" in _why(conversation, reset, "provoked"):
-                yield (
-                    f"{kernel(side.host).capitalize()} knows nothing of this connection (its"
-                    " program is gone), and says so with RST.",
-                    [reset.id, *_cause(conversation, reset)],
-                )
-                return
+def nobody_there(talk: TcpConversation) -> Iterator[Found]:
+    """A segment arrived for a connection that the kernel does not know."""
+    for side, reset in _resets(talk, Cause.UNKNOWN_CONNECTION):
+        yield phrase("connection-unknown", host=side.host), [reset.id, *_causes(talk, reset)]
+        return
 
 
-def failed_with_reset(conversation: TcpConversation) -> Iterator[Found]:
+def failed_with_reset(talk: TcpConversation) -> Iterator[Found]:
     """A call failed because of an RST."""
-    for side in conversation.sides:
-        peer = conversation.side(other(side.host))
+    for side in talk.sides:
+        peer = talk.peer(side)
         for call in side.calls:
             if call.error != "ECONNRESET":
                 continue
             lost = peer.bytes_sent - peer.bytes_received
-            also = ""
-            if lost > 0 and call.direction == "in":
-                also = f" {bytes_(lost)} that the {peer.host} had sent before are lost too."
-            cause = [
-                k.source for k in conversation.links if k.target == call.id and k.kind == "failed"
-            ]
-            yield f"{call.name}() failed with ECONNRESET: an RST had come.{also}", [call.id, *cause]
+            also = None
+            if lost > 0 and call.direction is Direction.IN:
+                also = phrase("connection-reset.lost", size=lost, host=peer.host)
+            link = talk.cause_of(call, LinkKind.FAILED)
+            yield (
+                phrase("connection-reset", name=call.name, also=also),
+                [call.id, *([link.source] if link else [])],
+            )
             return
 
 
-def broken_pipe(conversation: TcpConversation) -> Iterator[Found]:
+def broken_pipe(talk: TcpConversation) -> Iterator[Found]:
     """A send after the end."""
-    for side in conversation.sides:
+    for side in talk.sides:
         for call in side.calls:
             if call.error != "EPIPE":
                 continue
-            resets = conversation.side(other(side.host)).resets
-            reset = next((f for f in resets if (f.arrived or 2**63) <= call.latest_end), None)
+            resets = talk.peer(side).resets
+            reset = next((f for f in resets if (f.arrived or NEVER) <= call.latest_end), None)
             shut = next((c for c in side.call("shutdown") if c.id < call.id and not c.error), None)
-            why, cause = "this direction of the connection was over", []
+            why, cause = phrase("broken-pipe.over"), []
             if shut and shut.flags != "SHUT_RD":
-                why, cause = "the program itself had called shutdown(), to send no more", [shut.id]
+                why, cause = phrase("broken-pipe.shutdown"), [shut.id]
             elif reset:
-                why, cause = "the connection had been reset before", [reset.id]
-            kills = " A program that does not ignore SIGPIPE is killed by this."
-            if "MSG_NOSIGNAL" in call.flags:
-                kills = ""
-            yield f"{call.name}() failed with EPIPE: {why}.{kills}", [call.id, *cause]
+                why, cause = phrase("broken-pipe.reset"), [reset.id]
+            kills = None if "MSG_NOSIGNAL" in call.flags else phrase("broken-pipe.signal")
+            yield (
+                phrase("broken-pipe", name=call.name, why=why, kills=kills),
+                [call.id, *cause],
+            )
             return
 
 
-def half_close(conversation: TcpConversation) -> Iterator[Found]:
+def half_close(talk: TcpConversation) -> Iterator[Found]:
     """One direction ended, the other went on."""
-    for side in conversation.sides:
-        peer = conversation.side(other(side.host))
+    for side in talk.sides:
+        peer = talk.peer(side)
         call = next(
             (c for c in side.call("shutdown") if c.flags == "SHUT_WR" and not c.error), None
         )
         fin = next(iter(side.fins), None)
-        if call and fin:
-            later = [
-                c for _, _, c in peer.sent_by if fin.arrived is not None and c.at > fin.arrived
-            ]
-            size = sum(c.transferred for c in later)
-            went_on = f"; {bytes_(size)} still came back after it" if size else ""
-            if (_came(peer) or 2**63) <= call.at:
-                continue  # the other direction had ended before
-            reads = [c for c in side.calls if c.direction == "in" and (c.end or 2**63) > call.at]
-            closed = next((c for c in side.call("close") if c.at >= call.at), None)
-            still = "it still reads" if reads else "it could still read"
-            if closed and not reads and side.host in conversation.watched:
-                still = f"it closed {duration(closed.at - call.at)} later without having read on"
-            yield (
-                f"shutdown(SHUT_WR) ended one direction only: the FIN says that the {side.host}"
-                f" sends no more, and {still}{went_on} (half-close, RFC 9293 section 3.6).",
-                [call.id, fin.id],
-            )
+        if not call or not fin or (_fin_arrival(peer) or NEVER) <= call.at:
+            continue  # no half-close, or the other direction had ended before
+        later = [c for _, _, c in peer.sent_by if fin.arrived is not None and c.at > fin.arrived]
+        size = sum(c.transferred for c in later)
+        reads = [
+            c for c in side.calls if c.direction is Direction.IN and (c.end or NEVER) > call.at
+        ]
+        closed = next((c for c in side.call("close") if c.at >= call.at), None)
+        still = phrase("half-close.reads" if reads else "half-close.could-read")
+        if closed and not reads and side.host in talk.watched:
+            still = phrase("half-close.closed", wait=closed.at - call.at)
+        went_on = phrase("half-close.went-on", size=size) if size else None
+        yield (
+            phrase("half-close", host=side.host, still=still, went_on=went_on),
+            [call.id, fin.id],
+        )
 
 
-def end_of_stream(conversation: TcpConversation) -> Iterator[Found]:
-    """A receive returned nothing."""
-    for link in conversation.links:
-        if link.kind == "ended":
-            call = next(c for side in conversation.sides for c in side.calls if c.id == link.target)
+def end_of_stream(talk: TcpConversation) -> Iterator[Found]:
+    """A receive returned 0 bytes."""
+    calls = {c.id: (side, c) for side in talk.sides for c in side.calls}
+    for link in talk.links:
+        if link.kind is LinkKind.ENDED:
+            side, call = calls[link.target]
             yield (
-                f"{call.name}() returned 0 bytes: no error, but the end. The {other(call.host)}'s"
-                " FIN had come, and all before it was read.",
+                phrase("end-of-stream", name=call.name, host=talk.peer(side).host),
                 [call.id, link.source],
             )
 
 
-def time_wait(conversation: TcpConversation) -> Iterator[Found]:
-    """Who closes first stays behind."""
-    fins = [(f.at, side) for side in conversation.sides for f in side.fins[:1]]
-    if len(fins) < 2 or any(side.resets for side in conversation.sides):
+def time_wait(talk: TcpConversation) -> Iterator[Found]:
+    """The end that closes first stays in TIME_WAIT."""
+    fins = [(side.fins[0].at, side) for side in talk.sides if side.fins]
+    if len(fins) < 2 or any(side.resets for side in talk.sides):
         return
     side = min(fins, key=lambda pair: pair[0])[1]
-    fin, came = side.fins[0], _came(side)
-    peer = conversation.side(other(side.host))
-    back = _came(peer)
+    peer = talk.peer(side)
+    fin, came, back = side.fins[0], _fin_arrival(side), _fin_arrival(peer)
     if came is None or back is None or peer.fins[0].at <= came:
         return  # both at once, or not at its end yet
     last = next((f for f in side.frames if f.at >= back), fin)
-    how = "closed first"
-    if any(c.id in _cause(conversation, fin) for c in side.call("shutdown")):
-        how = "was the first to send a FIN, with shutdown()"
-    yield (
-        f"The {side.host} {how}, so it is its end that stays in TIME_WAIT, for 60 s on"
-        " Linux: a late segment must not be taken for one of a new connection between the same"
-        " ports.",
-        [last.id],
-    )
+    shut = any(c.id in _causes(talk, fin) for c in side.call("shutdown"))
+    yield phrase("time-wait.shutdown" if shut else "time-wait", host=side.host), [last.id]
 
 
-def _came(side: Side) -> int | None:
+def _fin_arrival(side: Side) -> int | None:
     """Return when a side's FIN first reached the other end, however often it was sent."""
     return min((f.arrived for f in side.fins if f.arrived is not None), default=None)
 
 
-def both_at_once(conversation: TcpConversation) -> Iterator[Found]:
+def both_at_once(talk: TcpConversation) -> Iterator[Found]:
     """Two FINs crossed."""
-    one, two = conversation.sides
+    one, two = talk.sides
     if one.fins and two.fins:
         a, b = one.fins[0], two.fins[0]
         if a.arrived is None or b.arrived is None:
-            return  # what was lost crosses nothing
+            return  # a lost FIN crosses nothing
         if a.arrived > b.at and b.arrived > a.at:
-            yield "Both ends closed at once: their FINs crossed on the wire.", [a.id, b.id]
+            yield phrase("both-closed"), [a.id, b.id]
 
 
-def ended_by_exit(conversation: TcpConversation) -> Iterator[Found]:
-    """The kernel closed for a program that did not."""
-    for side in conversation.sides:
+def ended_by_exit(talk: TcpConversation) -> Iterator[Found]:
+    """The kernel closed a socket whose program ended."""
+    for side in talk.sides:
         for fin in side.fins[:1]:
-            if "program ended" in _why(conversation, fin):
-                yield (
-                    f"The {side.host}'s program ended without close(): its kernel closed the"
-                    " socket for it, and sent the FIN.",
-                    [fin.id, *_cause(conversation, fin)],
-                )
+            if _why(talk, fin) is Cause.EXIT:
+                yield phrase("ended-by-exit", host=side.host), [fin.id, *_causes(talk, fin)]
 
 
-def linger(conversation: TcpConversation) -> Iterator[Found]:
-    """close() was told to reset."""
-    for side in conversation.sides:
+def linger(talk: TcpConversation) -> Iterator[Found]:
+    """close() reset the connection because of SO_LINGER."""
+    for side in talk.sides:
         for reset in side.resets:
-            if "SO_LINGER" in _why(conversation, reset):
-                yield (
-                    "SO_LINGER with 0 s made close() send RST at once: no FIN, no TIME_WAIT, and"
-                    " unsent bytes are lost.",
-                    [reset.id, *_cause(conversation, reset)],
-                )
+            if _why(talk, reset) is Cause.LINGER:
+                yield phrase("linger"), [reset.id, *_causes(talk, reset)]
                 return
 
 
-def close_took(conversation: TcpConversation) -> Iterator[Found]:
-    """close() returns at once; the kernel goes on."""
-    for side in conversation.sides:
+def close_took(talk: TcpConversation) -> Iterator[Found]:
+    """close() returned at once; the kernel went on."""
+    for side in talk.sides:
         for fin in side.fins[:1]:
-            causes = _cause(conversation, fin)
+            causes = _causes(talk, fin)
             call = next((c for c in side.calls if c.id in causes), None)
             if call and call.end is not None and fin.at - call.end > 1_000_000:
                 yield (
-                    f"{call.name}() returned at once; the FIN left {duration(fin.at - call.end)}"
-                    " later, behind the bytes that were still to be sent: the kernel does that"
-                    " alone.",
+                    phrase("close-went-on", name=call.name, wait=fin.at - call.end),
                     [call.id, fin.id],
                 )
 

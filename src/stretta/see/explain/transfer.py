@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
-from stretta.see.correlate.tcp import Side, TcpConversation, other
-from stretta.see.events import Call, Frame
-from stretta.see.explain.phrases import Found, TcpRule, bytes_, calls_of, duration, kernel, times
+from stretta.see.correlate.conversation import Side, TcpConversation
+from stretta.see.events import NEVER, Call, Direction, Frame, LinkKind
+from stretta.see.explain.phrases import Found, Phrase, TcpRule, phrase
 from stretta.see.packets import FIN, RST, SYN
 
 __all__ = ["RULES"]
@@ -15,216 +15,233 @@ __all__ = ["RULES"]
 SHORT = 5_000_000
 """Nanoseconds: a wait below this is not worth a sentence."""
 
+BLOCKED = 20_000_000
+"""Nanoseconds from which on a send was waiting for room."""
 
-def _sides(conversation: TcpConversation) -> Iterator[tuple[Side, Side]]:
-    for side in conversation.sides:
-        yield side, conversation.side(other(side.host))
+SMALL_WINDOW = 2 * 1460
+"""Bytes: a receiver that offers less does not read as fast as bytes arrive."""
 
 
-def _frames_of(side: Side) -> dict[int, list[tuple[int, int, Frame]]]:
+def _sides(talk: TcpConversation) -> Iterator[tuple[Side, Side]]:
+    for side in talk.sides:
+        yield side, talk.peer(side)
+
+
+def _mss(side: Side, peer: Side) -> int:
+    """Return the largest segment that both ends announced to take, or 0."""
+    return min((s.packet.mss for s in (*side.syns[:1], *peer.syns[:1])), default=0)
+
+
+def _frames_of(side: Side) -> dict[int, list[Frame]]:
     """Return the segments that carried each call's bytes first."""
-    found: dict[int, list[tuple[int, int, Frame]]] = defaultdict(list)
+    found: dict[int, list[Frame]] = defaultdict(list)
     for first, last, call in side.sent_by:
-        for a, b, frame in side.carried_by.within(first, last):
-            found[call.id].append((a, b, frame))
+        for _, _, frame in side.carried_by.within(first, last):
+            found[call.id].append(frame)
     return found
 
 
-def _by_id(calls: Iterator[Call]) -> dict[int, Call]:
-    return {call.id: call for call in calls}
+def _once(calls: Iterable[tuple[int, int, Call]]) -> list[Call]:
+    """Return the owners of some ranges, each once."""
+    return list({call.id: call for _, _, call in calls}.values())
 
 
-def segmented(conversation: TcpConversation) -> Iterator[Found]:
+def segmented(talk: TcpConversation) -> Iterator[Found]:
     """One send travelled in several segments."""
-    for side, peer in _sides(conversation):
-        limit = min((s.packet.mss for s in (*side.syns[:1], *peer.syns[:1])), default=0)
+    for side, peer in _sides(talk):
         frames = _frames_of(side)
-        told = 0
+        reported = 0
         for _, _, call in side.sent_by:
-            if told == 2:
-                break
-            carried = list({f.id: f for _, _, f in frames[call.id]}.values())
-            if len(carried) > 1:
-                most = max(f.packet.length for f in carried)
-                less = limit - most
-                why = f" (MSS {limit:,}, less {less} of options)" if 0 < less <= 40 else ""
-                told += 1
-                yield (
-                    f"The {side.host} sent {bytes_(call.transferred)} in one {call.name}(); they"
-                    f" travelled in {len(carried)} segments of at most {bytes_(most)}{why}.",
-                    [call.id, *(f.id for f in carried[:8])],
-                )
-
-
-def coalesced(conversation: TcpConversation) -> Iterator[Found]:
-    """One segment carried several sends."""
-    for side, _ in _sides(conversation):
-        told = 0
-        for frame in side.frames:
-            if not frame.packet.length or frame.retransmission_of is not None or told >= 3:
+            carried = list({f.id: f for f in frames[call.id]}.values())
+            if len(carried) < 2 or reported == 2:
                 continue
-            start = frame.seq - 1
-            calls = list(
-                _by_id(
-                    c for _, _, c in side.sent_by.within(start, start + frame.packet.length)
-                ).values()
+            reported += 1
+            limit, most = _mss(side, peer), max(f.packet.length for f in carried)
+            options = limit - most
+            why = phrase("segmented.mss", limit=limit, options=options)
+            yield (
+                phrase(
+                    "segmented",
+                    host=side.host,
+                    size=call.transferred,
+                    name=call.name,
+                    count=len(carried),
+                    most=most,
+                    why=why if 0 < options <= 40 else None,
+                ),
+                [call.id, *(f.id for f in carried[:8])],
             )
-            if len(calls) > 1 and frame.packet.length < 1000:
-                told += 1
+
+
+def coalesced(talk: TcpConversation) -> Iterator[Found]:
+    """One segment carried several sends."""
+    for side in talk.sides:
+        reported = 0
+        for frame in side.frames:
+            size = frame.packet.length
+            if not 0 < size < 1000 or frame.retransmission_of is not None or reported >= 3:
+                continue
+            start = frame.first_offset
+            calls = _once(side.sent_by.within(start, start + size))
+            if len(calls) > 1:
+                reported += 1
                 yield (
-                    f"One segment carries the bytes of {calls_of(calls)}:"
-                    f" {kernel(side.host)} sent together what it had.",
+                    phrase("coalesced", calls=calls, host=side.host),
                     [frame.id, *(c.id for c in calls[:8])],
                 )
 
 
-def received_together(conversation: TcpConversation) -> Iterator[Found]:
+def received_together(talk: TcpConversation) -> Iterator[Found]:
     """One receive returned the bytes of several sends."""
-    for side, peer in _sides(conversation):
+    for side, peer in _sides(talk):
         for first, last, call in side.received_by:
-            calls = list(_by_id(c for _, _, c in side.sent_by.within(first, last)).values())
+            calls = _once(side.sent_by.within(first, last))
             if len(calls) > 1:
                 yield (
-                    f"One {call.name}() of the {peer.host} returned the bytes of"
-                    f" {calls_of(calls)}: TCP is a stream of bytes and keeps no message apart.",
+                    phrase("received-together", name=call.name, host=peer.host, calls=calls),
                     [call.id, *(c.id for c in calls[:8])],
                 )
                 break
 
 
-def received_apart(conversation: TcpConversation) -> Iterator[Found]:
+def received_apart(talk: TcpConversation) -> Iterator[Found]:
     """One send took several receives."""
-    for side, peer in _sides(conversation):
+    for side, peer in _sides(talk):
         for first, last, call in side.sent_by:
-            taken = list(_by_id(c for _, _, c in side.received_by.within(first, last)).values())
-            if len(taken) > 1:
+            calls = _once(side.received_by.within(first, last))
+            if len(calls) > 1:
                 yield (
-                    f"The {bytes_(call.transferred)} of one {call.name}() came out of"
-                    f" {calls_of(taken)} at the {peer.host}: who wants a whole message"
-                    " must know its length, and go on until it is there.",
-                    [taken[0].id, call.id],
+                    phrase(
+                        "received-apart",
+                        size=call.transferred,
+                        name=call.name,
+                        calls=calls,
+                        host=peer.host,
+                    ),
+                    [calls[0].id, call.id],
                 )
                 break
 
 
-def partial_send(conversation: TcpConversation) -> Iterator[Found]:
+def partial_send(talk: TcpConversation) -> Iterator[Found]:
     """send() took less than it was given."""
-    for side in conversation.sides:
+    for side in talk.sides:
         calls = [
-            c
-            for c in side.calls
-            if c.direction == "out"
-            and c.name != "sendfile"
-            and c.requested
-            and 0 < c.transferred < c.requested
-        ]
+            c for c in side.calls
+            if c.direction is Direction.OUT and c.name != "sendfile"
+            and c.requested and 0 < c.transferred < c.requested
+        ]  # fmt: skip
         for call in calls[:1]:
-            more = f" It happened {times(len(calls))}." if len(calls) > 1 else ""
+            more = phrase("partial-send.more", count=len(calls)) if len(calls) > 1 else None
             yield (
-                f"{call.name}() took {call.transferred:,} of {bytes_(call.requested or 0)}: the kernel's"  # noqa: E501
-                " send buffer was full. The rest was not sent, and is the program's to send"
-                f" again; that is what sendall() does.{more}",
+                phrase(
+                    "partial-send",
+                    name=call.name,
+                    taken=call.transferred,
+                    size=call.requested,
+                    more=more,
+                ),
                 [call.id, *(c.id for c in calls[1:4])],
             )
 
 
-def send_blocked(conversation: TcpConversation) -> Iterator[Found]:
+def send_blocked(talk: TcpConversation) -> Iterator[Found]:
     """A sending call had to wait for room."""
-    for side, peer in _sides(conversation):
+    for side, peer in _sides(talk):
         for call in side.calls:
-            if call.direction != "out" or call.duration < 20_000_000 or not call.transferred:
+            sent = call.direction is Direction.OUT and call.transferred
+            if not sent or call.duration < BLOCKED:
                 continue
             offers = [(f.at, w) for f, w in peer.windows if f.at <= call.latest_end]
             during = [w for at, w in offers if at >= call.at]
-            low = min((*(w for at, w in offers[-1 - len(during) :]),), default=None)
-            why = "faster than the wire carries them"
-            if low is not None and low < 2 * 1460:
-                why = f"faster than the {peer.host}'s program reads them"
+            low = min((w for _, w in offers[-1 - len(during) :]), default=None)
+            slow_reader = low is not None and low < SMALL_WINDOW
             yield (
-                f"{call.name}() of {bytes_(call.requested or call.transferred)} blocked for"
-                f" {duration(call.duration)}: the kernel's send buffer was full, as bytes were given"  # noqa: E501
-                f" {why}.",
+                phrase(
+                    "send-blocked",
+                    name=call.name,
+                    size=call.requested or call.transferred,
+                    wait=call.duration,
+                    why=phrase(
+                        "send-blocked.reader" if slow_reader else "send-blocked.wire",
+                        host=peer.host,
+                    ),
+                ),
                 [call.id],
             )
             break
 
 
-def would_block(conversation: TcpConversation) -> Iterator[Found]:
+def would_block(talk: TcpConversation) -> Iterator[Found]:
     """A call on a socket that does not block found nothing to do."""
-    for side in conversation.sides:
-        for way, what in (("out", "room to send"), ("in", "anything to read")):
+    for side in talk.sides:
+        for direction, key in (
+            (Direction.OUT, "would-block.send"),
+            (Direction.IN, "would-block.receive"),
+        ):
             calls = [
-                c for c in side.calls if c.direction == way and c.error in ("EAGAIN", "EWOULDBLOCK")
-            ]
+                c for c in side.calls
+                if c.direction is direction and c.error in ("EAGAIN", "EWOULDBLOCK")
+            ]  # fmt: skip
             if calls:
-                yield (
-                    f"{calls[0].name}() returned EAGAIN {times(len(calls))}: the socket does not"
-                    f" block, and there was not {what} yet.",
-                    [calls[0].id],
-                )
+                yield phrase(key, name=calls[0].name, count=len(calls)), [calls[0].id]
 
 
-def zero_window(conversation: TcpConversation) -> Iterator[Found]:
+def zero_window(talk: TcpConversation) -> Iterator[Found]:
     """The receiver's buffer was full."""
-    for side, peer in _sides(conversation):
+    for side, peer in _sides(talk):
         shut = next(
             (f for f, w in side.windows if w == 0 and not f.packet.flags & (SYN | RST)), None
         )
         if shut is None:
             continue
         opened = next((f for f, w in side.windows if w > 0 and f.at > shut.at), None)
-        until = opened.at if opened else 2**62
+        until = opened.at if opened else NEVER
         probes = [f for f in peer.frames if shut.at < f.at < until and _is_probe(f, side)]
-        heard = ""
-        if probes:
-            heard = (
-                f" The {peer.host} asked {times(len(probes))} meanwhile whether there was room"
-                " (RFC 9293 section 3.8.6.1)."
-            )
-        end = (
-            f"It offered room again after {duration(opened.at - shut.at)}."
-            if opened
-            else "It never offered room again."
-        )
+        asked = phrase("zero-window.probes", host=peer.host, count=len(probes)) if probes else None
+        end = phrase("zero-window.shut")
+        if opened:
+            end = phrase("zero-window.opened", wait=opened.at - shut.at)
         yield (
-            f"The {side.host}'s program did not read as fast as bytes came, its kernel's buffer"
-            f" was full, and it offered a window of 0: the {peer.host} must not send. {end}{heard}",
+            phrase("zero-window", host=side.host, peer=peer.host, end=end, asked=asked),
             [shut.id, *([opened.id] if opened else [])],
         )
 
 
 def _is_probe(frame: Frame, side: Side) -> bool:
-    """Return whether a segment only asks for a new acknowledgement: nothing new, out of place.
+    """Return whether a segment only asks for a new acknowledgement: a window probe.
 
     Linux sends the number before the first unacknowledged byte, and no byte; others, one byte.
     """
     if frame.packet.flags & (SYN | FIN | RST) or frame.packet.length > 1 or frame.forged:
         return False
-    acked = max((f.ack for f in side.frames if (f.arrived or 2**63) <= frame.at), default=0)
+    acked = max((f.ack for f in side.frames if (f.arrived or NEVER) <= frame.at), default=0)
     return frame.seq < acked or (frame.seq == acked and frame.packet.length == 1)
 
 
-def nagle(conversation: TcpConversation) -> Iterator[Found]:
+def nagle(talk: TcpConversation) -> Iterator[Found]:
     """A small segment waited for an acknowledgement."""
-    for side, peer in _sides(conversation):
-        if side.host not in conversation.watched or any(
-            conversation.is_set(side, option) for option in ("TCP_NODELAY", "TCP_CORK")
+    for side, peer in _sides(talk):
+        if side.host not in talk.watched or any(
+            talk.is_set(side, option) for option in ("TCP_NODELAY", "TCP_CORK")
         ):
             continue
-        limit = min((s.packet.mss for s in (*side.syns[:1], *peer.syns[:1])), default=0) - 40
+        limit = _mss(side, peer) - 40
         carriers = _frames_of(side)
         for first, last, call in side.sent_by:
-            frames = [f for _, _, f in carriers[call.id]] if call.transferred < limit else []
+            frames = carriers[call.id] if call.transferred < limit else []
             if not frames or frames[0].at - call.latest_end < 10_000_000 or call.end is None:
                 continue
             ack = _released_by(side, peer, first, last, call, frames[0])
             if ack and "MSG_MORE" not in call.flags:
                 yield (
-                    f"The {bytes_(call.transferred)} of this {call.name}() waited"
-                    f" {duration(frames[0].at - call.at)} in {kernel(side.host)}: a small segment"
-                    " is not sent while another is unacknowledged (Nagle, RFC 9293 section"
-                    " 3.7.4); it left when the acknowledgement came. TCP_NODELAY would send it"
-                    " at once.",
+                    phrase(
+                        "nagle",
+                        size=call.transferred,
+                        name=call.name,
+                        wait=frames[0].at - call.at,
+                        host=side.host,
+                    ),
                     [call.id, ack.id, frames[0].id],
                 )
                 return
@@ -248,17 +265,18 @@ def _released_by(
     earlier = [f for f in heard if (f.arrived or 0) <= call.latest_end]
     known = max((f.ack for f in earlier), default=0)
     flight = [f for f in before if f.seq + f.packet.length > known]
-    room = next((w for f, w in reversed(peer.windows) if f in earlier), 0)
-    if ack is None or ack in earlier or not 0 < len(flight) < 10 or room < last - known:
+    earlier_ids = {f.id for f in earlier}
+    room = next((w for f, w in reversed(peer.windows) if f.id in earlier_ids), 0)
+    if ack is None or ack.id in earlier_ids or not 0 < len(flight) < 10 or room < last - known:
         return None
     released = 0 <= frame.at - (ack.arrived or 0) < 2_000_000
     return ack if released and ack.ack > first else None
 
 
-def delayed_ack(conversation: TcpConversation) -> Iterator[Found]:
+def delayed_ack(talk: TcpConversation) -> Iterator[Found]:
     """An acknowledgement waited for a reply to ride on."""
-    for side, peer in _sides(conversation):
-        acknowledged = {k.target: k.source for k in conversation.links if k.kind == "acknowledged"}
+    for side, peer in _sides(talk):
+        acknowledged = {k.target: k.source for k in talk.links if k.kind is LinkKind.ACKNOWLEDGED}
         theirs = {f.id: f for f in peer.frames}
         for frame in side.frames:
             if frame.packet.span or frame.packet.flags & (SYN | RST) or frame.forged:
@@ -267,64 +285,67 @@ def delayed_ack(conversation: TcpConversation) -> Iterator[Found]:
             if done and done.arrived is not None and done.packet.length:
                 wait = frame.at - done.arrived
                 if 30_000_000 <= wait <= 500_000_000:
-                    yield (
-                        f"{kernel(side.host).capitalize()} waited {duration(wait)} with this"
-                        " acknowledgement, in case a reply would carry it (delayed ACK, RFC 1122"
-                        " section 4.2.3.2).",
-                        [frame.id, done.id],
-                    )
+                    yield phrase("delayed-ack", host=side.host, wait=wait), [frame.id, done.id]
                     return
 
 
-def piggyback(conversation: TcpConversation) -> Iterator[Found]:
+def piggyback(talk: TcpConversation) -> Iterator[Found]:
     """The acknowledgement rode on a reply."""
-    for side, peer in _sides(conversation):
+    for side, peer in _sides(talk):
         ours = {f.id: f for f in side.frames if f.packet.length}
         theirs = {f.id: f for f in peer.frames if f.packet.length}
-        for link in conversation.links:
+        for link in talk.links:
             frame, done = ours.get(link.target), theirs.get(link.source)
-            if link.kind == "acknowledged" and frame and done:
-                yield (
-                    "No segment of its own was needed to acknowledge these bytes: the"
-                    f" acknowledgement rode on the {side.host}'s reply.",
-                    [frame.id, done.id],
-                )
+            if link.kind is LinkKind.ACKNOWLEDGED and frame and done:
+                yield phrase("piggyback", host=side.host), [frame.id, done.id]
                 return
 
 
-def receive_waited(conversation: TcpConversation) -> Iterator[Found]:
-    """What a receiving call waited for."""
-    for side, peer in _sides(conversation):
-        told = 0
+def receive_waited(talk: TcpConversation) -> Iterator[Found]:
+    """The parts of a receiving call's wait."""
+    for side, peer in _sides(talk):
+        reported = 0
         for first, _, call in side.received_by:
-            if call.duration < SHORT or told >= 3 or "MSG_WAITALL" in call.flags:
+            if call.duration < SHORT or reported >= 3 or "MSG_WAITALL" in call.flags:
                 continue
-            landed = next((f for _, _, f in side.delivered_by.within(first, first + 1)), None)
+            delivery = next((f for _, _, f in side.delivered_by.within(first, first + 1)), None)
+            if delivery is None or delivery.arrived is None or delivery.arrived <= call.at:
+                continue
+            reported += 1
             given = next((c for _, _, c in side.sent_by.within(first, first + 1)), None)
-            if landed is None or landed.arrived is None or landed.arrived <= call.at:
-                continue
-            told += 1
-            original = next((f for _, _, f in side.carried_by.within(first, first + 1)), landed)
-            steps = [(landed.arrived, "on the way")]
-            if landed is not original:
-                steps.append((landed.at, "until the bytes were sent again"))
-            steps.append((original.at, f"until {kernel(side.host)} sent the bytes"))
-            if given:
-                steps.append((given.at, f"until the {side.host} called {given.name}()"))
-            parts, at, least = [], call.at, max(500_000, call.duration // 200)
-            for step, what in reversed(steps):
-                if step - at > least:
-                    parts.append(f"{duration(step - at)} {what}")
-                at = max(at, step)
-            if call.at + call.duration - at > least:
-                parts.append(
-                    f"{duration(call.at + call.duration - at)} until the machine ran it on"
-                )
-            why = ", ".join(parts) or f"for bytes that the {side.host} sent"
+            parts = _parts_of_wait(side, first, call, delivery, given)
             yield (
-                f"{call.name}() of the {peer.host} waited {duration(call.duration)}: {why}.",
-                [call.id, landed.id, *([given.id] if given else [])],
+                phrase(
+                    "receive-waited" if parts else "receive-waited.plain",
+                    name=call.name,
+                    host=peer.host,
+                    wait=call.duration,
+                    parts=parts,
+                    peer=side.host,
+                ),
+                [call.id, delivery.id, *([given.id] if given else [])],
             )
+
+
+def _parts_of_wait(
+    side: Side, first: int, call: Call, delivery: Frame, given: Call | None
+) -> list[Phrase]:
+    """Return what a receiving call waited for, part by part, in order of time."""
+    original = next((f for _, _, f in side.carried_by.within(first, first + 1)), delivery)
+    ends: list[tuple[int, Phrase]] = []
+    if given:
+        ends.append((given.at, phrase("wait.call", host=side.host, name=given.name)))
+    ends.append((original.at, phrase("wait.kernel", host=side.host)))
+    if delivery.id != original.id:
+        ends.append((delivery.at, phrase("wait.again")))
+    ends.append((delivery.arrived or 0, phrase("wait.wire")))
+    ends.append((call.at + call.duration, phrase("wait.scheduler")))
+    parts, at, least = [], call.at, max(500_000, call.duration // 200)
+    for end, what in ends:
+        if end - at > least:
+            parts.append(phrase("wait", wait=end - at, what=what))
+        at = max(at, end)
+    return parts
 
 
 RULES: dict[str, TcpRule] = {

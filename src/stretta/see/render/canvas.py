@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-__all__ = ["ASCII", "HARD", "Row"]
+from enum import StrEnum
+
+from stretta.see.render.labels import safe
+
+__all__ = ["ASCII", "HARD", "Row", "Slope"]
 
 CODES = {
     "red": "31",
@@ -27,23 +31,50 @@ HARD = "\0"
 """A space that is part of some words: nothing is drawn through it."""
 
 
+class Slope(StrEnum):
+    """A piece of a slanted arrow."""
+
+    DOWN = "╲"
+    UP = "╱"
+    BOTH = "╳"
+    """Two arrows cross."""
+
+
 class Row:
     """One line of the picture; what is written first stays."""
 
     def __init__(self, width: int) -> None:
         self.cells = [" "] * width
         self.colours = [""] * width
+        self._slopes: dict[int, Slope] = {}
 
     def free(self, at: int, size: int) -> bool:
         """Return whether nothing is written there."""
         return all(cell == " " for cell in self.cells[max(0, at) : at + size])
 
     def write(self, at: int, text: str, colour: str = "", *, over: bool = False) -> None:
-        """Write text from a column on; what does not fit is left out."""
-        for place, cell in enumerate(text, at):
+        """Write text from a column on; what does not fit is left out.
+
+        No control character gets into a cell: HARD is the only one that is understood.
+        """
+        safe_text = HARD.join(safe(part) for part in text.split(HARD))
+        for place, cell in enumerate(safe_text, at):
             if 0 <= place < len(self.cells) and (over or self.cells[place] == " "):
                 self.cells[place] = cell
                 self.colours[place] = colour
+
+    def slant(self, at: int, slope: Slope, colour: str) -> None:
+        """Write a piece of a slanted arrow; where another one is, they cross."""
+        before = self._slopes.get(at)
+        if before is None and self.free(at, 1):
+            self.write(at, slope, colour)
+        elif before is not None and before is not slope:
+            slope = Slope.BOTH
+            self.write(at, slope, colour, over=True)
+        else:
+            return
+        if 0 <= at < len(self.cells):
+            self._slopes[at] = slope
 
     def text(self, *, colour: bool) -> str:
         """Return the row as text, without spaces at its end."""

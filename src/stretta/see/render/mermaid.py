@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-from stretta.escape import escape
+from collections.abc import Sequence
+
 from stretta.see.events import Call, Frame, Process
-from stretta.see.explain.phrases import duration
-from stretta.see.render.layout import label, lay_out, outcome
+from stretta.see.explain.wording import duration
+from stretta.see.hosts import Host
+from stretta.see.render.labels import fold_parts, frame_label, outcome, safe
+from stretta.see.render.layout import Layout, Step, StepKind, lay_out
 from stretta.see.timeline import Timeline
 
 __all__ = ["to_mermaid"]
 
-HEADING = """\
-sequenceDiagram
-    participant cp as client program
-    participant ck as client kernel
-    participant sk as server kernel
-    participant sp as server program
-"""
-ENTITIES = str.maketrans({"#": "#35;", ";": "#59;", "<": "#lt;", ">": "#gt;", "\n": " "})
-PROGRAM = {"client": "cp", "server": "sp"}
-KERNEL = {"client": "ck", "server": "sk"}
+ENTITIES = str.maketrans({"#": "#35;", ";": "#59;", "<": "#lt;", ">": "#gt;"})
+
+SHOWN_WAIT = 1_000_000
+"""Nanoseconds from which on a call's return says how long it took."""
 
 
 def to_mermaid(timeline: Timeline, *, everything: bool = False) -> str:
@@ -27,38 +24,87 @@ def to_mermaid(timeline: Timeline, *, everything: bool = False) -> str:
 
     Mermaid has one arrow for a segment, not a slanted one: it stands where the segment leaves.
     """
-    what = lay_out(timeline, everything=everything)
-    lines: list[str] = []
-    for step in what.steps:
-        event, host = step.event, step.event.host
-        if step.kind == "fold":
-            lines.append(f"Note over ck,sk: {_safe(step.words)}")
-        elif isinstance(event, Frame) and step.kind == "leave":
-            there = "server" if host == "client" else "client"
-            words = _safe(label(event))
-            if event.flow in what.names:
-                words = f"{what.names[event.flow]} {words}"
-            if event.arrivals:
-                lines.append(f"{KERNEL[host]}->>{KERNEL[there]}: {words}")
-            else:
-                lines.append(f"{KERNEL[host]}-x{KERNEL[there]}: {words} (lost)")
-        elif isinstance(event, Call):
-            if step.kind == "enter":
-                lines.append(f"{PROGRAM[host]}->>{KERNEL[host]}: {_safe(event.display)}")
-            elif event.duration >= 1_000_000 or event.result:
-                took = f" after {duration(event.duration)}" if event.duration >= 1_000_000 else ""
-                lines.append(
-                    f"{KERNEL[host]}-->>{PROGRAM[host]}: {_safe(event.name)} {outcome(event)}{took}"
-                )
-        elif isinstance(event, Process):
-            lines.append(
-                f"Note over {PROGRAM[host]}: {_safe(event.program)} ends, status {event.status}"
-            )
-        lines += [f"Note over {KERNEL[there]}: {state}" for there, state in step.states.items()]
-        lines += [f"Note over ck,sk: {_safe(timeline.notes[n - 1].text)}" for n in step.notes]
-    return HEADING + "".join(f"    {line}\n" for line in lines)
+    layout = lay_out(timeline, everything=everything)
+    names = Participants(layout.hosts)
+    lines = [*names.declared()]
+    for step in layout.steps:
+        lines += _step(step, layout, names)
+        lines += [f"Note over {names.kernel(host)}: {_text(s)}" for host, s in step.states.items()]
+        lines += [
+            f"Note over {names.wires}: {_text(timeline.notes[n - 1].text)}" for n in step.notes
+        ]
+    return "sequenceDiagram\n" + "".join(f"    {line}\n" for line in lines)
 
 
-def _safe(text: str) -> str:
+class Participants:
+    """The names of the hosts' programs and kernels: ``cp`` and ``ck`` for the host client."""
+
+    def __init__(self, hosts: Sequence[Host]) -> None:
+        self.hosts = hosts
+        initials = [host.name[:1] for host in hosts]
+        plain = len(set(initials)) == len(hosts) and all(
+            i.isascii() and i.isalpha() for i in initials
+        )
+        self._short = {
+            host.name: initial if plain else f"h{number}"
+            for number, (host, initial) in enumerate(zip(hosts, initials, strict=True))
+        }
+        kernels = [self.kernel(host.name) for host in hosts]
+        self.wires = kernels[0] if len(kernels) == 1 else f"{kernels[0]},{kernels[-1]}"
+
+    def program(self, host: str) -> str:
+        """Return the participant that is a host's program."""
+        return f"{self._short[host]}p"
+
+    def kernel(self, host: str) -> str:
+        """Return the participant that is a host's kernel."""
+        return f"{self._short[host]}k"
+
+    def peer(self, frame: Frame) -> str:
+        """Return the kernel that a frame is sent to: its sender's own if the host is unknown."""
+        return self.kernel(frame.to if frame.to in self._short else frame.host)
+
+    def declared(self) -> list[str]:
+        """Return the lines that declare all, in the order in which they stand."""
+        lines: list[str] = []
+        for number, host in enumerate(self.hosts):
+            name = _text(host.name)
+            pair = [
+                f"participant {self.program(host.name)} as {name} program",
+                f"participant {self.kernel(host.name)} as {name} kernel",
+            ]
+            lines += pair if number == 0 else reversed(pair)
+        return lines
+
+
+def _step(step: Step, layout: Layout, names: Participants) -> list[str]:
+    """Return the lines of a step."""
+    event, host = step.event, step.event.host
+    if step.fold:
+        words = ", ".join(text for _, text in fold_parts(step.fold, layout.hosts))
+        return [f"Note over {names.wires}: {_text(words)}"]
+    if isinstance(event, Frame):
+        if step.kind is not StepKind.LEAVE:
+            return []
+        words = _text(frame_label(event))
+        if event.flow in layout.names:
+            words = f"{layout.names[event.flow]} {words}"
+        arrow, lost = ("->>", "") if event.arrivals else ("-x", " (lost)")
+        return [f"{names.kernel(host)}{arrow}{names.peer(event)}: {words}{lost}"]
+    if isinstance(event, Call):
+        if step.kind is StepKind.ENTER:
+            return [f"{names.program(host)}->>{names.kernel(host)}: {_text(event.display)}"]
+        if event.duration < SHOWN_WAIT and not event.result:
+            return []
+        took = f" after {duration(event.duration)}" if event.duration >= SHOWN_WAIT else ""
+        words = _text(f"{event.name} {outcome(event)}{took}")
+        return [f"{names.kernel(host)}-->>{names.program(host)}: {words}"]
+    if isinstance(event, Process):
+        words = _text(f"{event.program} ends, status {event.status}")
+        return [f"Note over {names.program(host)}: {words}"]
+    return []
+
+
+def _text(text: str) -> str:
     """Return text without the signs that end a statement in Mermaid, or begin an entity."""
-    return escape(text).translate(ENTITIES)
+    return safe(text).translate(ENTITIES)
