@@ -94,11 +94,12 @@ def time_text(seconds: float) -> str:
     ('50ms', '10s', '5m', '90s')
     """
     if 0 < seconds < 1 and (seconds * 1000).is_integer():
-        return f"{seconds * 1000:g}ms"
+        return f"{seconds * 1000:.0f}ms"
     for unit in ("d", "h", "m"):
         if seconds and seconds % TIMES[unit] == 0:
-            return f"{seconds / TIMES[unit]:g}{unit}"
-    return f"{seconds:g}s" if float(f"{seconds:g}") == seconds else f"{seconds!r}s"
+            return f"{seconds / TIMES[unit]:.0f}{unit}"
+    text = f"{seconds:.6f}".rstrip("0").rstrip(".")
+    return f"{text}s" if float(text) == seconds else repr(seconds)
 
 
 def size_text(size: int) -> str:
