@@ -1,4 +1,4 @@
-"""The reader of responses: framings, cuts, limits, rubbish; no sockets."""
+"""The response parser: framing, segmentation, limits, invalid input; no sockets."""
 
 from contextlib import suppress
 
@@ -10,12 +10,12 @@ from stretta.errors import InvalidReply, ReplyEndedEarly
 from stretta.http.client.response_parser import HeadLimits, ResponseParser
 
 
-def read(*pieces, method="GET", limits=None):
-    """Feed the pieces and the end; return the reader and the body."""
-    reader = ResponseParser(method, limits)
-    body = b"".join(bytes(part) for piece in pieces for part in reader.feed(piece))
-    reader.finish()
-    return reader, body
+def parse(*segments, method="GET", limits=None):
+    """Feed the segments and the end; return the parser and the body."""
+    parser = ResponseParser(method, limits)
+    body = b"".join(bytes(part) for segment in segments for part in parser.feed(segment))
+    parser.finish()
+    return parser, body
 
 
 def message(head, body=b""):
@@ -46,13 +46,13 @@ BODY_LESS = {"empty", "no content", "not modified"}
 
 @pytest.mark.parametrize("name", WHOLE)
 @pytest.mark.parametrize("size", [1, 2, 3, 7, 10_000])
-def test_a_response_is_the_same_however_it_was_cut(name, size):
+def test_a_response_is_the_same_however_it_is_segmented(name, size):
     data = WHOLE[name]
-    reader, body = read(*(data[i : i + size] for i in range(0, len(data), size)))
+    parser, body = parse(*(data[i : i + size] for i in range(0, len(data), size)))
     assert body == (b"" if name in BODY_LESS else b"ciao")
-    assert reader.complete
-    assert reader.keep_alive
-    assert reader.head.raw in data
+    assert parser.complete
+    assert parser.keep_alive
+    assert parser.head.raw in data
 
 
 @given(st.binary(max_size=2000), st.lists(st.integers(1, 400)))
@@ -64,46 +64,46 @@ def test_chunks_carry_any_bytes(body, sizes):
             rest = rest[size:]
     if rest:
         coded += b"%x\r\n%b\r\n" % (len(rest), rest)
-    reader, found = read(message(b"200 OK\nTransfer-Encoding: chunked", coded + b"0\r\n\r\n"))
+    parser, found = parse(message(b"200 OK\nTransfer-Encoding: chunked", coded + b"0\r\n\r\n"))
     assert found == body
-    assert reader.received == len(body)
+    assert parser.received == len(body)
 
 
 @given(st.binary(max_size=400))
-def test_rubbish_meets_an_error_of_ours_and_nothing_else(data):
+def test_any_bytes_give_a_response_or_an_error_of_ours(data):
     for prefix in (b"", b"HTTP/1.1 200 OK\r\n", WHOLE["chunked"][:48]):
         with suppress(InvalidReply, ReplyEndedEarly):
-            read(prefix + data)
+            parse(prefix + data)
 
 
 def test_a_body_without_framing_ends_with_the_connection():
-    reader, body = read(b"HTTP/1.0 200 OK\r\n\r\nciao", b" ciao")
-    assert (body, reader.framing, reader.keep_alive) == (b"ciao ciao", "close", False)
+    parser, body = parse(b"HTTP/1.0 200 OK\r\n\r\nciao", b" ciao")
+    assert (body, parser.framing, parser.keep_alive) == (b"ciao ciao", "close", False)
 
 
 def test_a_head_request_has_no_body_whatever_the_head_says():
-    reader, body = read(message(b"200 OK\nContent-Length: 4"), method="HEAD")
-    assert (body, reader.complete, reader.keep_alive) == (b"", True, True)
+    parser, body = parse(message(b"200 OK\nContent-Length: 4"), method="HEAD")
+    assert (body, parser.complete, parser.keep_alive) == (b"", True, True)
 
 
 @pytest.mark.parametrize("cut", [1, 20, 45, 60, 70])
 @pytest.mark.parametrize("name", ["length", "chunked"])
-def test_a_response_that_ends_early_is_no_response(name, cut):
+def test_a_response_that_ends_early_is_an_error(name, cut):
     with pytest.raises((ReplyEndedEarly, InvalidReply)) as caught:
-        read(WHOLE[name][:-1][:cut])
+        parse(WHOLE[name][:-1][:cut])
     assert caught.value.status == 7
 
 
-def test_what_came_and_what_was_promised_is_said():
+def test_the_error_names_the_bytes_that_came_and_were_promised():
     with pytest.raises(ReplyEndedEarly, match="2 of the 4 promised bytes"):
-        read(WHOLE["length"][:-2])
+        parse(WHOLE["length"][:-2])
 
 
-def test_more_than_was_asked_for_spoils_the_connection():
-    reader, body = read(WHOLE["length"] + b"more")
-    assert (body, reader.excess, reader.keep_alive) == (b"ciao", True, False)
-    reader, body = read(WHOLE["chunked"] + WHOLE["length"])
-    assert (body, reader.excess, reader.keep_alive) == (b"ciao", True, False)
+def test_bytes_after_the_response_make_the_connection_unusable():
+    parser, body = parse(WHOLE["length"] + b"more")
+    assert (body, parser.excess, parser.keep_alive) == (b"ciao", True, False)
+    parser, body = parse(WHOLE["chunked"] + WHOLE["length"])
+    assert (body, parser.excess, parser.keep_alive) == (b"ciao", True, False)
 
 
 @pytest.mark.parametrize(
@@ -116,7 +116,7 @@ def test_more_than_was_asked_for_spoils_the_connection():
     ],
 )
 def test_keep_alive_follows_version_and_header(head, reusable):
-    assert read(head + b"\r\nContent-Length: 0\r\n\r\n")[0].keep_alive is reusable
+    assert parse(head + b"\r\nContent-Length: 0\r\n\r\n")[0].keep_alive is reusable
 
 
 @pytest.mark.parametrize(
@@ -143,9 +143,9 @@ def test_keep_alive_follows_version_and_header(head, reusable):
         b"",
     ],
 )
-def test_what_is_no_http_is_refused(data):
+def test_invalid_responses_are_refused(data):
     with pytest.raises(InvalidReply) as caught:
-        read(data)
+        parse(data)
     assert caught.value.status == 1
     assert "\x00" not in str(caught.value)
 
@@ -159,26 +159,147 @@ def test_what_is_no_http_is_refused(data):
         (message(b"100 Continue") * 101, "100 interim responses"),
     ],
 )
-def test_a_head_has_its_limits(data, why):
+def test_the_limits_of_a_head(data, why):
     with pytest.raises(InvalidReply, match=why):
-        read(*(data[i : i + 65536] for i in range(0, len(data), 65536)))
+        parse(*(data[i : i + 65536] for i in range(0, len(data), 65536)))
 
 
 @pytest.mark.parametrize("endless", [b"4;" + b"x" * 400_000, b"0\r\n" + b"A: b\r\n" * 60_000])
-def test_chunk_extensions_and_trailers_have_their_limits(endless):
-    reader = ResponseParser("GET")
-    reader.feed(message(b"200 OK\nTransfer-Encoding: chunked"))
+def test_the_limit_of_chunk_extensions_and_trailers(endless):
+    parser = ResponseParser("GET")
+    parser.feed(message(b"200 OK\nTransfer-Encoding: chunked"))
     with pytest.raises(InvalidReply, match="too long"):
         for start in range(0, len(endless), 65536):
-            reader.feed(endless[start : start + 65536])
+            parser.feed(endless[start : start + 65536])
 
 
-def test_transfer_encoding_wins_over_content_length_and_costs_the_connection():
+def test_transfer_encoding_overrides_content_length_and_closes_the_connection():
     both = b"200 OK\nTransfer-Encoding: chunked\nContent-Length: 2"
-    reader, body = read(message(both, b"4\r\nciao\r\n0\r\n\r\n"))
-    assert (body, reader.keep_alive) == (b"ciao", False)
+    parser, body = parse(message(both, b"4\r\nciao\r\n0\r\n\r\n"))
+    assert (body, parser.keep_alive) == (b"ciao", False)
 
 
-def test_a_small_limit_is_kept():
+def test_limits_can_be_chosen():
     with pytest.raises(InvalidReply, match="exceeds 20 bytes"):
-        read(WHOLE["length"], limits=HeadLimits(total=20))
+        parse(WHOLE["length"], limits=HeadLimits(total=20))
+
+
+# limits act while bytes arrive: each is tested at its edge, one byte at a time
+
+
+def feed_bytes(data, limits=HeadLimits()):  # noqa: B008 - immutable
+    """Feed one byte at a time; return the parser and how many bytes it took before it refused."""
+    parser = ResponseParser("GET", limits)
+    for at in range(len(data)):
+        try:
+            parser.feed(data[at : at + 1])
+        except InvalidReply as error:
+            return parser, at, error.why
+    return parser, len(data), ""
+
+
+START = b"HTTP/1.1 200 OK\r\n"
+
+
+@pytest.mark.parametrize(
+    ("limits", "data", "edge", "why"),
+    [
+        # a line without its end is refused at its first byte too many
+        (HeadLimits(line=30), START + b"A: " + b"b" * 90, len(START) + 30, "a line of its head"),
+        (HeadLimits(line=30), b"HTTP/1.1 200 " + b"x" * 90, 30, "a line of its head"),
+        (HeadLimits(total=50), START + b"A: " + b"b" * 90, 50, "its head exceeds 50 bytes"),
+        (HeadLimits(total=50), START + b"A:b\r\n" * 90, 50, "its head exceeds 50 bytes"),
+        # a field is counted when the parser has seen the next line
+        (HeadLimits(fields=3), START + b"A: b\r\n" * 9, len(START) + 5 * 6 - 1, "3 header fields"),
+        (HeadLimits(interim=2), b"HTTP/1.1 100 C\r\n\r\n" * 9, 18 * 3 - 1, "2 interim"),
+        (HeadLimits(total=40), b"HTTP/1.1 100 C\r\n\r\n" * 9, 40, "its head exceeds 40 bytes"),
+    ],
+)
+def test_a_limit_of_heads_acts_at_its_edge(limits, data, edge, why):
+    _, taken, error = feed_bytes(data, limits)
+    assert why in error
+    assert taken == edge
+    assert feed_bytes(data[:edge], limits)[1] == edge
+
+
+@pytest.mark.parametrize(
+    ("limits", "head"),
+    [
+        (HeadLimits(line=30), START + b"A: " + b"b" * 25 + b"\r\n\r\n"),
+        (HeadLimits(total=len(START) + 8), START + b"A: b\r\n\r\n"),
+        (HeadLimits(fields=3), START + b"A: b\r\n" * 3 + b"\r\n"),
+        (HeadLimits(interim=2), b"HTTP/1.1 100 C\r\n\r\n" * 2 + START + b"\r\n"),
+    ],
+)
+def test_a_head_at_its_limit_is_taken(limits, head):
+    assert feed_bytes(head, limits)[0].head.status == 200
+    assert parse(head, limits=limits)[0].head.status == 200
+
+
+CHUNKED = START + b"Transfer-Encoding: chunked\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    "endless",
+    [b"4;" + b"x" * 200, b"0\r\n" + b"A: b\r\n" * 40, b"0\r\nA: " + b"b" * 200,
+     b"0" * 15 + b"4" + b" " * 200],
+)  # fmt: skip
+def test_the_limit_of_chunk_framing_acts_at_its_edge(endless):
+    _, taken, why = feed_bytes(CHUNKED + endless, HeadLimits(overhead=50))
+    assert "too long" in why
+    assert taken == len(CHUNKED) + 50
+
+
+def test_each_chunk_may_have_an_ordinary_frame_and_no_more():
+    """A long extension on every short chunk adds up; any number of short chunks does not."""
+    plain = CHUNKED + b"1\r\nx\r\n" * 2000 + b"0\r\n\r\n"
+    assert feed_bytes(plain, HeadLimits(overhead=50))[0].complete
+    assert parse(plain, limits=HeadLimits(overhead=50))[1] == b"x" * 2000
+    padded = CHUNKED + b"1;abcdefghijklmnop\r\nx\r\n" * 2000
+    assert "too long" in feed_bytes(padded, HeadLimits(overhead=50))[2]
+    with pytest.raises(InvalidReply, match="too long"):
+        parse(padded, limits=HeadLimits(overhead=50))
+
+
+def test_the_number_of_trailers_is_limited():
+    trailers = CHUNKED + b"0\r\n" + b"A: b\r\n" * 4 + b"\r\n"
+    assert len(parse(trailers, limits=HeadLimits(fields=4))[0].trailers) == 4
+    with pytest.raises(InvalidReply, match="too long"):
+        parse(trailers, limits=HeadLimits(fields=3))
+
+
+@pytest.mark.parametrize("trailer", [b"A: b\0c", b"A\0: b"])
+def test_a_trailer_with_a_nul_byte_is_refused(trailer):
+    with pytest.raises(InvalidReply):
+        parse(CHUNKED + b"0\r\n" + trailer + b"\r\n\r\n")
+
+
+def test_the_default_limits():
+    assert HeadLimits() == (100 * 1024, 300 * 1024, 1000, 100, 32 * 1024)
+
+
+class Counting:
+    """httptools' parser, and how many bytes it was given and holds of an unfinished field."""
+
+    def __init__(self, parser):
+        self.parser, self.bytes = parser, 0
+
+    def feed_data(self, data):
+        self.bytes += len(data)
+        self.parser.feed_data(data)
+
+    def __getattr__(self, name):
+        return getattr(self.parser, name)
+
+
+def test_a_head_costs_its_length_however_it_is_segmented():
+    """The parser gets each byte once, in whole lines: it would copy an unfinished line each time."""
+    parser = ResponseParser("GET")
+    counting = parser._parser = Counting(parser._parser)
+    data = START + b"A: " + b"b" * 50_000 + b"\r\nC: d\r\n\r\n"
+    for at in range(len(data)):
+        calls = counting.bytes
+        parser.feed(data[at : at + 1])
+        assert counting.bytes == calls or data[at : at + 1] == b"\n"
+    assert counting.bytes == len(data)
+    assert len(parser.head.headers.get("a")) == 50_000
