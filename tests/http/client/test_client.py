@@ -1,4 +1,4 @@
-"""The HTTP client, blocking and not, against servers that are correct, lying, slow and rude."""
+"""The HTTP client, blocking and not, against correct, faulty, slow and hostile servers."""
 
 import asyncio
 import gzip
@@ -51,7 +51,7 @@ def reply(head, body=b""):
 
 
 @BOTH
-def test_a_response_is_whole_and_tells_how_it_came(get):
+def test_a_response_and_its_phases(get):
     with canned(reply(b"200 Fine\nContent-Length: 4\nA: b", b"ciao")) as server:
         response = get(server.url + "x?y")
     assert (response.status, response.reason, response.body) == (200, "Fine", b"ciao")
@@ -67,7 +67,7 @@ def test_a_response_is_whole_and_tells_how_it_came(get):
 @BOTH
 @pytest.mark.parametrize("size", [1500, 100_000, 5_000_000])
 @pytest.mark.parametrize("framing", ["length", "chunked", "close"])
-def test_a_body_is_whole_whatever_its_length_and_framing(get, size, framing):
+def test_bodies_of_every_size_and_framing(get, size, framing):
     body = bytes(range(256)) * (size // 256)
     if framing == "chunked":
         coded = b"".join(
@@ -92,7 +92,7 @@ def test_the_request_of_http_1_0_is_the_lectures(get):
 
 
 @BOTH
-def test_a_name_is_sent_as_the_host(get):
+def test_the_host_and_other_default_headers(get):
     with canned(HELLO) as server:
         get(f"http://localhost:{server.port}/", headers={"Accept": "text/plain", "User-Agent": ""})
     assert server.requests[0].split(b"\r\n")[:4] == [
@@ -104,7 +104,7 @@ def test_a_name_is_sent_as_the_host(get):
 
 
 @BOTH
-def test_interim_responses_come_before_the_final_one(get):
+def test_interim_responses_are_kept(get):
     early = reply(b"103 Early Hints\nLink: </a.css>")
     with canned(reply(b"100 Continue") + early + HELLO) as server:
         response = get(server.url)
@@ -126,7 +126,7 @@ def test_a_compressed_body_is_decoded(get):
 
 
 @BOTH
-def test_a_compression_bomb_meets_the_size_limit(get):
+def test_a_compression_bomb_exceeds_the_size_limit(get):
     coded = gzip.compress(bytes(50_000_000))
     head = b"200 OK\nContent-Encoding: gzip\nContent-Length: %d" % len(coded)
     limits = HttpClientLimits(max_size=1_000_000)
@@ -154,20 +154,20 @@ def test_a_body_that_ends_early_is_an_error(get, answer):
 
 @BOTH
 @pytest.mark.parametrize("answer", [b"", b"220 mail ESMTP\r\n", b"\0" * 100])
-def test_what_is_no_http_is_an_error(get, answer):
+def test_a_reply_that_is_not_http_is_an_error(get, answer):
     with canned(answer) as server, pytest.raises(InvalidReply) as caught:
         get(server.url)
     assert caught.value.status == 1
 
 
 @BOTH
-def test_a_server_that_is_not_there(get):
+def test_a_refused_connection_is_an_error(get):
     with pytest.raises(NetworkError, match="connection refused"):
         get(f"http://127.0.0.1:{free_port()}/")
 
 
 @BOTH
-def test_a_reset_in_mid_body(get):
+def test_a_reset_within_the_body_is_an_error(get):
     def slam(connection):
         connection.sendall(reply(b"200 OK\nContent-Length: 100", b"ciao"))
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
@@ -177,7 +177,7 @@ def test_a_reset_in_mid_body(get):
 
 
 @BOTH
-def test_a_silent_server_meets_the_idle_timeout(get):
+def test_a_silent_server_exceeds_the_idle_timeout(get):
     done = threading.Event()
     patience = HttpPatience(idle_timeout=0.05)
     with canned(lambda _: done.wait(PATIENCE)) as server:
@@ -188,7 +188,7 @@ def test_a_silent_server_meets_the_idle_timeout(get):
 
 @BOTH
 @pytest.mark.parametrize("drip", [b"HTTP/1.1 102 Wait\r\n\r\n", reply(b"200 OK")])
-def test_a_dripping_server_meets_the_total_timeout(get, drip):
+def test_a_slow_server_exceeds_the_total_timeout(get, drip):
     done = threading.Event()
 
     def answer(connection):
@@ -211,7 +211,7 @@ def test_a_bad_url_is_refused_before_anything_is_sent(get, url):
 
 
 @pytest.mark.parametrize(("status", "exit_status"), [(301, 3), (304, 3), (404, 4), (503, 5)])
-def test_a_status_can_be_made_an_error(status, exit_status):
+def test_check_makes_a_status_an_error(status, exit_status):
     with canned(reply(b"%d Odd\nContent-Length: 0" % status)) as server:
         response = http.get(server.url)
     with pytest.raises(HttpStatus) as caught:
@@ -219,7 +219,7 @@ def test_a_status_can_be_made_an_error(status, exit_status):
     assert (caught.value.code, caught.value.status) == (status, exit_status)
 
 
-def test_a_client_uses_a_connection_again():
+def test_a_client_reuses_a_connection():
     with canned(HELLO, keep=True) as server, http.Client() as client:
         assert [client.get(server.url).text for _ in range(3)] == ["ciao"] * 3
         assert client.request("POST", server.url, body=b"abc").text == "ciao"
@@ -227,7 +227,7 @@ def test_a_client_uses_a_connection_again():
     assert server.requests[3].endswith(b"Content-Length: 3\r\n\r\nabc")
 
 
-def test_an_async_client_uses_a_connection_again():
+def test_an_async_client_reuses_a_connection():
     async def thrice(url):
         async with http.AsyncClient() as client:
             return [(await client.get(url)).text for _ in range(3)]
@@ -245,14 +245,14 @@ def test_an_async_client_uses_a_connection_again():
         HELLO.replace(b"\r\n", b"\r\nConnection: close\r\n", 1),
     ],
 )
-def test_a_connection_is_used_again_only_when_the_framing_allows(answer):
+def test_a_connection_is_reused_only_if_the_framing_allows_it(answer):
     with canned(answer) as server, http.Client() as client:
         assert client.get(server.url).text == "ciao"
         assert client.get(server.url).text == "ciao"
     assert server.connections == 2
 
 
-def test_a_connection_that_the_server_has_closed_meanwhile_is_no_error():
+def test_a_connection_that_the_server_closed_meanwhile_is_replaced():
     closed = threading.Event()
 
     def once(connection):
@@ -269,7 +269,7 @@ def test_a_connection_that_the_server_has_closed_meanwhile_is_no_error():
 
 
 @BOTH
-def test_a_reset_before_any_answer_may_mean_tls(get):
+def test_the_error_for_a_reset_before_any_byte_mentions_tls(get):
     def reset(connection):
         connection.recv(1)
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
@@ -279,14 +279,14 @@ def test_a_reset_before_any_answer_may_mean_tls(get):
 
 
 @BOTH
-def test_a_length_that_no_file_has_is_an_error(get):
+def test_an_excessive_content_length_is_an_error(get):
     answer = reply(b"200 OK\nContent-Length: 9223372036854775808", b"x")
     with canned(answer) as server, pytest.raises(InvalidReply, match="not valid HTTP"):
         get(server.url)
 
 
 @BOTH
-def test_a_body_without_a_byte_needs_no_known_coding(get):
+def test_an_empty_body_needs_no_known_coding(get):
     with canned(reply(b"200 OK\nContent-Encoding: foo\nContent-Length: 0")) as server:
         assert get(server.url).body == b""
 
@@ -330,7 +330,7 @@ def test_a_post_is_not_repeated_when_its_connection_closes():
     assert [request.split()[0] for request in requests] == [b"GET", b"POST"]
 
 
-def test_the_transfer_ends_with_the_last_byte_however_long_it_is_looked_at(monkeypatch):
+def test_the_transfer_phase_ends_with_the_last_byte(monkeypatch):
     with canned(HELLO) as server, http.Client() as client:
         with client.stream("GET", server.url) as stream:
             assert b"".join(stream) == b"ciao"
@@ -338,7 +338,7 @@ def test_the_transfer_ends_with_the_last_byte_however_long_it_is_looked_at(monke
             assert phases.ended == phases.first_byte
 
 
-def test_a_head_that_is_all_leaves_the_connection_open():
+def test_a_response_without_body_keeps_the_connection():
     with canned(reply(b"204 No Content"), keep=True) as server, http.Client() as client:
         for _ in range(2):
             with client.stream("GET", server.url) as stream:
@@ -346,7 +346,7 @@ def test_a_head_that_is_all_leaves_the_connection_open():
     assert server.connections == 1
 
 
-def test_a_body_given_up_closes_the_connection():
+def test_an_abandoned_body_closes_the_connection():
     big = reply(b"200 OK\nContent-Length: 5000000", bytes(5_000_000))
     with canned(big, HELLO) as server, http.Client() as client:
         with client.stream("GET", server.url) as stream:
@@ -355,7 +355,7 @@ def test_a_body_given_up_closes_the_connection():
     assert server.connections == 2
 
 
-def test_an_answer_before_the_request_is_all_sent_is_heard():
+def test_a_response_before_the_end_of_the_request_is_received():
     def refuse(connection):
         connection.sendall(reply(b"413 Too Large\nContent-Length: 0\nConnection: close"))
         connection.shutdown(socket.SHUT_WR)
@@ -373,7 +373,7 @@ def test_an_answer_before_the_request_is_all_sent_is_heard():
 
 @BOTH_ASK
 @pytest.mark.parametrize("framing", [b"Content-Length: 4", b"A: b"])
-def test_a_whole_answer_ends_the_sending_of_a_request_that_nobody_reads(ask, framing):
+def test_a_complete_response_ends_the_sending_of_an_unread_request(ask, framing):
     over = threading.Event()
 
     def serve(connection):
@@ -391,7 +391,7 @@ def test_a_whole_answer_ends_the_sending_of_a_request_that_nobody_reads(ask, fra
 
 
 @BOTH_ASK
-def test_a_server_that_ends_without_an_answer_ends_the_sending_too(ask):
+def test_the_end_of_the_connection_ends_the_sending(ask):
     over = threading.Event()
 
     def serve(connection):
@@ -407,7 +407,7 @@ def test_a_server_that_ends_without_an_answer_ends_the_sending_too(ask):
             over.set()
 
 
-def test_a_server_that_echoes_while_it_reads_makes_no_deadlock():
+def test_a_server_that_sends_while_it_reads_causes_no_deadlock():
     size = 20_000_000
 
     def echo(connection):

@@ -293,7 +293,7 @@ class Counting:
 
 
 def test_a_head_costs_its_length_however_it_is_segmented():
-    """The parser gets each byte once, in whole lines: it would copy an unfinished line each time."""
+    """The parser gets each byte once, in whole lines: it copies an unfinished line each time."""
     parser = ResponseParser("GET")
     counting = parser._parser = Counting(parser._parser)
     data = START + b"A: " + b"b" * 50_000 + b"\r\nC: d\r\n\r\n"

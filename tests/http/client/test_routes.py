@@ -1,4 +1,4 @@
-"""Where the HTTP client goes: redirects, proxies, TLS, several addresses."""
+"""The route of a request over real sockets: redirects, proxies, TLS, several addresses."""
 
 import asyncio
 import io
@@ -15,10 +15,6 @@ from canned import HELLO, canned, read_request
 from stretta import http
 from stretta.errors import InvalidReply, NetworkError, ReplyEndedEarly, UsageError
 from stretta.http.client.proxy import proxy_for
-from stretta.http.client.redirect import redirected
-from stretta.http.client.request import ClientRequest
-from stretta.http.client.response_parser import Head
-from stretta.http.message.headers import Headers
 from stretta.http.message.url import parse_url
 from stretta.options.http_client import HttpClientLimits, HttpPatience, HttpRoute
 from stretta.reports import Connecting, LookedUp, NotReached
@@ -44,7 +40,7 @@ def move(status, place):
 
 
 @BOTH
-def test_redirects_are_followed_when_asked_and_remembered(get):
+def test_redirects_are_followed_with_follow_and_kept_in_the_history(get):
     with canned(move(301, b"/a"), move(302, b"b?c"), HELLO, keep=True) as server:
         assert get(server.url).status == 301
         server.requests.clear()
@@ -64,7 +60,7 @@ def test_redirects_are_followed_when_asked_and_remembered(get):
         b"Transfer-Encoding: chunked\r\nContent-Encoding: gzip\r\n\r\n1\r\nx\r\n",
     ],
 )
-def test_the_endless_body_of_a_redirect_is_not_waited_for(get, body, monkeypatch):
+def test_the_endless_body_of_a_redirect_is_not_read(get, body, monkeypatch):
     monkeypatch.setattr("stretta.http.client.request_sender.MAX_DRAIN_TIME", 0.05)
 
     def redirect(connection):
@@ -77,69 +73,13 @@ def test_the_endless_body_of_a_redirect_is_not_waited_for(get, body, monkeypatch
 
 
 @BOTH
-def test_a_redirect_loop_meets_its_limit(get):
+def test_a_redirect_loop_is_an_error(get):
     with canned(move(302, b"/")) as server, pytest.raises(InvalidReply, match="too many redirects"):
         get(server.url, follow=True, limits=HttpClientLimits(max_redirects=3))
     assert len(server.requests) == 4
 
 
-def follow(method, status, place, url="http://a.example/x", headers=(), body=b""):
-    request = ClientRequest(
-        url=parse_url(url), method=method, headers=Headers(headers), body=body, size=len(body)
-    )
-    return redirected(request, Head("1.1", status, "", Headers([("Location", place)])))
-
-
-@pytest.mark.parametrize(
-    ("method", "status", "becomes"),
-    [
-        ("GET", 301, "GET"), ("HEAD", 303, "HEAD"), ("POST", 301, "GET"), ("POST", 302, "GET"),
-        ("PUT", 302, "PUT"), ("PUT", 303, "GET"), ("POST", 307, "POST"), ("PUT", 308, "PUT"),
-    ],
-)  # fmt: skip
-def test_what_becomes_of_the_method_and_the_body(method, status, becomes):
-    fields = [("Content-Type", "text/plain"), ("Accept", "x")]
-    following = follow(method, status, "/y", headers=fields, body=b"ciao")
-    assert following.method == becomes
-    kept = becomes == method
-    assert (following.body, following.size) == ((b"ciao", 4) if kept else (b"", 0))
-    assert ("content-type" in following.headers) is kept
-    assert "accept" in following.headers
-
-
-@pytest.mark.parametrize(
-    ("place", "kept"),
-    [("/y", True), ("http://a.example/y", True), ("http://b.example/", False),
-     ("http://a.example:81/", False), ("https://a.example/", False), ("//b.example/", False)],
-)  # fmt: skip
-def test_credentials_stay_with_the_server_they_are_for(place, kept):
-    fields = [("Authorization", "Basic x"), ("Cookie", "a=b"), ("Accept", "x")]
-    following = follow("GET", 302, place, "http://u:p@a.example/x", headers=fields)
-    assert ("authorization" in following.headers) is kept
-    assert ("cookie" in following.headers) is kept
-    assert (following.url.username == "u") is kept
-    assert "accept" in following.headers
-
-
-@pytest.mark.parametrize(
-    ("url", "place"),
-    [("https://a.example/", "http://a.example/"), ("http://a.example/", "ftp://b.example/"),
-     ("http://a.example/", "javascript:alert(1)"), ("http://a.example/", "http://[::1/"),
-     ("http://a.example/", "file:///etc/passwd")],
-)  # fmt: skip
-def test_some_redirects_are_refused(url, place):
-    with pytest.raises(InvalidReply, match="is not followed"):
-        follow("GET", 302, place, url)
-
-
-def test_a_fragment_is_inherited_and_200_is_no_redirect():
-    assert follow("GET", 302, "/y", "http://a.example/x#part").url.fragment == "part"
-    assert follow("GET", 302, "/y#other", "http://a.example/x#part").url.fragment == "other"
-    assert follow("GET", 200, "/y") is None
-    assert follow("GET", 304, "/y") is None
-
-
-def test_a_body_from_a_file_is_sent_again_and_one_from_a_pipe_cannot_be():
+def test_a_redirected_body_is_sent_again_from_a_file_and_not_from_a_pipe():
     class Pipe(io.BytesIO):
         def seekable(self):
             return False
@@ -154,7 +94,7 @@ def test_a_body_from_a_file_is_sent_again_and_one_from_a_pipe_cannot_be():
     assert b"Transfer-Encoding: chunked" in server.requests[0]
 
 
-def test_a_file_goes_out_as_it_is():
+def test_a_body_from_a_socket_is_sent_in_chunks():
     received = []
 
     def serve(connection):
@@ -177,7 +117,7 @@ def test_a_file_goes_out_as_it_is():
 
 
 @BOTH
-def test_a_proxy_gets_the_whole_url_and_its_own_password(get):
+def test_a_proxy_gets_the_whole_url_and_its_own_credentials(get):
     with canned(HELLO) as proxy:
         route = HttpRoute(proxy=proxy.url.replace("//", "//anna:a%3Ab@"))
         assert get("http://u:p@example.invalid:81/x?y", route=route).text == "ciao"
@@ -206,13 +146,13 @@ def test_a_proxy_gets_the_whole_url_and_its_own_password(get):
         ("http://[::1]/", {"http_proxy": "p:1", "no_proxy": "::1"}, None),
     ],
 )
-def test_the_environment_names_the_proxy(url, environ, proxy):
+def test_the_proxy_from_the_environment(url, environ, proxy):
     found = proxy_for(parse_url(url), None, environ)
     assert (None if found is None else str(found)) == proxy
     assert proxy_for(parse_url(url), "", environ) is None
 
 
-def test_a_proxy_that_cannot_be_used_is_said():
+def test_an_unusable_proxy_is_an_error():
     with pytest.raises(UsageError, match="cannot use the proxy"):
         http.get("http://a.example/", route=HttpRoute(proxy="socks5://127.0.0.1:1"))
 
@@ -247,7 +187,7 @@ def tls_server(cert, answer=HELLO):
 
 
 @BOTH
-def test_a_trusted_server_is_talked_to(get, authority):
+def test_a_trusted_server_is_accepted(get, authority):
     ca, path = authority
     with tls_server(ca.issue_cert("localhost")) as port:
         response = get(f"https://localhost:{port}/", route=HttpRoute(tls_ca=path))
@@ -260,21 +200,21 @@ def test_a_trusted_server_is_talked_to(get, authority):
     ("names", "why"),
     [("other.example", "another name"), ("localhost", "not trusted")],
 )
-def test_a_server_that_is_not_who_it_should_be_is_refused(get, authority, names, why):
+def test_a_server_with_the_wrong_certificate_is_refused(get, authority, names, why):
     ca, path = authority
     route = HttpRoute(tls_ca=path if names != "localhost" else None)
     with tls_server(ca.issue_cert(names)) as port, pytest.raises(NetworkError, match=why):
         get(f"https://localhost:{port}/", route=route)
 
 
-def test_insecure_takes_anybody(authority):
+def test_insecure_accepts_any_certificate(authority):
     ca, _ = authority
     with tls_server(ca.issue_cert("other.example")) as port:
         response = http.get(f"https://localhost:{port}/", route=HttpRoute(insecure=True))
     assert response.text == "ciao"
 
 
-def test_a_server_without_tls():
+def test_a_server_without_tls_is_an_error():
     def answer(connection):
         connection.recv(65536)
         connection.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
@@ -303,7 +243,7 @@ def test_a_missing_close_notify_matters_only_where_the_end_is_the_framing(
                 get(url, route=route)
 
 
-def test_a_tls_connection_serves_again(authority):
+def test_a_tls_connection_is_reused(authority):
     ca, path = authority
     with (
         tls_server(ca.issue_cert("localhost")) as port,
@@ -315,7 +255,7 @@ def test_a_tls_connection_serves_again(authority):
 
 
 @BOTH
-def test_tls_goes_through_a_proxys_tunnel(get, authority):
+def test_tls_through_the_tunnel_of_a_proxy(get, authority):
     ca, path = authority
     asked = []
 
@@ -341,7 +281,7 @@ def test_tls_goes_through_a_proxys_tunnel(get, authority):
     assert b"/x" not in asked[0]
 
 
-def test_a_whole_answer_over_tls_ends_the_sending_of_a_request_that_nobody_reads(authority):
+def test_a_complete_response_over_tls_ends_the_sending_of_an_unread_request(authority):
     ca, path = authority
     over = threading.Event()
 
@@ -366,7 +306,7 @@ def test_a_whole_answer_over_tls_ends_the_sending_of_a_request_that_nobody_reads
             over.set()
 
 
-def test_much_goes_both_ways_over_tls(authority):
+def test_large_bodies_in_both_directions_over_tls(authority):
     ca, path = authority
     body = bytes(range(256)) * 20_000
     route = HttpRoute(tls_ca=path)
@@ -385,7 +325,7 @@ def test_much_goes_both_ways_over_tls(authority):
         assert asyncio.run(ask(url)).body == body
 
 
-def test_an_expired_certificate_is_said_to_be_expired(authority):
+def test_the_error_names_an_expired_certificate(authority):
     ca, path = authority
     past = datetime(2020, 1, 1, tzinfo=UTC)
     cert = ca.issue_cert("localhost", not_before=past, not_after=past + timedelta(days=1))
@@ -393,7 +333,7 @@ def test_an_expired_certificate_is_said_to_be_expired(authority):
         http.get(f"https://localhost:{port}/", route=HttpRoute(tls_ca=path))
 
 
-def test_a_proxy_that_refuses_a_tunnel_is_said():
+def test_a_proxy_that_refuses_a_tunnel_is_an_error():
     with canned(b"HTTP/1.1 407 Proxy Authentication Required\r\n\r\n") as proxy:
         with pytest.raises(NetworkError, match=r"answered 407 .* --proxy http://USER:PASSWORD"):
             http.get("https://far.example/", route=HttpRoute(proxy=proxy.url))
@@ -402,8 +342,8 @@ def test_a_proxy_that_refuses_a_tunnel_is_said():
 # addresses
 
 
-def test_every_address_of_a_name_is_tried_and_told(monkeypatch):
-    told = []
+def test_every_address_of_a_name_is_tried_and_reported(monkeypatch):
+    reports = []
     with canned(HELLO) as server:
         both = [
             (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.2", server.port)),
@@ -417,9 +357,9 @@ def test_every_address_of_a_name_is_tried_and_told(monkeypatch):
             return both
 
         monkeypatch.setattr(socket, "getaddrinfo", look_up)
-        with http.Client(watch=told.append) as client:
+        with http.Client(watch=reports.append) as client:
             assert client.get(f"http://two.example:{server.port}/").text == "ciao"
-    looked_up, first, failed, second = told[:4]
+    looked_up, first, failed, second = reports[:4]
     assert isinstance(looked_up, LookedUp)
     assert looked_up.addresses == ["127.0.0.2", "127.0.0.1"]
     assert [type(one) for one in (first, failed, second)] == [Connecting, NotReached, Connecting]
@@ -434,7 +374,7 @@ def test_an_address_can_be_given_for_a_name(get):
     assert f"Host: far.example:{server.port}".encode() in server.requests[0]
 
 
-def test_a_family_can_be_asked_for():
+def test_a_family_can_be_chosen():
     with canned(HELLO) as server, http.Client(family=socket.AF_INET6) as client:
         with pytest.raises(NetworkError):
             client.get(server.url)
