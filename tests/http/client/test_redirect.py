@@ -77,15 +77,14 @@ def test_redirects(status):
 
 
 def test_headers_that_are_dropped():
-    fields = [("Host", "h"), ("Proxy-Authorization", "p"), ("Expect", "e"), ("Transfer-Coding", "t"),
-              ("Content-Encoding", "x"), ("Content-Language", "it"), ("Content-Type", "c")]  # fmt: skip
-    names = [name for name, _ in fields]
+    names = ["Host", "Proxy-Authorization", "Expect", "X", "Content-Encoding", "Content-Language"]
+    fields = [(name, "x") for name in names]
     same = follow("POST", 307, "/y", headers=fields, body=b"ciao")
     assert [name for name, _ in same.headers] == names
     other = follow("POST", 307, "http://b.example/", headers=fields, body=b"ciao")
     assert [name for name, _ in other.headers] == names[2:]
     get = follow("POST", 303, "/y", headers=fields, body=b"ciao")
-    assert [name for name, _ in get.headers] == ["Host", "Proxy-Authorization", "Transfer-Coding"]
+    assert [name for name, _ in get.headers] == ["Host", "Proxy-Authorization", "X"]
 
 
 def test_credentials_in_the_location_replace_the_earlier_ones():

@@ -169,14 +169,16 @@ def authority(tmp_path_factory):
 
 
 @contextmanager
-def tls_server(cert, answer=HELLO):
-    """Answer every request over TLS; yields the port."""
+def tls_server(cert, answer=HELLO, requests=None):
+    """Answer every request over TLS, and append it to ``requests``; yields the port."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     cert.configure_cert(context)
 
     def serve(connection):
         with context.wrap_socket(connection, server_side=True) as tls:
-            while read_request(tls):
+            while request := read_request(tls):
+                if requests is not None:
+                    requests.append(request)
                 if callable(answer):
                     answer(tls)
                     return
@@ -274,11 +276,14 @@ def test_tls_through_the_tunnel_of_a_proxy(get, authority):
         with suppress(OSError):  # it has gone already
             sink.shutdown(socket.SHUT_WR)
 
-    with tls_server(ca.issue_cert("far.example")) as port, naive_tcp_server(relay) as proxy:
+    requests = []
+    cert = ca.issue_cert("far.example")
+    with tls_server(cert, requests=requests) as port, naive_tcp_server(relay) as proxy:
         route = HttpRoute(tls_ca=path, proxy=f"http://127.0.0.1:{proxy}")
         assert get("https://far.example/x", route=route).text == "ciao"
     assert asked[0].startswith(b"CONNECT far.example:443 HTTP/1.1\r\nHost: far.example:443\r\n")
     assert b"/x" not in asked[0]
+    assert requests[0].startswith(b"GET /x HTTP/1.1\r\nHost: far.example\r\n")
 
 
 def test_a_complete_response_over_tls_ends_the_sending_of_an_unread_request(authority):
