@@ -26,7 +26,7 @@ REQUEST = Request(
         ),
     ],
 )
-def test_nothing_a_peer_sends_can_forge_a_line(form, end):
+def test_no_bytes_of_a_peer_can_forge_a_line(form, end):
     said = []
 
     async def main():
@@ -53,7 +53,7 @@ def test_json_lines():
     assert (found["status"], found["bytes"], found["agent"]) == (404, None, 'evil\r\n" \x1b[31m')
 
 
-def test_the_lines_of_one_turn_of_the_loop_are_written_together():
+def test_the_lines_of_one_iteration_are_written_together():
     said = []
 
     async def main():
@@ -67,7 +67,7 @@ def test_the_lines_of_one_turn_of_the_loop_are_written_together():
     assert [text.count("\n") for text in said] == [2]
 
 
-def test_what_was_no_request_line_is_not_logged_as_one():
+def test_input_without_a_request_line_is_logged_as_a_dash():
     said = []
 
     async def main():
@@ -79,7 +79,7 @@ def test_what_was_no_request_line_is_not_logged_as_one():
     assert said[0].endswith('] "-" 400 7')
 
 
-def test_a_user_s_name_stays_one_field():
+def test_a_user_name_stays_one_field():
     said = []
 
     async def main():

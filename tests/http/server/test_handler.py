@@ -1,4 +1,4 @@
-"""What a site's options do, through a real server."""
+"""The options of a site, through a real server."""
 
 import base64
 import io
@@ -50,13 +50,13 @@ def ask(folder):
         running.__exit__(None, None, None)
 
 
-def test_hidden_files_if_asked_for(ask):
+def test_hidden_files_are_served_with_hidden(ask):
     get = ask(hidden=True)
     assert get("/.hidden").body == b"hidden"
     assert b".hidden" in get("/?format=json").body
 
 
-def test_another_index(ask, folder):
+def test_the_index_option_names_the_index_file(ask, folder):
     (folder / "start.html").write_bytes(b"start")
     get = ask(index=("start.html",))
     got = get("/")
@@ -64,12 +64,12 @@ def test_another_index(ask, folder):
 
 
 @pytest.mark.parametrize("name", ["sub/../../secret", "sub/page.html", "..", ""])
-def test_an_index_is_a_name_in_the_folder(folder, name):
+def test_an_index_must_be_a_plain_file_name(folder, name):
     with pytest.raises(UsageError, match="cannot stand for a folder"):
         stretta_http.serve(folder, options=SiteOptions(index=(name,)))
 
 
-def test_no_listing_looks_like_nothing(ask):
+def test_without_listings_a_folder_looks_missing(ask):
     get = ask(listing=False)
     assert get("/sub/").body == get("/missing").body
     assert get("/sub/?format=zip").status == 404
@@ -117,7 +117,7 @@ def test_headers_are_added_or_replaced(ask):
     assert get("/missing").headers["X-Clacks"] == "GNU"
 
 
-def test_a_header_may_be_given_twice_and_vary_says_more_not_less(ask):
+def test_a_header_may_be_given_twice_and_vary_is_extended(ask):
     get = ask(header=("Link: </a>", "link: </b>", "Vary: Origin", "Vary: Cookie"), cors=True)
     got = get("/file.txt")
     assert got.headers.get_all("Link") == ["</a>", "</b>"]
@@ -131,13 +131,13 @@ def test_a_header_may_be_given_twice_and_vary_says_more_not_less(ask):
     ("path", "why"),
     [("a%2fb", "does not begin with /"), ("/a%2fb", "No file can"), ("/a?b", "question mark")],
 )
-def test_a_base_path_that_is_none_is_told_why(folder, path, why):
+def test_an_invalid_base_path_is_refused_with_the_reason(folder, path, why):
     with pytest.raises(UsageError) as caught:
         stretta_http.serve(folder, options=SiteOptions(base_path=path))
     assert why in caught.value.why
 
 
-def test_only_what_can_be_asked_about_again_is_kept_by_caches(ask):
+def test_only_responses_with_a_validator_may_be_cached(ask):
     get = ask()
     for path, control in (("/file.txt", "no-cache"), ("/", "no-cache"), ("/missing", "no-store")):
         assert get(path).headers["Cache-Control"] == control
@@ -146,7 +146,7 @@ def test_only_what_can_be_asked_about_again_is_kept_by_caches(ask):
 @pytest.mark.parametrize(
     "line", ["nonsense", "A b: c", "X: a\r\nY: b", "Content-Length: 5", "connection: close", ": x"]
 )
-def test_senseless_headers_are_refused(folder, line):
+def test_invalid_headers_are_refused(folder, line):
     with pytest.raises(UsageError, match="cannot add the header"):
         stretta_http.serve(folder, options=SiteOptions(header=(line,)))
 
@@ -156,7 +156,7 @@ def credentials(pair):
 
 
 class TestUsers:
-    def test_only_they_may_read(self, ask):
+    def test_only_listed_users_may_read(self, ask):
         get = ask(auth=("anna:segreto", "perché:à:b"))
         refused = get("/file.txt")
         assert (refused.status, refused.headers["WWW-Authenticate"]) == (
@@ -173,7 +173,7 @@ class TestUsers:
         assert get("/missing").status == 401
         assert get("/file.txt", method="DELETE").status == 401
 
-    def test_who_guesses_too_often_has_to_wait_and_who_was_let_in_has_not(self, ask, monkeypatch):
+    def test_guessing_is_limited_and_known_credentials_are_not(self, ask, monkeypatch):
         monkeypatch.setattr(auth, "FREE", 2)
         get = ask(auth=("anna:segreto",))
         assert get("/file.txt", credentials("anna:segreto")).status == 200
@@ -183,7 +183,7 @@ class TestUsers:
         assert found[-1].headers["Retry-After"] == "1" or found[-1].status == 401
         assert get("/file.txt", credentials("anna:segreto")).status == 200
 
-    def test_guesses_come_back_one_a_second_and_right_ones_cost_nothing(self):
+    def test_guesses_are_refilled_each_second_and_right_ones_are_free(self):
         now = 0.0
         guesses = GuessLimiter(lambda: now)
         for _ in range(3 * auth.FREE):
@@ -194,7 +194,7 @@ class TestUsers:
         now = 2.0
         assert [guesses.allow("a") for _ in range(3)] == [True, True, False]
 
-    def test_the_access_log_names_who_was_let_in(self, folder):
+    def test_the_access_log_names_the_authenticated_user(self, folder):
         said = []
         options = SiteOptions(auth=("anna:segreto",))
         site = stretta_http.serve(folder, options=options, access=AccessLog(said.append))
@@ -205,7 +205,7 @@ class TestUsers:
         users = [line.split()[2] for line in "\n".join(said).splitlines()]
         assert users == ["-", "anna", "anna"]
 
-    def test_a_missing_file_of_users_is_told_plainly(self, folder):
+    def test_a_missing_file_of_users_is_an_error_with_its_reason(self, folder):
         with pytest.raises(UsageError) as caught:
             stretta_http.serve(folder, options=SiteOptions(auth_file=str(folder / "missing")))
         assert caught.value.why == "no such file or directory"
@@ -218,18 +218,18 @@ class TestUsers:
         assert get("/file.txt", credentials("anna:other")).status == 401
 
     @pytest.mark.parametrize("text", ["anna:segreto", "anna:scrypt:x", "anna:md5:eA==:eA=="])
-    def test_a_file_that_is_none_is_refused(self, folder, text):
+    def test_a_malformed_file_of_users_is_refused(self, folder, text):
         users = folder / "users"
         users.write_text(text)
         with pytest.raises(UsageError, match="has no password that can be read"):
             stretta_http.serve(folder, options=SiteOptions(auth_file=str(users)))
 
-    def test_an_empty_file_lets_nobody_in(self, ask, folder):
+    def test_an_empty_file_of_users_admits_nobody(self, ask, folder):
         users = folder / "users"
         users.write_text("")
         assert ask(auth_file=str(users))("/", credentials("a:b")).status == 401
 
-    def test_passwords_do_not_travel_in_the_clear_unless_asked(self, folder):
+    def test_passwords_without_tls_need_an_option(self, folder):
         options = {"auth": ("anna:segreto",)}
         with pytest.raises(UsageError, match="passwords would travel unprotected"):
             stretta_http.serve(folder, "0.0.0.0", options=SiteOptions(**options))
@@ -249,7 +249,7 @@ class TestFolders:
                 ("page.html", "file", 7),
             ]
 
-    def test_a_listing_is_not_sent_again_while_it_is_the_same(self, ask, folder):
+    def test_an_unchanged_listing_gives_304(self, ask, folder):
         get = ask()
         for more in ((), ("Accept: application/json",), ("Accept-Encoding: gzip",)):
             tag = get("/sub/", *more).headers["ETag"]
@@ -268,7 +268,7 @@ class TestFolders:
             ]  # fmt: skip
             assert archive.read("file.txt") == b"ciao\n"
 
-    def test_a_search_that_finds_nothing_gives_way_to_others(self, folder):
+    def test_a_zip_of_skipped_files_yields_to_other_connections(self, folder):
         for number in range(10 * GIVE_WAY):
             (folder / f"out {number}").symlink_to("/etc/passwd")
         pieces = ZipBody(DocumentRoot(folder), ())
@@ -283,7 +283,7 @@ class TestFolders:
             assert archive.testzip() is None
             assert "file.txt" in archive.namelist()
 
-    def test_a_zip_of_names_that_mean_something_elsewhere(self, folder, ask):
+    def test_names_in_a_zip_are_safe_on_other_systems(self, folder, ask):
         (folder / "up\\..\\..\\evil.txt").write_bytes(b"here")
         (folder / os.fsdecode(b"\xff.txt")).write_bytes(b"there")
         with zipfile.ZipFile(io.BytesIO(ask()("/?format=zip").body)) as archive:
@@ -291,7 +291,7 @@ class TestFolders:
             assert archive.read("up%5C..%5C..%5Cevil.txt") == b"here"
             assert archive.read("%5Cxff.txt") == b"there"
 
-    def test_a_zip_ends_though_a_file_in_it_grows(self, folder):
+    def test_a_zip_ends_although_a_file_in_it_grows(self, folder):
         path = folder / "file.txt"
         pieces = ZipBody(DocumentRoot(folder), ())
         found = []
@@ -348,7 +348,7 @@ class TestFolders:
         assert names("sort=size") == "bac"
         assert names("sort=date") == "cab"
 
-    def test_a_readme_is_shown_and_nothing_in_it_runs(self, ask, folder):
+    def test_a_readme_is_rendered_without_scripts(self, ask, folder):
         (folder / "README.md").write_text(
             "# Title\n<script>alert(1)</script>\n\n[x](javascript:alert(1)) [y](file.txt)\n"
         )
@@ -361,7 +361,7 @@ class TestFolders:
         assert 'href="javascript' not in page
         assert "<pre>&lt;b&gt;plain</pre>" in get("/sub/").body.decode()
 
-    def test_a_page_needs_nothing_from_elsewhere(self, ask):
+    def test_a_page_loads_nothing_from_other_sites(self, ask):
         page = ask()("/").body.decode()
         assert "http://" not in page
         assert "https://" not in page
@@ -377,7 +377,7 @@ class TestFolders:
         ("image/png", "text/html; charset=utf-8"),
     ],
 )
-def test_errors_speak_the_client_s_language_and_never_its_words(ask, accept, kind):
+def test_errors_follow_accept_and_never_echo_the_request(ask, accept, kind):
     get = ask()
     got = get("/<script>alert(1)</script>", f"Accept: {accept}")
     assert (got.status, got.headers["Content-Type"]) == (404, kind)

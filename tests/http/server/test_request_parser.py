@@ -1,4 +1,4 @@
-"""The request parser: whole, byte by byte, with bytes left over; and what it refuses."""
+"""The request parser: input whole, byte by byte and with bytes left over; malformed input."""
 
 import pytest
 from hypothesis import given
@@ -103,19 +103,19 @@ REFUSED = {
 
 @pytest.mark.parametrize("step", [None, 1])
 @pytest.mark.parametrize("name", REFUSED)
-def test_what_is_refused_is_refused_however_it_is_cut_and_ends_the_reading(name, step):
+def test_a_malformed_request_is_refused_in_any_segmentation_and_ends_the_input(name, step):
     status, data = REFUSED[name]
     assert read(data + GET, step=step) == [status]
     assert read(GET + data + GET, step=step) == [ANSWERED, status]
 
 
-def test_a_request_after_a_body_is_seen_where_it_begins():
+def test_the_request_after_a_body_starts_at_the_right_byte():
     for body in (post(b"Content-Length: 4", body=b"\r\n\r\n"), post(CHUNKED, body=b"0\r\n\r\n")):
         assert read(body + GET)[1:] == [ANSWERED]
         assert read(body + b"GET  / HTTP/1.1\r\n\r\n")[1:] == [400]
 
 
-def test_an_upgrade_is_passed_over_and_the_body_read():
+def test_an_upgrade_is_declined_and_the_body_read():
     upgrade = (b"Connection: Upgrade", b"Upgrade: h2c")
     for step in (None, 1):
         for framing, body in ((b"Content-Length: 3", b"abc"), (CHUNKED, b"3\r\nabc\r\n0\r\n\r\n")):
@@ -137,7 +137,7 @@ def test_http_1_0_closes_unless_it_asks_to_keep_alive():
     assert read(b"GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n") == [("GET", b"/", b"", True)]
 
 
-def test_a_body_beyond_its_limit_is_refused_as_soon_as_that_is_known():
+def test_a_body_beyond_its_limit_is_refused_at_once():
     assert read(post(b"Content-Length: 11"), most=10) == [413]
     assert read(post(CHUNKED, body=b"b\r\n"), most=10) == []
     assert read(post(CHUNKED, body=b"b\r\n" + b"x" * 11), most=10) == [413]
@@ -170,7 +170,7 @@ def encode(body, chunk):
     st.lists(st.tuples(BODIES, st.none() | st.integers(1, 40)), min_size=1, max_size=5),
     st.lists(st.integers(1, 50), min_size=1),
 )
-def test_any_cut_gives_the_same_requests(bodies, steps):
+def test_any_segmentation_gives_the_same_requests(bodies, steps):
     data = b"".join(encode(body, chunk) for body, chunk in bodies)
     parser = RequestParser(HttpLimits(), lambda _: (1000, True))
     found, at, turn = [], 0, 0
@@ -183,6 +183,6 @@ def test_any_cut_gives_the_same_requests(bodies, steps):
 
 
 @given(st.binary(max_size=300), st.integers(1, 20))
-def test_rubbish_gives_requests_or_a_refusal_and_nothing_else(data, step):
+def test_arbitrary_bytes_give_requests_or_a_refusal(data, step):
     for start in (b"", b"GET / HTTP/1.1\r\n", post(CHUNKED)):
         read(start + data, step=step)

@@ -24,7 +24,7 @@ from stretta.http.server.request_target import Target, parse_target
         (b"http://a:/x", (b"x",), False),
     ],
 )
-def test_what_a_target_names(raw, names, is_folder):
+def test_a_target_is_parsed_into_segments(raw, names, is_folder):
     assert parse_target(raw)[:2] == (names, is_folder)
 
 
@@ -37,13 +37,13 @@ def test_what_a_target_names(raw, names, is_folder):
         b"/%2e%2e/x", b"/.%2e", b"/..%2fx", b"/a%00b", b"/%", b"/%zz", b"/%2", b"/a#b",
     ],
 )  # fmt: skip
-def test_what_names_nothing_is_refused(raw):
+def test_an_invalid_target_is_refused(raw):
     with pytest.raises(Refused) as refused:
         parse_target(raw)
     assert refused.value.status == 400
 
 
-def test_a_path_is_written_so_that_it_can_be_read_again():
+def test_a_path_is_encoded_so_that_it_parses_again():
     raw = b"//evil%0d%0aX:%20y//"
     assert parse_target(raw).path == "/evil%0D%0AX%3A%20y/"
 
@@ -54,6 +54,6 @@ def test_a_path_is_written_so_that_it_can_be_read_again():
     ),
     st.booleans(),
 )
-def test_every_name_survives_the_journey(names, is_folder):
+def test_every_name_survives_encoding_and_parsing(names, is_folder):
     target = Target(tuple(names), is_folder or not names, "")
     assert parse_target(target.path.encode()) == target

@@ -1,4 +1,4 @@
-"""Replies that are kept: never a stale one, never too many, and nothing is left open."""
+"""The response cache: never a stale response, bounded memory, no file left open."""
 
 import asyncio
 import errno
@@ -95,7 +95,7 @@ class Peers:
         await self.server.stop()
 
 
-def test_what_one_socket_has_seen_holds_not_for_another_in_the_same_turn(folder):
+def test_a_change_between_two_sockets_of_one_iteration_is_seen(folder):
     async def main():
         def changes(_):
             (folder / "new").write_bytes(b"new")
@@ -118,7 +118,7 @@ def test_what_one_socket_has_seen_holds_not_for_another_in_the_same_turn(folder)
     asyncio.run(main())
 
 
-def test_what_goes_out_in_one_turn_is_right_and_counted(folder):
+def test_responses_of_one_iteration_are_correct_and_counted(folder):
     async def main():
         limits = HttpLimits(max_requests=6)
         async with Peers(folder, limits=limits) as peers:
@@ -143,7 +143,7 @@ def test_what_goes_out_in_one_turn_is_right_and_counted(folder):
     asyncio.run(main())
 
 
-def test_during_a_drain_a_kept_reply_says_that_it_is_the_last(folder):
+def test_during_a_drain_a_cached_response_closes_the_connection(folder):
     async def main():
         async with Peers(folder) as peers:
             await peers.start()
@@ -160,7 +160,7 @@ def test_during_a_drain_a_kept_reply_says_that_it_is_the_last(folder):
     asyncio.run(main())
 
 
-def test_a_folder_seen_while_many_were_connected_is_looked_at_again(folder, monkeypatch):
+def test_a_folder_checked_with_many_connections_is_checked_again(folder, monkeypatch):
     outside = folder / "outside"
     site = folder / "site"
     (site / "sub").mkdir(parents=True)
@@ -181,7 +181,9 @@ def test_a_folder_seen_while_many_were_connected_is_looked_at_again(folder, monk
 
 
 @pytest.mark.parametrize("longer", [False, True])
-def test_a_kept_file_overwritten_right_after_the_look_at_it_is_cut(folder, monkeypatch, longer):
+def test_an_open_file_overwritten_after_revalidation_aborts_the_response(
+    folder, monkeypatch, longer
+):
     path, old = folder / "huge", bytes(8 << 20)
     path.write_bytes(old)
     with serving(stretta_http.serve(folder)) as server:
@@ -204,7 +206,7 @@ def test_a_kept_file_overwritten_right_after_the_look_at_it_is_cut(folder, monke
         until(lambda: server.counts["failed"])
 
 
-def test_what_is_left_of_a_kept_file_is_known_by_its_own_ends(folder):
+def test_the_rest_of_an_open_file_is_compared_with_its_recorded_ends(folder):
     path = folder / "large"
     descriptor = os.open(path, os.O_RDONLY)
     whole = range(len(LARGE))
@@ -228,7 +230,7 @@ def iterate(pieces):
             return
 
 
-def test_a_request_behind_a_kept_file_half_sent_is_answered_after_it(folder):
+def test_a_request_behind_a_half_sent_open_file_is_answered_after_it(folder):
     path, body = folder / "huge", os.urandom(4 << 20)
     path.write_bytes(body)
     with serving(stretta_http.serve(folder)) as server, Raw(server.port, SO_RCVBUF=4096) as raw:
@@ -243,7 +245,7 @@ def test_a_request_behind_a_kept_file_half_sent_is_answered_after_it(folder):
                 assert raw.answer().body == b"old"
 
 
-def test_the_log_tells_the_sizes_of_kept_replies(folder):
+def test_the_log_has_the_sizes_of_cached_responses(folder):
     lines = []
     log = AccessLog(lines.append)
     with serving(stretta_http.serve(folder, access=log)) as server, Raw(server.port) as raw:
@@ -262,7 +264,7 @@ def request(target=b"/", **headers):
     return Request("GET", target, "1.1", headers, keep_alive=True)
 
 
-def test_what_waits_to_be_sent_keeps_its_date():
+def test_a_payload_waiting_to_be_sent_keeps_its_date():
     ready = CachedResponse(request(), Response.of(200, "text/plain", b"body"), "")
     first, second = "Sun, 22 Nov 2026 12:59:59 GMT", "Sun, 22 Nov 2026 13:00:00 GMT"
     ready.set_date(first)
@@ -272,7 +274,7 @@ def test_what_waits_to_be_sent_keeps_its_date():
     assert ready.payload == bytes(waiting).replace(first.encode(), second.encode())
 
 
-def test_all_that_is_kept_has_room(monkeypatch):
+def test_the_cache_stays_below_its_size_limit(monkeypatch):
     most = 1 << 20
     monkeypatch.setattr("stretta.http.server.response_cache.MAX_SIZE", most)
     ready = ResponseCache(1)
@@ -290,7 +292,7 @@ def test_all_that_is_kept_has_room(monkeypatch):
         tracemalloc.stop()
 
 
-def test_a_change_that_the_file_system_may_not_tell_from_the_next_is_not_trusted(monkeypatch):
+def test_a_version_younger_than_the_clock_step_is_not_trusted(monkeypatch):
     monkeypatch.setattr("stretta.http.server.file_stamp.YOUNG", 0.1)
     for changed, ages in ((1000.25, (0.05, 0.15)), (1000.0, (2.05, 2.15))):  # the latter as on FAT
         version = FileVersion(1, 1, 1, 0, int(changed * SECOND))
@@ -298,7 +300,7 @@ def test_a_change_that_the_file_system_may_not_tell_from_the_next_is_not_trusted
     assert is_young(FileVersion(1, 1, 1, 2000 * SECOND, 1), 1000.0)  # of the future
 
 
-def test_what_was_compressed_is_kept_only_of_a_file_at_rest(folder, monkeypatch):
+def test_a_compressed_body_is_cached_only_for_a_file_at_rest(folder, monkeypatch):
     monkeypatch.setattr("stretta.http.server.file_stamp.YOUNG", 0.1)
 
     def of_coarse_times(cls, status):
@@ -339,7 +341,7 @@ def test_a_deleted_file_does_not_stay_open(folder):
 
 @proc
 @pytest.mark.parametrize("fails_at", range(1, 5))
-def test_nothing_stays_open_where_descriptors_ran_out(folder, monkeypatch, fails_at):
+def test_no_file_stays_open_when_descriptors_run_out(folder, monkeypatch, fails_at):
     opens = DocumentRoot.open
     calls = 0
 
@@ -362,7 +364,7 @@ def test_nothing_stays_open_where_descriptors_ran_out(folder, monkeypatch, fails
 
 
 @proc
-def test_a_thousand_requests_of_all_kinds_leave_nothing_open(folder):
+def test_a_thousand_requests_of_all_kinds_leave_no_file_open(folder):
     asked = [
         asks("/large"), asks("/large", "Range: bytes=1-50000"), asks("/large", "Range: bytes=0-4"),
         asks("/large", "Range: bytes=0-40000,50000-90000"), asks("/large", "Range: bytes=9999999-"),

@@ -46,7 +46,7 @@ def client(server):
         yield raw
 
 
-def test_a_file_comes_whole_with_its_type(client, folder):
+def test_a_file_is_sent_whole_with_its_media_type(client, folder):
     os.utime(folder / "file.txt", (86400, 86400))
     got = client.get("/file.txt")
     assert (got.status, got.body) == (200, b"ciao\n")
@@ -57,7 +57,7 @@ def test_a_file_comes_whole_with_its_type(client, folder):
     assert client.get("/empty").body == b""
 
 
-def test_head_gives_the_same_head_and_no_body(client):
+def test_head_returns_the_same_headers_without_a_body(client):
     for path in ("/file.txt", "/large.bin", "/sub/", "/missing", "/sub"):
         got, bare = client.get(path), client.get(path, method="HEAD")
         assert bare.body == b""
@@ -76,7 +76,7 @@ def test_an_index_is_served_for_its_folder(client):
     assert client.get("/indexed/").body == b"<p>index"
 
 
-def test_a_listing_names_what_is_there_and_every_link_works(client, folder):
+def test_a_listing_names_every_entry_and_its_links_work(client, folder):
     (folder / "sub" / ".hidden").write_bytes(b"")
     (folder / "sub" / "out").symlink_to("/etc")
     names = [b"<script>.txt", b"new\nline", b"bad\xff", b"co:lon", b"#hash?q&a", b"a b'\"", b"%41"]
@@ -94,7 +94,7 @@ def test_a_listing_names_what_is_there_and_every_link_works(client, folder):
 
 
 @pytest.mark.parametrize("name", ["missing", ".hidden", "fifo", "leaves", "unreadable"])
-def test_what_may_not_be_seen_looks_as_if_it_were_not_there(client, folder, name):
+def test_a_hidden_or_unreadable_file_looks_like_a_missing_one(client, folder, name):
     (folder / ".hidden").write_bytes(b"x")
     os.mkfifo(folder / "fifo")
     (folder / "leaves").symlink_to("/etc/passwd")
@@ -124,7 +124,7 @@ def test_a_change_is_served_on_the_next_request(client, folder):
 
 
 @pytest.mark.parametrize("seconds", [0, -5, 4e9])
-def test_odd_times_make_valid_headers(client, folder, seconds):
+def test_unusual_modification_times_give_valid_headers(client, folder, seconds):
     os.utime(folder / "file.txt", (seconds, seconds))
     headers = client.get("/file.txt").headers
     expected = {4e9: headers["Date"]}.get(seconds, formatdate(0, usegmt=True))
@@ -152,7 +152,7 @@ def test_pipelined_requests_are_answered_in_order(client):
         assert len(got.body) == sizes.get(path, len(got.body))
 
 
-def test_what_came_before_a_bad_request_is_answered_first(client):
+def test_requests_before_a_malformed_one_are_answered_first(client):
     client.send(GET + b"GET / HTTP/3.0\r\n\r\n" + GET)
     assert client.answer().body == b"ciao\n"
     refused = client.answer()
@@ -171,14 +171,14 @@ def test_what_came_before_a_bad_request_is_answered_first(client):
         b"/ HTTP/1.1\r\nHost: a\r\nExpect: miracles\r\n\r\n",
     ],
 )
-def test_a_refused_head_gets_no_body_either(client, rest):
+def test_the_error_response_to_a_head_request_has_no_body(client, rest):
     client.send(b"HEAD " + rest)
     head, _, body = client.rest().partition(b"\r\n\r\n")
     assert head.startswith((b"HTTP/1.1 4", b"HTTP/1.1 505" if b"9.9" in rest else b"HTTP/1.1 4"))
     assert body == b""
 
 
-def test_half_a_request_behind_a_slow_reader_s_file_does_not_end_it(folder):
+def test_half_a_request_behind_a_slow_download_does_not_end_it(folder):
     limits = HttpLimits(header_timeout=0.2)
     with (
         serving(stretta_http.serve(folder, limits=limits)) as server,
@@ -194,7 +194,7 @@ def test_half_a_request_behind_a_slow_reader_s_file_does_not_end_it(folder):
         assert raw.answer().body == b"ciao\n"
 
 
-def test_http_1_0_is_spoken_too(server):
+def test_http_1_0_is_supported(server):
     with Raw(server.port) as raw:
         raw.send(b"GET /file.txt HTTP/1.0\r\n\r\n")
         assert raw.answer().body == b"ciao\n"
@@ -215,14 +215,14 @@ def test_methods(client):
     assert client.get("/", method="BREW").status == 501
 
 
-def test_a_body_that_nobody_wants_is_thrown_away(client):
+def test_the_body_of_a_get_is_discarded(client):
     assert client.get("/file.txt", body=b"GET /missing HTTP/1.1\r\n\r\n").body == b"ciao\n"
     assert client.get("/file.txt").body == b"ciao\n"
     client.send(b"GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 65537\r\n\r\n")
     assert client.answer().status == 413
 
 
-def test_a_half_closed_client_gets_all_its_replies(client):
+def test_a_half_closed_client_gets_all_responses(client):
     client.send(GET * 3)
     client.sock.shutdown(socket.SHUT_WR)
     assert client.rest().count(b"ciao\n") == 3
@@ -258,7 +258,7 @@ def test_a_file_that_grows_while_it_is_sent_keeps_the_promised_length(folder):
         assert raw.answer().body == b"ciao\n"
 
 
-def test_a_client_that_does_not_read_is_cut_off_and_harms_nobody(folder):
+def test_a_client_that_does_not_read_is_reset_and_others_are_served(folder):
     limits = HttpLimits(stall_timeout=0.4)
     with open(folder / "huge", "wb") as file:
         file.truncate(64 << 20)
@@ -314,7 +314,7 @@ class TestServices:
             raw.send(post % b"100-continue")
             assert raw.answer().status == 405
 
-    def test_a_service_that_fails_is_one_error_and_no_more(self, folder):
+    def test_a_failing_service_gives_500_and_one_report(self, folder):
         def fails(data):
             raise RuntimeError("on purpose")
 
@@ -370,14 +370,14 @@ class TestTimeLimits:
                     stop.set()
                     dripping.join()
 
-    def test_a_connection_kept_alive_in_silence_is_closed(self, folder):
+    def test_an_idle_connection_is_closed(self, folder):
         limits = HttpLimits(idle_timeout=0.2)
         with serving(stretta_http.serve(folder, limits=limits)) as server, Raw(server.port) as raw:
             assert raw.get("/file.txt").status == 200
             assert raw.rest() == b""
             assert server.counts["idle"] == 1
 
-    def test_a_connection_has_its_number_of_requests(self, folder):
+    def test_a_connection_is_closed_after_its_last_request(self, folder):
         limits = HttpLimits(max_requests=3)
         with serving(stretta_http.serve(folder, limits=limits)) as server, Raw(server.port) as raw:
             raw.send(GET * 4)
@@ -386,7 +386,7 @@ class TestTimeLimits:
             assert raw.rest() == b""
 
 
-def test_a_drain_lets_a_reply_end(folder):
+def test_a_drain_waits_for_the_response_being_made(folder):
     reports = []
     started, go_on = threading.Event(), threading.Event()
 
@@ -459,7 +459,7 @@ def test_a_reset_right_behind_data_is_noticed(folder):
         assert not server.counts["slow_head"]
 
 
-def test_it_says_where_it_serves_and_refuses_what_is_no_folder(folder):
+def test_the_server_reports_its_url_and_refuses_a_missing_folder(folder):
     reports = []
     with serving(stretta_http.serve(folder, watch=reports.append)) as server:
         (said,) = [r for r in reports if isinstance(r, Serving)]

@@ -1,4 +1,4 @@
-"""The access log: one line a request, in the formats that other tools read."""
+"""The access log: one line for each request, in the formats that other tools read."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ __all__ = ["LOGGED_HEADERS", "AccessLog", "LogFormat"]
 LogFormat = Literal["common", "combined", "json"]
 
 LOGGED_HEADERS = ("referer", "user-agent")
-"""Headers that a line can tell."""
+"""Request headers that a line may contain."""
 
 UNSEEN = re.compile(r'[^\x21-\x7e]|["\\\[]')
-"""What a user's name outside of quotation marks cannot hold."""
+"""Characters that are escaped in a user name, which stands outside quotation marks."""
 
 UNSAFE = re.compile(r'[^\x20-\x7e]|["\\]')
 
 
 def quoted(text: str) -> str:
-    r"""Return text from a peer between quotes, nothing in it that could end them or the line.
+    r"""Return a peer's text in quotation marks; whatever could end them or the line is escaped.
 
     >>> print(quoted('a "quoted"\r\nword'))
     "a \x22quoted\x22\x0d\x0aword"
@@ -38,9 +38,9 @@ def _escape(found: re.Match[str]) -> str:
 
 
 class AccessLog:
-    """Collects the lines of one turn of the event loop and gives them to ``sink`` at once.
+    """Collects the lines of one event-loop iteration and passes them to ``sink`` together.
 
-    ``clock`` gives the time in seconds since 1970.
+    ``clock`` returns the time in seconds since 1970.
     """
 
     def __init__(
@@ -55,13 +55,13 @@ class AccessLog:
         self._second, self._stamp = -1, ""
 
     def add(self, client: str, request: Request, status: int, size: int | None) -> None:
-        """Note a request that is answered; ``size`` is the body's in bytes, None if unknown."""
+        """Log an answered request; ``size`` is that of the body in bytes, None if unknown."""
         if not self._lines:
             asyncio.get_running_loop().call_soon(self.flush)
         self._lines.append(self._line(client, request, status, size))
 
     def flush(self) -> None:
-        """Give out what has been collected."""
+        """Pass on the lines collected so far."""
         if self._lines:
             text = "\n".join(self._lines)
             self._lines.clear()

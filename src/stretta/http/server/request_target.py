@@ -1,4 +1,4 @@
-"""Request targets: from what stands in the request line to the name of something. Pure."""
+"""Parse request targets (RFC 9112 section 3.2) into path segments and a query. Pure."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from stretta.http.server.request import Refused
 __all__ = ["Target", "parse_target"]
 
 ABSOLUTE = re.compile(rb"https?://([^/?#:][^/?#]*)([/?].*|)", re.IGNORECASE)
-"""RFC 9112 section 3.2.2; whose name stands there does not matter to a server of one folder, but
-there must be one (RFC 9110 section 4.2.1), and no user:password@ before it (section 4.2.4)."""
+"""The absolute form (RFC 9112 section 3.2.2). Its host is required (RFC 9110 section 4.2.1) but not
+compared with anything; user:password@ before it is refused (section 4.2.4)."""
 
 BAD_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 
 
 class Target(NamedTuple):
-    """What a request is for: the names on the way there, whether it ends in a slash, the query."""
+    """A parsed target: its path segments, whether it ends in a slash, its query."""
 
     names: tuple[bytes, ...]
     is_folder: bool
@@ -28,33 +28,33 @@ class Target(NamedTuple):
 
     @property
     def path(self) -> str:
-        """The path as a URL writes it: one slash in front, everything unusual escaped."""
+        """The path as in a URL: one leading slash, percent-encoded."""
         path = "".join("/" + quote_from_bytes(name) for name in self.names)
         return path + "/" if self.is_folder else path
 
     def child(self, name: bytes) -> str:
-        """Return the path of a name in this folder, as a URL writes it."""
+        """Return the path of a name in this folder, as in a URL."""
         return self.path + quote_from_bytes(name)
 
     def beneath(self, base: tuple[bytes, ...]) -> Target | None:
-        """Return what this names seen from the folder ``base``, None if it lies elsewhere."""
+        """Return this target relative to the folder ``base``; None if it lies elsewhere."""
         if self.names[: len(base)] != base:
             return None
         return self._replace(names=self.names[len(base) :])
 
     @property
     def shown(self) -> str:
-        """The path as a person reads it."""
+        """The path as text for a person."""
         path = "".join("/" + name.decode("utf-8", "replace") for name in self.names)
         return path + "/" if self.is_folder else path
 
 
 @lru_cache(maxsize=256)
 def parse_target(raw: bytes) -> Target:
-    """Return what a request target names; empty segments and single dots are passed over.
+    """Return the parsed target; empty segments and single dots are ignored.
 
-    Raises Refused (400) for what no client that follows RFC 3986 sends: a step upwards, a NUL, an
-    escape that is none.
+    Raises Refused (400) for a target that no client following RFC 3986 sends: one with a "..", a
+    NUL or an invalid percent-encoding.
 
     >>> parse_target(b"/a%20b//c/?q")
     Target(names=(b'a b', b'c'), is_folder=True, query='q')
@@ -62,24 +62,24 @@ def parse_target(raw: bytes) -> Target:
     if not raw.startswith(b"/"):
         found = ABSOLUTE.fullmatch(raw)
         if found is None:
-            raise Refused(400, "The request is for no path.")
+            raise Refused(400, "The request target is not a path.")
         if not is_host(found[1].decode("latin-1")):
-            raise Refused(400, "The request's URL holds no host.")
+            raise Refused(400, "The URL in the request does not contain a valid host.")
         raw = found[2] or b"/"
         raw = raw if raw.startswith(b"/") else b"/" + raw
     path, _, query = raw.partition(b"?")
     if b"#" in raw:
-        raise Refused(400, "A fragment (#) is the client's own business and is not sent.")
+        raise Refused(400, "The request target contains a fragment (#), which must not be sent.")
     if b"%" in path:
         if BAD_ESCAPE.search(path):
-            raise Refused(400, "The path holds a % that is followed by no two hexadecimal digits.")
+            raise Refused(400, "The path contains a % without two hexadecimal digits after it.")
         segments = [unquote_to_bytes(segment) for segment in path.split(b"/")]
     else:
         segments = path.split(b"/")
     if b".." in segments:
-        raise Refused(400, "The path climbs up with '..'; give the path without it.")
+        raise Refused(400, "The path contains '..'; send it without.")
     names = tuple(segment for segment in segments if segment not in (b"", b"."))
     for name in names:
         if b"\0" in name or b"/" in name:
-            raise Refused(400, "No file can have this name.")
+            raise Refused(400, "No file can have this name: it contains a slash or a NUL.")
     return Target(names, segments[-1] in (b"", b"."), query.decode("latin-1"))

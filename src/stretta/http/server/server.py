@@ -1,4 +1,4 @@
-"""The HTTP server: a folder, or a function, for everybody who asks."""
+"""The HTTP server: serves the files of a folder, and the answers of a service."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ from stretta.services import Service
 __all__ = ["HttpServer", "serve"]
 
 UNSENT = 64 * 1024
-"""Bytes that the kernel takes ahead of what the network takes (tcp(7)): else a client that reads
-nothing costs us megabytes of copying, and the kernel of memory."""
+"""Bytes not yet sent that the kernel accepts from us for one connection (tcp(7)). Without a limit,
+a client that does not read makes it accept megabytes."""
 
 
 def serve(
@@ -42,11 +42,11 @@ def serve(
     """Return an HTTP server of the files in ``folder``, and of nothing outside it.
 
     ``service``, if given, answers the body of each POST; without it a POST gets 405. ``host`` is an
-    address or a name (``"::"`` takes IPv4 too), ``port`` 0 any free port. ``watch`` is called with
-    each report. Use the server as an async context manager, or block in its ``run()``; both raise
-    CannotServe when the address, the port or the folder cannot be had. ``access`` collects a line
-    a request. Raises UsageError for
-    ``options`` that make no sense, and a certificate in ``tls`` that cannot be used.
+    address or a name (``"::"`` accepts IPv4 too); ``port`` 0 chooses a free port. ``watch`` is
+    called with each report, ``access`` collects a line for each request. Use the server as an async
+    context manager, or block in its ``run()``; both raise CannotServe when the address, the port or
+    the folder is not available. Raises UsageError for invalid ``options``, and for a certificate in
+    ``tls`` that cannot be used.
 
     >>> import asyncio, urllib.request
     >>> from stretta import http
@@ -64,7 +64,7 @@ def serve(
 
 
 class HttpServer(StreamServer):
-    """What ``serve`` returns: ``urls``, ``port`` and ``counts`` tell what it is and did.
+    """A server that ``serve`` returns; ``urls``, ``port`` and ``counts`` describe it.
 
     >>> from stretta import http
     >>> with http.serve(service=bytes.upper).in_background() as server:
@@ -101,7 +101,7 @@ class HttpServer(StreamServer):
         if handler.users is not None and not protected:
             raise UsageError(
                 "passwords would travel unprotected",
-                f"whoever is on the way to {host} could read them",
+                f"anybody on the network path to {host} could read them",
                 "Add --tls, keep to this machine with -a 127.0.0.1,"
                 " or accept it with --auth-without-tls.",
             )
