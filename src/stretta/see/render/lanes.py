@@ -68,8 +68,9 @@ class Lanes:
 
     def __init__(self, hosts: Sequence[Host], width: int) -> None:
         count, wires = len(hosts), max(1, len(hosts) - 1)
-        shares = (width - TIME) * 3 // 10
-        wire = max(20, min(44, shares)) if wires == 1 else max(NARROWEST, shares // wires)
+        wire = max(20, min(44, (width - TIME) * 3 // 10))
+        if wires > 1:
+            wire = max(NARROWEST, min(30, (width - TIME) * 4 // 10 // wires))
         self.lane = max(NARROWEST, (width - TIME - wires * (wire + 2)) // max(2, count))
         if wires == 1:
             wire = max(wire, width - TIME - 2 * self.lane - 2)
@@ -106,26 +107,31 @@ class Lanes:
         end = self.wires[two - 1] + self.wire
         return Span(first, end - first, rightward=there is not here and here.place < there.place)
 
+    def _program(self, lane: Lane, *, outside: bool) -> str:
+        """Return the words over a host's program: fewer where there is no room."""
+        if outside or self.traced:
+            return "" if outside else "program"
+        name = safe(lane.host.name)
+        words = f"{name} program"
+        return words if len(words) < lane.width else name[: lane.width]
+
     def heading(self) -> Row:
         """Return the row that names the lanes."""
         row = Row(self.width)
         row.write(0, "time (s)", "dim")
         for lane in self.ordered:
             outside = lane.host.role is Role.OUTSIDE
-            program = "" if outside else "program"
-            if not self.traced:
-                program = f"{safe(lane.host.name)} program"
             kernel = "peer" if outside else "kernel"
-            if lane.place == 0:
-                row.write(lane.start, program[: lane.width], "bold")
-                row.write(lane.start + lane.width - len(kernel), kernel, "bold")
-                continue
+            program = self._program(lane, outside=outside)
+            if len(program) + len(kernel) >= lane.width:
+                kernel = ""
             end = lane.start + lane.width
-            if lane.right is not None and len(program) + len(kernel) >= lane.width:
-                row.write(lane.text_start, program[: lane.room], "bold")
-                continue
-            row.write(lane.start, kernel, "bold")
-            row.write(end - len(program), program, "bold")
+            if lane.left is None:
+                row.write(lane.start, program, "bold")
+                row.write(end - len(kernel), kernel, "bold")
+            else:
+                row.write(lane.start, kernel, "bold")
+                row.write(end - len(program), program, "bold")
         for wire in self.wires:
             row.write(wire, ("network" if self.traced else "wire").center(self.wire), "dim")
         return row
