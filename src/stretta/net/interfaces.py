@@ -1,4 +1,4 @@
-"""This machine's own addresses: where a server that listens on all of them can be reached."""
+"""This machine's addresses: those at which a server can be reached."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ __all__ = ["is_local", "reachable"]
 
 
 def is_local(host: str) -> bool:
-    """Return whether a listening address is reached from this machine only.
+    """Return whether a listening address can be reached from this machine only.
 
     >>> is_local("127.0.0.1"), is_local("localhost"), is_local("0.0.0.0")
     (True, True, False)
@@ -19,7 +19,9 @@ def is_local(host: str) -> bool:
 
 
 def reachable(host: str) -> list[str]:
-    """Return the addresses behind a listening one: itself, or all if it means them all.
+    """Return the addresses at which a server on ``host`` can be reached.
+
+    For ``0.0.0.0`` and ``::`` those are the addresses of all interfaces.
 
     >>> reachable("127.0.0.1")
     ['127.0.0.1']
@@ -33,8 +35,7 @@ def reachable(host: str) -> list[str]:
                 found.append(address.ip)
             elif host == "::":
                 name, _, zone = address.ip
-                # a link-local address means nothing without its interface (RFC 4007), and browsers
-                # take no zone
+                # a link-local address needs a zone (RFC 4007), which browsers do not accept
                 if not name.startswith("fe80") and not zone:
                     found.append(name)
     return list(dict.fromkeys(found))

@@ -1,4 +1,4 @@
-"""TLS as a client speaks it: whom it trusts, and what its errors mean.
+"""TLS for clients: the authorities that they trust, and the meaning of errors.
 
 Versions 1.2 and 1.3, and of 1.2 only suites with forward secrecy and authenticated encryption
 (RFC 9325 section 4.2).
@@ -17,7 +17,7 @@ from stretta.errors import NetworkError, StrettaError, UsageError
 __all__ = ["SUITES", "bad_file", "client_context", "notice_cuts", "tls_error", "was_cut"]
 
 SUITES = "ECDHE+AESGCM:ECDHE+CHACHA20"
-"""What TLS 1.2 may use; the suites of TLS 1.3 are all authenticated."""
+"""The cipher suites of TLS 1.2; those of TLS 1.3 are all authenticated."""
 
 
 @cache
@@ -26,10 +26,10 @@ def client_context(
 ) -> ssl.SSLContext:
     """Return a context that checks the server's certificate and name.
 
-    ``ca`` is a file (PEM) or folder of certificates to trust beside the system's, which
-    ``SSL_CERT_FILE`` and ``SSL_CERT_DIR`` may replace; ``insecure`` checks nothing at all; ``alpn``
-    are the protocols to offer. ``SSLKEYLOGFILE`` is obeyed. Raises UsageError when ``ca`` cannot be
-    used.
+    ``ca`` is a file (PEM) or folder of certificates to trust in addition to the system's, which
+    ``SSL_CERT_FILE`` and ``SSL_CERT_DIR`` replace. ``insecure`` turns all checks off. ``alpn``
+    lists the protocols to offer. Secrets are logged to ``SSLKEYLOGFILE``. Raises UsageError when
+    ``ca`` cannot be used.
     """
     context = ssl.create_default_context()
     context.minimum_version = ssl.TLSVersion.TLSv1_2
@@ -51,15 +51,18 @@ def client_context(
 
 
 def notice_cuts(context: ssl.SSLContext) -> None:
-    """Tell an end without close_notify from one with it (RFC 8446 section 6.1).
+    """Distinguish an end without close_notify from one with it (RFC 8446 section 6.1).
 
-    Early releases of Python 3.11 have OpenSSL overlook the difference unless told not to.
+    Early releases of Python 3.11 set the option that hides the difference.
     """
     context.options &= ~getattr(ssl, "OP_IGNORE_UNEXPECTED_EOF", 0)
 
 
 def was_cut(error: ssl.SSLError) -> bool:
-    """Return whether that is what went wrong; those releases have no class of its own for it."""
+    """Return whether the connection ended without close_notify.
+
+    Early releases of Python 3.11 have no exception class for it.
+    """
     return isinstance(error, ssl.SSLEOFError) or error.reason == "UNEXPECTED_EOF_WHILE_READING"
 
 
@@ -93,14 +96,14 @@ REMEDIES = {
     62: "Ask under the name that the certificate is for.",
     64: "Ask under the name that the certificate is for.",
 }
-"""What helps where trusting another authority cannot."""
+"""Hints for failed checks that another authority would not change."""
 
 NO_TLS = ("wrong version number", "packet length", "http request", "unexpected message")
-"""What OpenSSL says of an answer that is no TLS."""
+"""OpenSSL's reasons for a reply that is not TLS."""
 
 
 def tls_error(error: ssl.SSLError, host: str, port: int) -> StrettaError:
-    """Return the error for a TLS conversation that failed, seen from the client."""
+    """Return the client's error for a TLS connection that has failed."""
     what = f"no secure connection to {host} port {port}"
     if isinstance(error, ssl.SSLCertVerificationError):
         why = VERIFY_REASONS.get(error.verify_code, error.verify_message.lower())

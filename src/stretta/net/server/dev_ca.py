@@ -1,7 +1,7 @@
-"""A certificate authority of one's own, for servers that only need to be reached by their owner.
+"""The development certificate authority: it signs certificates for servers on this machine.
 
-It is made on first use and kept in the user's data folder (XDG Base Directory Specification), its
-key readable by nobody else.
+It is made on first use and kept in the user's data folder (XDG Base Directory Specification). Only
+the owner can read its key.
 """
 
 from __future__ import annotations
@@ -17,22 +17,22 @@ from stretta.errors import UsageError
 __all__ = ["data_folder", "own_certificate"]
 
 VALID = dt.timedelta(days=364)
-"""How long a certificate serves; many clients refuse more than a year."""
+"""The lifetime of a certificate; many clients refuse more than 398 days."""
 
 RENEW = dt.timedelta(days=30)
-"""With less time left than this, a new one is made."""
+"""A certificate that expires within this time is replaced."""
 
 
 def data_folder() -> Path:
-    """Return the folder in which the user's data lives."""
+    """Return the folder of the user's data."""
     base = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
     return Path(base) / "stretta"
 
 
 def own_certificate(names: Sequence[str]) -> tuple[str, str]:
-    """Return the file of a certificate for these names and addresses, and its authority's.
+    """Return the files of a certificate for these names and addresses, and of its authority.
 
-    Both are made if need be. Raises UsageError where that cannot be.
+    Make them if they are missing. Raises UsageError when that fails.
     """
     try:
         import trustme  # noqa: PLC0415 - an extra
@@ -60,7 +60,7 @@ def own_certificate(names: Sequence[str]) -> tuple[str, str]:
                 *names,
                 organization_name="Stretta on this machine",
                 organization_unit_name="server",
-                not_before=now - dt.timedelta(days=1),  # for whom the clock is behind
+                not_before=now - dt.timedelta(days=1),  # some clocks are behind
                 not_after=now + VALID,
             )
             _write_private(leaf_file, leaf.private_key_and_cert_chain_pem.bytes())
@@ -74,16 +74,16 @@ def own_certificate(names: Sequence[str]) -> tuple[str, str]:
 
 
 def _write_private(path: Path, data: bytes) -> None:
-    """Write a file that only its owner may read, all of it or nothing."""
-    aside = path.with_name(f"{path.name}.{os.getpid()}")
-    descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    """Write a file atomically; only its owner may read it."""
+    temporary = path.with_name(f"{path.name}.{os.getpid()}")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with open(descriptor, "wb") as file:
         file.write(data)
-    aside.replace(path)
+    temporary.replace(path)
 
 
 def _still_good(leaf: Path, names: Sequence[str]) -> bool:
-    """Return whether the certificate made last time covers these names, for long enough."""
+    """Return whether a certificate exists, covers these names, and does not expire soon."""
     from cryptography import x509  # noqa: PLC0415 - it comes with trustme
 
     if not leaf.exists():
