@@ -1,4 +1,4 @@
-"""HTTP servers that answer what a test tells them to, byte for byte."""
+"""HTTP servers that send given responses, byte for byte."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def read_request(connection: socket.socket) -> bytes:
 
 
 class Canned:
-    """What a canned server is and has seen: its ``url``, the requests, how many connections."""
+    """A server: its ``url``, the requests it received, and the number of connections."""
 
     def __init__(self) -> None:
         self.url = ""
@@ -42,7 +42,7 @@ class Canned:
 
 @contextmanager
 def canned(*answers: Answer, keep: bool = False) -> Iterator[Canned]:
-    """Answer each request with the next of ``answers``, the last again and again.
+    """Answer each request with the next of ``answers``, and repeat the last one.
 
     The connection is closed after each answer unless ``keep`` is set.
     """

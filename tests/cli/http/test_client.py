@@ -1,4 +1,4 @@
-"""``stretta http client`` as a person and as a script meet it."""
+"""``stretta http client`` on a terminal and in a pipe."""
 
 import gzip
 import json
@@ -20,56 +20,56 @@ def reply(head, body=b""):
     return b"HTTP/1.1 " + head.replace(b"\n", b"\r\n") + b"\r\n\r\n" + body
 
 
-def asked(person, times):
-    """Wait until the prompt has come so many times: what is typed before may be lost."""
+def prompted(person, times):
+    """Wait until the prompt was shown so many times: input before that may be lost."""
     until(lambda: person._read().count("Type the object's URL:") >= times, f"prompt {times}")
 
 
 def test_the_lectures_conversation_at_the_prompt(tmp_path):
     env = {"NO_COLOR": "1", "XDG_STATE_HOME": str(tmp_path)}
     with canned(HELLO) as server, Terminal("http", "client", env=env) as person:
-        asked(person, 1)
+        prompted(person, 1)
         person.type(server.url + "\r")
         person.expect(f"Connecting to server at (127.0.0.1, {server.port})\nGET / HTTP/1.1\n")
         person.expect("\n\nWaiting for response ... received\nResponse:\nHTTP/1.1 200 OK\n")
         person.expect("Content-Length: 4\n\nciao\n")
         # the prompt is drawn anew when the line is entered
-        asked(person, 3)
+        prompted(person, 3)
         person.type("http://a b/\r")
         person.expect("cannot use the URL <http://a b/>: its host holds a character")
-        asked(person, 5)
+        prompted(person, 5)
         person.type(f":{free_port()}\r")
         person.expect("connection refused")
-        asked(person, 7)
+        prompted(person, 7)
         person.type("\r")
         assert person.end() == 0
     assert "Traceback" not in person.screen
     assert server.url in (tmp_path / "stretta" / "urls").read_text()
 
 
-def test_the_prompt_remembers_urls_but_no_passwords(tmp_path):
+def test_the_prompt_stores_urls_without_credentials(tmp_path):
     env = {"NO_COLOR": "1", "XDG_STATE_HOME": str(tmp_path)}
     with canned(HELLO) as server:
         secret = server.url.replace("//", "//anna:segreto@")
         with Terminal("http", "client", env=env) as person:
-            asked(person, 1)
+            prompted(person, 1)
             person.type(server.url + "earlier\r")
-            asked(person, 3)
+            prompted(person, 3)
             person.type(secret + "\r")
             person.expect("Authorization: Basic")
-            asked(person, 5)
+            prompted(person, 5)
             person.type("\x04")
             assert person.end() == 0
         with Terminal("http", "client", env=env) as person:
-            asked(person, 1)
+            prompted(person, 1)
             person.type("\x12")  # Ctrl-R
             person.expect("i-search")
             person.type("earl\r")
-            asked(person, 2)
+            prompted(person, 2)
             person.type("\r")
             person.expect("GET /earlier HTTP/1.1")
             person.expect("total ")
-            asked(person, 4)
+            prompted(person, 4)
             person.type("\x04")
             assert person.end() == 0
     assert "segreto" not in (tmp_path / "stretta" / "urls").read_text()
@@ -107,7 +107,7 @@ def test_the_request_is_shown_as_it_is_sent(version):
     assert b"HTTP/" + version.encode() in server.requests[0]
 
 
-def test_in_a_pipe_there_are_the_bodys_bytes_and_nothing_else():
+def test_in_a_pipe_stdout_is_the_body():
     body = bytes(range(256)) * 5000
     with canned(reply(b"200 OK\nContent-Type: image/png", body)) as server:
         result = stretta("http", "client", "-q", server.url, server.url)
@@ -141,7 +141,7 @@ def test_exit_statuses(answer, status, words):
         reply(b"302 Found\nLocation: /\x1b[2J\x9b1m\nContent-Length: 0"),
     ],
 )
-def test_an_error_line_holds_no_control_characters_of_the_server(answer):
+def test_control_characters_in_an_error_are_escaped(answer):
     with canned(answer) as server:
         result = stretta("http", "client", "-q", server.url)
     assert result.returncode in {3, 4}
@@ -181,7 +181,7 @@ def test_a_silent_server_is_exit_status_6():
         (b"Content-Encoding: gzip", gzip.compress(b"ciao " * 400, mtime=0), "ciao ciao"),
     ],
 )
-def test_a_person_sees_text_and_is_spared_the_rest(head, body, shown):
+def test_on_a_terminal_text_is_shown_and_binary_data_is_named(head, body, shown):
     answer = reply(b"200 OK\nContent-Length: %d\n" % len(body) + head, body)
     with (
         canned(answer) as server,
@@ -197,7 +197,7 @@ def test_a_person_sees_text_and_is_spared_the_rest(head, body, shown):
     "charset",
     ["punycode", "idna", "undefined", "utf-7", "unicode_escape", "rot13", "hex", "utf-32", "x\0"],
 )
-def test_a_charset_that_the_web_does_not_know_is_taken_for_utf_8(charset):
+def test_an_unknown_charset_means_utf_8(charset):
     assert charset_of(f"text/plain; charset={charset}", b"") == "utf_8"
     answer = reply(b"200 OK\nContent-Length: 17\n", b"+2AA- \\ud800 \xd8\x00")
     answer = answer.replace(b"\r\n\r\n", b"\r\nContent-Type: text/plain; charset=%b\r\n\r\n", 1)
@@ -207,7 +207,7 @@ def test_a_charset_that_the_web_does_not_know_is_taken_for_utf_8(charset):
     assert json.loads(result.stdout)["response"]["body_bytes"] == 17
 
 
-def test_text_in_the_smallest_pieces_is_shown_once(monkeypatch):
+def test_text_in_one_byte_chunks_is_shown_once(monkeypatch):
     shown = []
     monkeypatch.setattr("stretta.cli.http.show.stdout_is_terminal", lambda: True)
     monkeypatch.setattr("stretta.cli.http.show.write_stdout", shown.append)
@@ -250,7 +250,7 @@ def test_json_is_laid_out_however_it_is_framed(framing, body):
         (b"image/png", b"\x89PNG", "(binary, not shown: image/png; to save it: -o FILE)\n"),
     ],
 )
-def test_what_never_ends_is_shown_as_it_comes(kind, body, shown):
+def test_an_endless_body_is_shown_while_it_arrives(kind, body, shown):
     over = threading.Event()
 
     def drip(connection):
@@ -265,7 +265,7 @@ def test_what_never_ends_is_shown_as_it_comes(kind, body, shown):
     assert kind != b"image/png" or "(4 bytes arrived)" in person.screen
 
 
-def test_json_is_one_object_an_exchange():
+def test_json_prints_one_object_for_each_exchange():
     with canned(HELLO, reply(b"404 No\nContent-Length: 2", b"\0\1")) as server:
         result = stretta("http", "client", "--json", server.url, server.url + "x", ":1")
     first, second, third = (json.loads(line) for line in result.stdout.splitlines())
@@ -287,7 +287,7 @@ def test_json_is_one_object_an_exchange():
 @pytest.mark.parametrize(
     "env", [{}, {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}]
 )
-def test_bytes_that_are_no_utf_8_are_no_traceback(words, env, tmp_path):
+def test_arguments_that_are_not_utf_8_cause_no_traceback(words, env, tmp_path):
     with canned(HELLO) as server:
         words = [word.format(url=server.url) for word in words]
         result = stretta(
@@ -299,19 +299,19 @@ def test_bytes_that_are_no_utf_8_are_no_traceback(words, env, tmp_path):
     assert json.loads((tmp_path / "\udcfe").read_bytes())["log"]
 
 
-def test_json_names_the_url_asked_last_and_no_password():
+def test_json_names_the_last_url_and_no_password():
     moved = b"HTTP/1.1 302 F\r\nLocation: http://127.0.0.1:1/x\r\nContent-Length: 0\r\n\r\n"
     with canned(moved) as server:
         secret = server.url.replace("//", "//anna:segreto@")
         words = ("--json", "--follow", secret, "anna:segreto@127.0.0.1:1", "anna:segreto@a b")
         result = stretta("http", "client", *words)
-    told = [json.loads(line) for line in result.stdout.splitlines()]
-    urls = [one["url"] for one in told]
+    found = [json.loads(line) for line in result.stdout.splitlines()]
+    urls = [one["url"] for one in found]
     assert urls == ["http://127.0.0.1:1/x", "http://127.0.0.1:1/", "a b"]
     assert b"segreto" not in result.stdout + result.stderr
 
 
-def test_ctrl_c_ends_one_exchange_and_not_the_conversation(tmp_path):
+def test_ctrl_c_at_the_prompt_ends_one_exchange(tmp_path):
     env = {"NO_COLOR": "1", "XDG_STATE_HOME": str(tmp_path)}
     held = threading.Event()
     with (
@@ -319,30 +319,30 @@ def test_ctrl_c_ends_one_exchange_and_not_the_conversation(tmp_path):
         canned(HELLO) as server,
         Terminal("http", "client", env=env) as person,
     ):
-        asked(person, 1)
+        prompted(person, 1)
         person.type(slow.url + "\r")
         person.expect("Waiting for response ...")
         person.type("\x03")
         person.expect("interrupted")
-        asked(person, 3)
+        prompted(person, 3)
         person.type(server.url.replace("//", "//anna:segreto@")[7:] + "\r")
         person.expect("ciao")
-        asked(person, 5)
+        prompted(person, 5)
         person.type("\r")
         assert person.end() == 0
         held.set()
     assert "segreto" not in (tmp_path / "stretta" / "urls").read_text()
 
 
-def test_json_tells_what_was_sent_when_nothing_came_back():
+def test_json_contains_the_request_without_a_response():
     with canned(b"hello\r\n") as server:
         result = stretta("http", "client", "--json", server.url)
-    (told,) = map(json.loads, result.stdout.splitlines())
-    assert told["request"] == {"head": server.requests[0].decode()}
-    assert (told["response"], told["exit_status"]) == (None, 1)
+    (found,) = map(json.loads, result.stdout.splitlines())
+    assert found["request"] == {"head": server.requests[0].decode()}
+    assert (found["response"], found["exit_status"]) == (None, 1)
 
 
-def test_a_reader_that_leaves_is_no_traceback():
+def test_a_closed_pipe_causes_no_traceback():
     with canned(reply(b"200 OK", bytes(5_000_000))) as server:
         result = stretta_head(server.url)
     assert (result.returncode, result.stderr) == (0, b"")

@@ -1,4 +1,4 @@
-"""``stretta http client`` saving: whole or flagged, resumed, never over another file."""
+"""``stretta http client`` -o, -O and -c: complete or resumable, and no other file is replaced."""
 
 import gzip
 import json
@@ -18,7 +18,7 @@ def whole(body=BODY, *fields):
     return b"\r\n".join(head) + b"\r\n\r\n"
 
 
-def test_a_response_is_saved_under_its_name_when_it_is_whole(tmp_path):
+def test_a_complete_response_is_saved_under_its_name(tmp_path):
     with canned(whole() + BODY) as server:
         result = stretta("http", "client", "-o", "x", server.url, cwd=tmp_path)
     assert (result.returncode, result.stdout) == (0, b"")
@@ -29,7 +29,7 @@ def test_a_response_is_saved_under_its_name_when_it_is_whole(tmp_path):
 
 
 def no_more(size):
-    """Return the answer to who asks for what follows the end."""
+    """Return a 416 response for an object of that size."""
     return b"HTTP/1.1 416 No\r\nContent-Length: 0\r\nContent-Range: bytes */%d\r\n\r\n" % size
 
 
@@ -39,7 +39,7 @@ def part_of(first, last, size, *fields):
     return b"\r\n".join([*lines, b"", b""]) + BODY[first : last + 1]
 
 
-def test_a_cut_download_is_flagged_and_continued(tmp_path):
+def test_an_interrupted_download_is_resumed(tmp_path):
     size, have = len(BODY), 500_000
     head = b'HTTP/1.1 206 Partial\r\nETag: "1"\r\nContent-Range: bytes %d-%d/%d\r\n\r\n'
     tail = head % (have, size - 1, size) + BODY[have:]
@@ -67,7 +67,7 @@ def begin(folder, have=100):
     (folder / "x.part.json").write_text(json.dumps(facts))
 
 
-def test_an_object_that_has_changed_comes_anew(tmp_path):
+def test_an_object_that_has_changed_is_downloaded_from_the_start(tmp_path):
     begin(tmp_path)
     with canned(whole(b"new") + b"new") as server:
         result = stretta("http", "client", "-c", "-o", "x", server.url, cwd=tmp_path)
@@ -75,7 +75,7 @@ def test_an_object_that_has_changed_comes_anew(tmp_path):
     assert (tmp_path / "x").read_bytes() == b"new"
 
 
-def test_a_part_of_another_object_is_not_joined_on(tmp_path):
+def test_a_range_of_another_object_is_refused(tmp_path):
     begin(tmp_path)
     other = b'HTTP/1.1 206 P\r\nETag: "2"\r\nContent-Range: bytes 100-199/200\r\n\r\n' + bytes(100)
     with canned(other) as server:
@@ -85,7 +85,7 @@ def test_a_part_of_another_object_is_not_joined_on(tmp_path):
     assert (tmp_path / "x.part").read_bytes() == BODY[:100]
 
 
-def test_a_part_that_was_all_gets_its_name(tmp_path):
+def test_a_complete_part_gets_its_name(tmp_path):
     begin(tmp_path, len(BODY))
     with canned(no_more(len(BODY))) as server:
         result = stretta("http", "client", "-c", "-o", "x", server.url, cwd=tmp_path)
@@ -103,7 +103,7 @@ def test_a_name_from_the_server_never_replaces_a_file(tmp_path):
     assert (tmp_path / "passwd-1").read_bytes() == (tmp_path / "passwd-2").read_bytes() == BODY
 
 
-def test_a_file_is_whole_only_if_the_server_says_so(tmp_path):
+def test_a_file_is_complete_only_if_the_server_says_so(tmp_path):
     (tmp_path / "x").write_bytes(BODY[:10])
     with canned(part_of(10, 99, 100), no_more(100)) as server:
         words = ("http", "client", "-c", "-o", "x", server.url)
@@ -117,7 +117,7 @@ def test_a_file_is_whole_only_if_the_server_says_so(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["x"]
 
 
-def test_a_part_of_the_rest_is_not_the_whole(tmp_path):
+def test_a_range_that_ends_early_leaves_a_part(tmp_path):
     begin(tmp_path, 5)
     answers = (part_of(5, 9, len(BODY)), part_of(10, len(BODY) - 1, len(BODY)))
     with canned(*answers) as server:
@@ -130,7 +130,7 @@ def test_a_part_of_the_rest_is_not_the_whole(tmp_path):
     assert (tmp_path / "x").read_bytes() == BODY
 
 
-def test_a_part_that_holds_more_than_it_says_leaves_the_beginning(tmp_path):
+def test_a_range_with_too_many_bytes_leaves_the_part_as_it_was(tmp_path):
     begin(tmp_path)
     lying = b"HTTP/1.1 206 P\r\nContent-Range: bytes 100-109/1024000\r\n\r\n" + bytes(99)
     with canned(lying) as server:
@@ -140,7 +140,7 @@ def test_a_part_that_holds_more_than_it_says_leaves_the_beginning(tmp_path):
     assert (tmp_path / "x.part").read_bytes() == BODY[:100]
 
 
-def test_a_part_that_nobody_asked_for_is_refused(tmp_path):
+def test_a_range_that_was_not_requested_is_refused(tmp_path):
     with canned(part_of(0, 9, 100)) as server:
         result = stretta("http", "client", "-o", "x", server.url, cwd=tmp_path)
         asked = stretta(
@@ -152,7 +152,7 @@ def test_a_part_that_nobody_asked_for_is_refused(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["y"]
 
 
-def test_a_part_of_another_url_is_not_continued(tmp_path):
+def test_a_part_of_another_url_is_refused(tmp_path):
     with canned(whole() + BODY[:9]) as server:
         stretta("http", "client", "-o", "x", server.url + "a", cwd=tmp_path)
         result = stretta("http", "client", "-c", "-o", "x", server.url + "b", cwd=tmp_path)
@@ -165,7 +165,7 @@ def test_a_part_of_another_url_is_not_continued(tmp_path):
     assert (tmp_path / "x.part").read_bytes() == BODY[:9]
 
 
-def test_a_name_from_the_server_takes_no_other_downloads_part(tmp_path):
+def test_a_name_from_the_server_takes_no_other_part(tmp_path):
     (tmp_path / "thesis.part").write_text("mine")
     (tmp_path / "thesis-1.part.json").write_text("mine too")
     answer = whole(BODY, b'Content-Disposition: attachment; filename="thesis"') + BODY
@@ -175,7 +175,7 @@ def test_a_name_from_the_server_takes_no_other_downloads_part(tmp_path):
     assert names == {"thesis.part": 4, "thesis-1.part.json": 8, "thesis-2": len(BODY)}
 
 
-def test_a_name_that_is_taken_meanwhile_is_not_written_over(tmp_path):
+def test_a_file_that_appears_meanwhile_is_not_replaced(tmp_path):
     def answer(connection):
         connection.sendall(whole() + BODY[:9])
         (tmp_path / "index.html").write_text("mine")
@@ -189,7 +189,7 @@ def test_a_name_that_is_taken_meanwhile_is_not_written_over(tmp_path):
     assert len(list(tmp_path.iterdir())) == 2
 
 
-def test_a_name_from_the_server_is_found_again_to_go_on(tmp_path):
+def test_a_part_with_a_name_from_the_server_is_found_and_resumed(tmp_path):
     (tmp_path / "x").write_text("mine")
     cut = whole(BODY, b"Content-Disposition: attachment; filename=x") + BODY[:100]
     rest = part_of(100, len(BODY) - 1, len(BODY), b'ETag: "1"')
@@ -204,7 +204,7 @@ def test_a_name_from_the_server_is_found_again_to_go_on(tmp_path):
     assert len(list(tmp_path.iterdir())) == 2
 
 
-def test_a_file_of_the_urls_name_is_continued_only_when_it_is_named(tmp_path):
+def test_a_file_with_the_name_of_the_url_is_resumed_only_with_o(tmp_path):
     (tmp_path / "x").write_bytes(BODY[:10])
     with canned(part_of(10, 99, 100), no_more(10)) as server:
         words = ("http", "client", "-c", "-O", server.url + "x")
@@ -216,7 +216,7 @@ def test_a_file_of_the_urls_name_is_continued_only_when_it_is_named(tmp_path):
     assert [(path.name, path.stat().st_size) for path in tmp_path.iterdir()] == [("x", 10)]
 
 
-def test_permissions_and_links_stay(tmp_path):
+def test_permissions_and_links_are_kept(tmp_path):
     (tmp_path / "private").write_text("old")
     (tmp_path / "private").chmod(0o600)
     (tmp_path / "link").symlink_to("private")
@@ -228,7 +228,7 @@ def test_permissions_and_links_stay(tmp_path):
     assert len(list(tmp_path.iterdir())) == 2
 
 
-def test_two_commands_do_not_write_one_part(tmp_path):
+def test_two_commands_cannot_write_one_part(tmp_path):
     begun, go_on = threading.Event(), threading.Event()
 
     def slowly(connection):
@@ -250,7 +250,7 @@ def test_two_commands_do_not_write_one_part(tmp_path):
     assert (tmp_path / "x").read_bytes() == BODY
 
 
-def test_a_compressed_body_is_saved_and_never_joined(tmp_path):
+def test_a_compressed_body_is_never_resumed(tmp_path):
     coded = gzip.compress(BODY, mtime=0)
     answer = whole(coded, b"Content-Encoding: gzip")
     with canned(answer + coded[:3000], answer + coded) as server:
@@ -263,7 +263,7 @@ def test_a_compressed_body_is_saved_and_never_joined(tmp_path):
     assert (tmp_path / "x").read_bytes() == BODY
 
 
-def test_ctrl_c_says_what_stays_and_how_to_go_on(tmp_path):
+def test_ctrl_c_prints_how_to_resume(tmp_path):
     over = threading.Event()
 
     def slowly(connection):
@@ -284,7 +284,7 @@ def test_ctrl_c_says_what_stays_and_how_to_go_on(tmp_path):
     assert '"exit_status": 130' in shown
 
 
-def test_a_size_limit_counts_the_part_that_is_there(tmp_path):
+def test_the_size_limit_of_a_saved_body(tmp_path):
     with canned(whole() + BODY, part_of(20, 99, len(BODY), b'ETag: "1"')) as server:
         words = ("http", "client", "--max-size", "99", "-o", "x", server.url)
         begin(tmp_path, 20)
@@ -294,7 +294,7 @@ def test_a_size_limit_counts_the_part_that_is_there(tmp_path):
 
 
 @pytest.mark.parametrize("words", [("-o", ""), ("-X", "HEAD", "-o", "x"), ("-X", "head", "-O")])
-def test_nothing_to_save_or_nowhere(words, tmp_path):
+def test_a_missing_name_or_body_is_a_usage_error(words, tmp_path):
     assert stretta("http", "client", *words, ":1", cwd=tmp_path).returncode == 2
     assert list(tmp_path.iterdir()) == []
 
@@ -306,7 +306,7 @@ def test_an_error_page_is_not_saved(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_body_too_large_is_not_saved_as_whole(tmp_path):
+def test_a_body_that_is_too_large_is_not_saved(tmp_path):
     with canned(whole() + BODY) as server:
         result = stretta(
             "http", "client", "--max-size", "9999", "-o", "x", server.url, cwd=tmp_path
@@ -316,7 +316,7 @@ def test_a_body_too_large_is_not_saved_as_whole(tmp_path):
 
 
 @pytest.mark.parametrize("path", ["/dev/full", "missing/x", "."])
-def test_a_file_that_cannot_be_written_is_said(path, tmp_path):
+def test_a_file_that_cannot_be_written_is_an_error(path, tmp_path):
     with canned(HELLO) as server:
         result = stretta("http", "client", "-o", path, server.url, cwd=tmp_path)
     assert result.returncode == 1
@@ -324,7 +324,7 @@ def test_a_file_that_cannot_be_written_is_said(path, tmp_path):
     assert b"Traceback" not in result.stderr
 
 
-def test_a_full_standard_output_is_said():
+def test_a_full_standard_output_is_an_error():
     with canned(HELLO) as server, open("/dev/full", "wb") as full:
         import subprocess  # noqa: PLC0415
         import sys  # noqa: PLC0415
@@ -352,7 +352,7 @@ def test_a_full_standard_output_is_said():
         (["-c", "-O", "-H", "Range: bytes=0-", ":1"], "Range of its own"),
     ],
 )
-def test_words_that_make_no_sense(words, why):
+def test_usage_errors(words, why):
     result = stretta("http", "client", *words)
     assert result.returncode == (1 if why is None else 2)
     assert why is None or why in result.stderr.decode()
@@ -372,7 +372,7 @@ def test_data_is_sent(data, tmp_path):
     assert (b"4\r\nciao\r\n0\r\n\r\n" if data == "-" else b"\r\n\r\nciao") in request
 
 
-def test_headers_and_a_password_are_sent():
+def test_headers_and_credentials_are_sent():
     with canned(HELLO) as server:
         stretta("http", "client", "-H", "X: perché", "-H", "Accept:", "--auth", "a:b:c", server.url)
     request = server.requests[0]
@@ -406,14 +406,14 @@ def test_a_har_file_holds_redirects_failures_and_what_was_sent(tmp_path):
     assert "connection refused" in third["comment"]
 
 
-def test_a_har_file_that_cannot_be_written_is_said_before_anything_is_asked(tmp_path):
+def test_a_har_file_that_cannot_be_written_is_an_error_before_the_request(tmp_path):
     with canned(HELLO) as server:
         result = stretta("http", "client", "--har", "missing/x", server.url, cwd=tmp_path)
         assert server.requests == []
     assert (result.returncode, b"cannot write missing/x" in result.stderr) == (1, True)
 
 
-def test_the_curl_command_asks_the_same():
+def test_the_curl_command_is_equivalent():
     result = stretta("http", "client", "--curl", "-d", "a=b", "-H", "X: it's", ":8080/x")
     assert result.stdout.decode() == (
         "curl --http1.1 --compressed -H 'X: it'\"'\"'s' -H 'Content-Type:"
@@ -439,18 +439,18 @@ def test_the_curl_command_asks_the_same():
         ),
     ],
 )
-def test_the_curl_command_has_all_that_was_asked_for(words, curl):
+def test_the_options_of_the_curl_command(words, curl):
     result = stretta("http", "client", "--curl", *words)
     assert result.stdout.decode().endswith(curl + "\n")
 
 
-def test_what_curl_cannot_do_is_said():
+def test_a_request_that_curl_cannot_send_is_an_error():
     for words in ([], ["-X", "HEAD", "-d", "x", ":1"]):
         result = stretta("http", "client", "--curl", *words)
         assert (result.returncode, result.stdout) == (2, b"")
 
 
-def test_verbose_shows_lines_with_times_and_each_read_and_write():
+def test_verbose_prints_times_and_each_read_and_write():
     with canned(HELLO) as server:
         result = stretta("http", "client", "-vv", server.url)
     lines = result.stderr.decode().splitlines()

@@ -1,4 +1,4 @@
-"""Content codings: what goes in comes out, however it is cut; bombs and rubbish do not."""
+"""Content codings: round trips however the data is segmented; bombs and invalid data."""
 
 import gzip
 import zlib
@@ -29,26 +29,26 @@ CODINGS = {
 CASES = [*CODINGS.items(), ("deflate", bare_deflate)]
 
 
-def decode(codings, *pieces):
+def decode(codings, *chunks):
     decoder = decoder_for(codings)
-    data = b"".join(bytes(part) for piece in pieces for part in decoder.feed(piece))
+    data = b"".join(bytes(part) for chunk in chunks for part in decoder.feed(chunk))
     decoder.finish()
     return data
 
 
 @pytest.mark.parametrize(("coding", "encode"), CASES)
 @given(data=st.binary(max_size=3000), sizes=st.lists(st.integers(1, 500), max_size=30))
-def test_what_was_encoded_comes_back_however_it_was_cut(coding, encode, data, sizes):
-    coded, pieces = encode(data), []
+def test_round_trips_however_the_data_is_segmented(coding, encode, data, sizes):
+    coded, chunks = encode(data), []
     for size in sizes:
-        pieces.append(coded[:size])
+        chunks.append(coded[:size])
         coded = coded[size:]
-    assert decode([coding], *pieces, coded) == data
+    assert decode([coding], *chunks, coded) == data
 
 
 @pytest.mark.parametrize(("coding", "encode"), [case for case in CASES if case[0] != "x-gzip"])
 @given(data=st.binary(min_size=50, max_size=1000), cut=st.floats(0.05, 0.95))
-def test_a_cut_body_is_an_error(coding, encode, data, cut):
+def test_an_incomplete_body_is_an_error(coding, encode, data, cut):
     coded = encode(data)
     with pytest.raises((ReplyEndedEarly, InvalidReply)) as caught:
         decode([coding], coded[: max(1, int(len(coded) * cut))])
@@ -56,20 +56,20 @@ def test_a_cut_body_is_an_error(coding, encode, data, cut):
 
 
 @pytest.mark.parametrize(("coding", "encode"), CASES)
-def test_a_bomb_goes_off_a_step_at_a_time(coding, encode):
-    pieces = decoder_for([coding]).feed(encode(bytes(30_000_000)))
-    assert all(len(piece) <= 16 * STEP for piece in islice(pieces, 5))
+def test_a_bomb_is_decoded_in_bounded_steps(coding, encode):
+    chunks = decoder_for([coding]).feed(encode(bytes(30_000_000)))
+    assert all(len(chunk) <= 16 * STEP for chunk in islice(chunks, 5))
 
 
 @pytest.mark.parametrize(("coding", "encode"), CASES)
-def test_what_follows_the_end_is_an_error(coding, encode):
+def test_data_after_the_end_is_an_error(coding, encode):
     with pytest.raises(InvalidReply):
         decode([coding], encode(b"ciao"), b"\xffmore")
 
 
 @pytest.mark.parametrize("coding", CODINGS)
 @given(data=st.binary(max_size=200))
-def test_rubbish_meets_an_error_of_ours_and_nothing_else(coding, data):
+def test_any_bytes_are_decoded_or_give_an_error_of_ours(coding, data):
     try:
         decode([coding], data)
     except (InvalidReply, ReplyEndedEarly) as error:
@@ -81,7 +81,7 @@ def test_rubbish_meets_an_error_of_ours_and_nothing_else(coding, data):
     [("gzip", gzip.compress(b"", mtime=0)), ("zstd", zstd.compress(b"")),
      ("zstd", b"\x50\x2a\x4d\x18\0\0\0\0")],
 )  # fmt: skip
-def test_members_that_hold_nothing_are_bounded(coding, empty):
+def test_the_limit_of_empty_members(coding, empty):
     full = CODINGS[coding](b"ciao")
     assert decode([coding], empty * 100 + full + empty * 100 + full) == b"ciaociao"
     with pytest.raises(InvalidReply, match="in a row are empty"):
@@ -89,18 +89,18 @@ def test_members_that_hold_nothing_are_bounded(coding, empty):
 
 
 @pytest.mark.parametrize("coding", ["gzip", "zstd"])
-def test_members_of_all_sizes_come_back(coding):
+def test_members_of_all_sizes(coding):
     parts = [bytes([size % 251]) * size for size in (1, 3, 1000, 5000, 300_000, 2)] * 3
     assert decode([coding], b"".join(map(CODINGS[coding], parts))) == b"".join(parts)
 
 
-def test_several_codings_are_undone_the_last_one_first():
+def test_several_codings_are_decoded_in_reverse_order():
     data = b"ciao" * 100
     coded = gzip.compress(brotli.compress(zlib.compress(data)), mtime=0)
     assert decode(["deflate", "identity", "br", "gzip"], coded) == data
 
 
-def test_codings_are_counted_and_known():
+def test_the_limit_of_codings_and_unknown_ones():
     assert decoder_for([]) is None
     assert decoder_for(["identity", "none"]) is None
     assert accepted() == ["gzip", "deflate", "br", "zstd"]

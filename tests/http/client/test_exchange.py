@@ -1,4 +1,4 @@
-"""An exchange over a channel that is made up: whatever comes, in whatever pieces."""
+"""An exchange over a scripted channel: valid and damaged responses in segments of any size."""
 
 import gzip
 import time
@@ -23,12 +23,12 @@ GOOD = [
 
 
 class Scripted:
-    """A channel on which the peer says the pieces, and then nothing more."""
+    """A channel on which the segments arrive, and then the end."""
 
     peer = Endpoint("127.0.0.1", 1)
 
-    def __init__(self, pieces):
-        self.pieces = [piece for piece in pieces if piece]
+    def __init__(self, segments):
+        self.segments = [segment for segment in segments if segment]
         self.sent = b""
         self.closed = False
 
@@ -37,18 +37,18 @@ class Scripted:
         return len(data)
 
     async def receive(self, timer):
-        return self.pieces.pop(0) if self.pieces else b""
+        return self.segments.pop(0) if self.segments else b""
 
     def is_quiet(self):
-        return not self.pieces
+        return not self.segments
 
     def close(self):
         self.closed = True
 
 
-def exchange(pieces):
-    """Return the body, whether the connection may serve again, and the channel."""
-    channel, released = Scripted(pieces), []
+def exchange(segments):
+    """Return the body, whether the connection can be reused, and the channel."""
+    channel, released = Scripted(segments), []
     subject = Exchange(
         make_request("GET", ":1/"),
         channel,
@@ -61,8 +61,8 @@ def exchange(pieces):
     async def whole():
         await subject.begin()
         body = b""
-        while piece := await subject.read():
-            body += piece
+        while segment := await subject.read():
+            body += segment
         return body
 
     try:
@@ -73,31 +73,31 @@ def exchange(pieces):
 
 
 @given(st.sampled_from(GOOD), st.lists(st.integers(1, 60)), st.data())
-def test_whatever_comes_ends_in_a_body_or_an_error_of_ours(reply, cuts, data):
+def test_a_damaged_response_gives_a_body_or_an_error_of_ours(reply, cuts, data):
     reply = bytearray(reply)
     for _ in range(data.draw(st.integers(0, 4))):
         at = data.draw(st.integers(0, len(reply)))
         reply[at : at + data.draw(st.integers(0, 3))] = data.draw(st.binary(max_size=3))
-    pieces, rest = [], bytes(reply)
+    segments, rest = [], bytes(reply)
     for cut in cuts:
-        pieces.append(rest[:cut])
+        segments.append(rest[:cut])
         rest = rest[cut:]
     with suppress(StrettaError):
-        body, _, channel = exchange([*pieces, rest])
+        body, _, channel = exchange([*segments, rest])
         assert len(body) <= 100_000
         assert channel.sent.startswith(b"GET / HTTP/1.1\r\n")
 
 
 @given(st.sampled_from(GOOD), st.lists(st.integers(1, 60)))
-def test_a_response_is_the_same_however_it_was_cut(reply, cuts):
-    pieces, rest = [], reply
+def test_a_response_is_the_same_however_it_is_segmented(reply, cuts):
+    segments, rest = [], reply
     for cut in cuts:
-        pieces.append(rest[:cut])
+        segments.append(rest[:cut])
         rest = rest[cut:]
-    assert exchange([*pieces, rest])[:2] == exchange([reply])[:2]
+    assert exchange([*segments, rest])[:2] == exchange([reply])[:2]
 
 
-def test_a_connection_serves_again_only_after_a_whole_response():
+def test_a_connection_is_reusable_after_a_complete_response_only():
     assert exchange([GOOD[0]])[1] is True
     assert exchange([GOOD[0] + b"x"])[1] is False
     assert exchange([GOOD[2]])[1] is False

@@ -179,6 +179,31 @@ def test_transfer_encoding_overrides_content_length_and_closes_the_connection():
     assert (body, parser.keep_alive) == (b"ciao", False)
 
 
+def test_the_body_does_not_count_as_head():
+    body = bytes(1000)
+    data = message(b"200 OK\nContent-Length: 1000", body)
+    _, found = parse(data, limits=HeadLimits(total=len(data) - 1000, line=30))
+    assert found == body
+    with pytest.raises(InvalidReply, match="its head exceeds"):
+        parse(data, limits=HeadLimits(total=len(data) - 1001))
+
+
+def test_the_status_line_is_canonical():
+    assert parse(b"HTTP/1.1 200 \r\n\r\n")[0].head.status_line == "HTTP/1.1 200"
+    assert parse(WHOLE["not modified"])[0].head.status_line == "HTTP/1.1 304 Not Modified"
+
+
+@pytest.mark.parametrize(("length", "fits"), [(2**63 - 1, True), (2**63, False)])
+def test_the_largest_content_length(length, fits):
+    parser = ResponseParser("GET")
+    if fits:
+        parser.feed(message(b"200 OK\nContent-Length: %d" % length))
+        assert parser.expected == length
+    else:
+        with pytest.raises(InvalidReply, match="exceeds any file's"):
+            parser.feed(message(b"200 OK\nContent-Length: %d" % length))
+
+
 def test_limits_can_be_chosen():
     with pytest.raises(InvalidReply, match="exceeds 20 bytes"):
         parse(WHOLE["length"], limits=HeadLimits(total=20))
@@ -225,7 +250,7 @@ def test_a_limit_of_heads_acts_at_its_edge(limits, data, edge, why):
 @pytest.mark.parametrize(
     ("limits", "head"),
     [
-        (HeadLimits(line=30), START + b"A: " + b"b" * 25 + b"\r\n\r\n"),
+        (HeadLimits(line=30), START + b"A: " + b"b" * 26 + b"\r\n\r\n"),
         (HeadLimits(total=len(START) + 8), START + b"A: b\r\n\r\n"),
         (HeadLimits(fields=3), START + b"A: b\r\n" * 3 + b"\r\n"),
         (HeadLimits(interim=2), b"HTTP/1.1 100 C\r\n\r\n" * 2 + START + b"\r\n"),

@@ -1,6 +1,6 @@
-"""A hundred replies, good, odd and bad, and what becomes of each; no sockets.
+"""A hundred responses, valid, unusual and invalid, and the verdict on each; no sockets.
 
-curl 7.88 says the same of all but those in DIFFERENT.
+curl 7.88 gives the same verdict on all but those in DIFFERENT.
 """
 
 import pytest
@@ -12,7 +12,7 @@ from stretta.http.client.response_parser import ResponseParser
 H = b"HTTP/1.1 200 OK\n"
 CIAO = b"ciao"
 
-TAKEN = [
+ACCEPTED = [
     ("length", H + b"Content-Length: 6", b"-foo-\n", b"-foo-\n"),
     ("length long", H + b"Content-Length: 3", b"-foo-\n", b"-fo"),
     ("length spaces", H + b"Content-Length:  4  ", b"ciao", CIAO),
@@ -197,7 +197,7 @@ REFUSED = [
 ]
 
 DIFFERENT = {
-    # mostly lengths that curl reads as far as it can, or not at all
+    # mostly lengths of which curl takes the valid beginning, or which it ignores
     "chunked trailer LF",
     "version 2",
     "too many fields",
@@ -221,26 +221,26 @@ DIFFERENT = {
 
 
 def outcome(head, body, lines):
-    """Return the body that a reply gives; raises when it is none."""
-    reader = ResponseParser("GET")
-    pieces = [*reader.feed(head.replace(b"\n", lines) + 2 * lines + body)]
-    reader.finish()
+    """Return the body of a response; raises when it is invalid."""
+    parser = ResponseParser("GET")
+    chunks = [*parser.feed(head.replace(b"\n", lines) + 2 * lines + body)]
+    parser.finish()
     decoder = decoder_for(
-        [*reader.head.headers.tokens("content-encoding"), *reader.transfer_codings]
+        [*parser.head.headers.tokens("content-encoding"), *parser.transfer_codings]
     )
     if decoder is None:
-        return b"".join(map(bytes, pieces))
-    decoded = b"".join(bytes(part) for piece in pieces for part in decoder.feed(piece))
-    if reader.received:
+        return b"".join(map(bytes, chunks))
+    decoded = b"".join(bytes(part) for chunk in chunks for part in decoder.feed(chunk))
+    if parser.received:
         decoder.finish()
     return decoded
 
 
 @pytest.mark.parametrize("lines", [b"\r\n", b"\n"], ids=["CRLF", "LF"])
 @pytest.mark.parametrize(
-    ("head", "body", "expected"), [row[1:] for row in TAKEN], ids=[row[0] for row in TAKEN]
+    ("head", "body", "expected"), [row[1:] for row in ACCEPTED], ids=[row[0] for row in ACCEPTED]
 )
-def test_these_are_taken(head, body, expected, lines):
+def test_these_are_accepted(head, body, expected, lines):
     assert outcome(head, body, lines) == expected
 
 
@@ -253,5 +253,5 @@ def test_these_are_refused(head, body, lines):
         outcome(head, body, lines)
 
 
-def test_what_is_said_to_differ_is_there():
-    assert {row[0] for row in [*TAKEN, *REFUSED]} >= DIFFERENT
+def test_the_names_in_different_exist():
+    assert {row[0] for row in [*ACCEPTED, *REFUSED]} >= DIFFERENT
