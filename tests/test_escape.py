@@ -1,7 +1,9 @@
+import json
+
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stretta.escape import TerminalText, escape
+from stretta.escape import TerminalText, escape, escape_json, escape_line
 
 
 def shown(pieces):
@@ -28,3 +30,15 @@ def test_text_stays_text_and_the_rest_is_spelled_out():
     assert shown([b"a\r\nb\rc\x1b]0;x\x07\x00\xff", "\u202e".encode()]) == (
         "a\nb\\x0dc\\x1b]0;x\\x07\\x00\\xff\\u202e"
     )
+
+
+@given(st.text())
+def test_a_line_stays_one(text):
+    assert len(escape_line(text).splitlines()) <= 1
+
+
+@given(st.text(st.characters()))
+def test_json_keeps_its_value_and_holds_no_control_character(text):
+    document = escape_json(json.dumps({"text": text}, ensure_ascii=False))
+    assert json.loads(document.encode()) == {"text": text}
+    assert escape(document) == document

@@ -5,10 +5,12 @@ from __future__ import annotations
 import codecs
 import re
 
-__all__ = ["TerminalText", "escape", "one_line"]
+__all__ = ["TerminalText", "escape", "escape_json", "escape_line", "one_line"]
 
 # C0 and C1 controls, DEL, and the marks that reorder text (Unicode UAX #9), but tab and line feed
 _UNSAFE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+
+_UNSAFE_IN_JSON = re.compile(f"{_UNSAFE.pattern}|[\ud800-\udfff]")  # lone surrogates are not UTF-8
 
 
 def _spell(found: re.Match[str]) -> str:
@@ -23,6 +25,26 @@ def escape(text: str) -> str:
     red: \x1b[31m
     """
     return _UNSAFE.sub(_spell, text)
+
+
+def escape_line(text: str) -> str:
+    r"""Return the text escaped, with line feeds and tabs spelled out too: exactly one line.
+
+    >>> print(escape_line("no\nServer stopped"))
+    no\nServer stopped
+    """
+    return escape(text).replace("\n", "\\n").replace("\t", "\\t")
+
+
+def escape_json(document: str) -> str:
+    r"""Return a JSON document with control characters as JSON's escapes: its value is the same.
+
+    So are lone surrogates, which stand for bytes of file names that are not UTF-8.
+
+    >>> print(escape_json('{"name": "\x9b2J"}'))
+    {"name": "\u009b2J"}
+    """
+    return _UNSAFE_IN_JSON.sub(lambda found: f"\\u{ord(found[0]):04x}", document)
 
 
 def one_line(text: str) -> str:

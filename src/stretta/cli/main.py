@@ -15,7 +15,7 @@ from stretta.cli.command import Group, more_help
 from stretta.cli.ui.settings import SETTINGS
 from stretta.cli.ui.terminal import paint
 from stretta.errors import StrettaError
-from stretta.escape import escape
+from stretta.escape import escape, escape_line
 
 __all__ = ["ROOT", "main"]
 
@@ -131,11 +131,13 @@ def main() -> NoReturn:
     except PortError as error:
         _reraise_for_debug()
         status = error.status
-        _print_lines(f"ERROR: {error.what}", *filter(None, [error.hint]), *error.__notes__)
+        _print_lines(
+            f"ERROR: {error.what}", *filter(None, [error.hint]), *map(escape, error.__notes__)
+        )
     except StrettaError as error:
         _reraise_for_debug()
         status = error.status
-        _print_lines(_headline(str(error)), *getattr(error, "__notes__", []))
+        _print_lines(_headline(str(error)), *map(escape, getattr(error, "__notes__", [])))
     except BrokenPipeError:  # the reader of our output has gone, as in: | head -c 1
         status = 1
     except OSError as error:
@@ -151,7 +153,7 @@ def main() -> NoReturn:
 
 
 def _headline(message: str) -> str:
-    return f"{paint('stretta:', 'red', sys.stderr)} {escape(message)}"
+    return f"{paint('stretta:', 'red', sys.stderr)} {escape_line(message)}"
 
 
 def _print_lines(*lines: str) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from stretta.errors import UsageError
+from stretta.escape import escape_line
 
 __all__ = [
     "KINDS",
@@ -68,9 +69,10 @@ class FrameSelector:
 
 def syntax_error(option: str, text: str, start: int, end: int, why: str) -> UsageError:
     """Return the error for ``text[start:end]``, with a caret under that part as its notes."""
+    before, part, after = map(escape_line, (text[:start], text[start:end], text[end:]))
     error = UsageError(f"cannot understand --{option} {text!r}", why)
-    error.add_note(f"  {text}")
-    error.add_note(f"  {' ' * start}{'^' * max(1, end - start)}")
+    error.add_note(f"  {before}{part}{after}")
+    error.add_note(f"  {' ' * len(before)}{'^' * max(1, len(part))}")
     return error
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from stretta.cli.ui.console import write_stdout
 from stretta.cli.ui.terminal import is_terminal, wants_colour
 from stretta.errors import OutputError, UsageError
+from stretta.escape import escape_json
 from stretta.options.lab import DiagramOptions, RecordOptions
 from stretta.see.json_document import to_document
 from stretta.see.render.mermaid import to_mermaid
@@ -34,7 +35,8 @@ def show_diagram(
     """
 
     def as_json() -> bytes:
-        return f"{json.dumps(to_document(timeline), ensure_ascii=False)}\n".encode()
+        document = json.dumps(to_document(timeline), ensure_ascii=False)
+        return f"{escape_json(document)}\n".encode()
 
     contents: dict[str | None, Callable[[], bytes]] = {
         options.json: as_json,

@@ -36,7 +36,7 @@ def command(
     check_files(diagram)
     try:
         document = json.load(file)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UsageError(
             f"{file.name} is not JSON",
             str(error).lower(),

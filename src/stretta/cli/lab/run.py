@@ -31,7 +31,7 @@ from stretta.options.lab import (
 
 __all__ = ["command"]
 
-COLOURS = ("blue", "yellow", "magenta", "cyan")
+COLOURS = ("blue", "yellow", "cyan", "green")
 """The colours of the hosts' names, in the order of the hosts."""
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from stretta.cli.ui.settings import SETTINGS
 from stretta.cli.ui.terminal import is_terminal, paint
 from stretta.errors import OutputError, StrettaError
-from stretta.escape import escape
+from stretta.escape import escape_json, escape_line
 from stretta.reports import Observer, Report
 
 __all__ = ["Console", "print_error", "stdout_is_terminal", "write_stdout"]
@@ -78,7 +78,7 @@ class Console:
 def _line(fields: dict[str, Any]) -> str:
     import json  # noqa: PLC0415 - a client that prints text starts without it
 
-    return json.dumps(fields, ensure_ascii=False) + "\n"
+    return escape_json(json.dumps(fields, ensure_ascii=False)) + "\n"
 
 
 def print_error(error: StrettaError) -> None:
@@ -88,7 +88,7 @@ def print_error(error: StrettaError) -> None:
 
         traceback.print_exception(error)
     with contextlib.suppress(OSError):  # stderr is closed
-        line = f"{paint('stretta:', 'red', sys.stderr)} {escape(str(error))}"
+        line = f"{paint('stretta:', 'red', sys.stderr)} {escape_line(str(error))}"
         print(line, file=sys.stderr)  # noqa: T201
 
 
