@@ -13,30 +13,35 @@ from stretta.lab.messages import Failed, Stage
 __all__ = ["LabUnavailable", "broken_off", "failure_error", "os_error"]
 
 REMEDIES = {
-    "/proc/sys/kernel/apparmor_restrict_unprivileged_userns": (
+    "kernel/apparmor_restrict_unprivileged_userns": (
         "1",
         "this system's AppArmor forbids user namespaces",
         "To allow them: sudo sysctl -w kernel.apparmor_restrict_unprivileged_userns=0",
     ),
-    "/proc/sys/kernel/unprivileged_userns_clone": (
+    "kernel/unprivileged_userns_clone": (
         "0",
         "this kernel forbids user namespaces to ordinary users",
         "To allow them: sudo sysctl -w kernel.unprivileged_userns_clone=1",
     ),
-    "/proc/sys/user/max_user_namespaces": (
-        "0",
-        "no user namespace is allowed",
-        "To allow them: sudo sysctl -w user.max_user_namespaces=10000",
-    ),
-}
-"""Settings that forbid user namespaces: the forbidding value, why, and what to do."""
+    **{
+        f"user/max_{kind}_namespaces": (
+            "0",
+            f"no {name} namespace is allowed",
+            f"To allow them: sudo sysctl -w user.max_{kind}_namespaces=10000",
+        )
+        for kind, name in (
+            ("user", "user"), ("net", "network"), ("mnt", "mount"), ("pid", "PID"), ("uts", "UTS"),
+        )
+    },
+}  # fmt: skip
+"""Settings below /proc/sys that forbid namespaces: the forbidding value, why, and what to do."""
 
 EXHAUSTED = {
     errno.EAGAIN: "To see the limit on processes: ulimit -u. End some of them, and run it again.",
     errno.ENOMEM: "To see the memory that is left: free -m. Free some, and run it again.",
     errno.EMFILE: "To allow more open files: ulimit -n 1024",
     errno.ENFILE: "To see the system's limit on open files: sysctl fs.file-max",
-    errno.ENOSPC: "To see which limit is reached: sysctl user, and df -h",
+    errno.ENOSPC: "To see the limits on namespaces: sysctl user",
 }
 """What to do when the system has no more of something."""
 
@@ -72,9 +77,13 @@ def failure_error(failed: Failed) -> StrettaError:
             failed.text,
             EXHAUSTED.get(failed.errno, "Check the command: its name, its path, its permissions."),
         )
-    if failed.errno in EXHAUSTED and failed.errno != errno.ENOSPC:
+    for path, (value, why, hint) in REMEDIES.items():
+        with contextlib.suppress(OSError):
+            if Path("/proc/sys", path).read_text(encoding="ascii").strip() == value:
+                return LabUnavailable("cannot make a lab", why, hint)
+    if failed.errno in EXHAUSTED:
         return os_error(
-            f"a process or a resource is missing ({stage})",
+            f"the system's limits are reached ({stage})",
             OSError(failed.errno, os.strerror(failed.errno)),
         )
     if stage in (Stage.NETWORK, Stage.WIRE):
@@ -84,10 +93,6 @@ def failure_error(failed: Failed) -> StrettaError:
             "It needs veth interfaces and packet sockets; an administrator may have to: modprobe"
             " -a veth af_packet",
         )
-    for path, (value, why, hint) in REMEDIES.items():
-        with contextlib.suppress(OSError):
-            if Path(path).read_text(encoding="ascii").strip() == value:
-                return LabUnavailable("cannot make a lab", why, hint)
     return LabUnavailable(
         "cannot make a lab",
         f"the kernel refused user, network, mount or PID namespaces ({stage}: {failed.text})",
