@@ -6,9 +6,10 @@ import os
 import shlex
 import shutil
 
-from stretta.errors import UsageError
+from stretta.errors import StrettaError, UsageError
+from stretta.lab.executable import unexecutable_reason
 
-__all__ = ["SHELL", "Command", "arguments_of", "environment_of"]
+__all__ = ["SHELL", "Command", "arguments_of", "check_executable", "environment_of"]
 
 SHELL = "-"
 """The command that stands for an interactive shell."""
@@ -46,6 +47,23 @@ def arguments_of(command: Command) -> tuple[tuple[str, ...], str]:
         if words and shutil.which(words[0]):
             return tuple(words), command
     return ("/bin/sh", "-c", command), command
+
+
+def check_executable(program: str) -> None:
+    """Check that a program can be executed, which strace would report in its own words.
+
+    Raises StrettaError.
+    """
+    if "/" in program:
+        why = unexecutable_reason(program)
+    else:
+        why = "" if shutil.which(program) else "it is in no folder of PATH"
+    if why:
+        raise StrettaError(
+            "a program could not start",
+            f"{program}: {why}",
+            "Check the command: its name, its path, its permissions.",
+        )
 
 
 def environment_of(host: str, *, calls: bool, shell: bool) -> tuple[tuple[str, str], ...]:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from stretta.errors import StrettaError, TimedOut
-from stretta.lab.commands import SHELL, Command, arguments_of, environment_of
+from stretta.lab.commands import SHELL, Command, arguments_of, check_executable, environment_of
 from stretta.lab.executable import unexecutable_reason
 from stretta.lab.memory_file import memory_file, read_memory_file
 from stretta.lab.messages import (
@@ -101,6 +101,7 @@ def run_lab(
         for host in hosts:
             command = commands[host.name]
             argv, seen.commands[host.name] = arguments_of(command)
+            check_executable(argv[0])
             if calls:
                 traces[host.name] = memory_file(stack, f"calls of {host.name}")
                 argv = strace_command(argv, f"/proc/self/fd/{traces[host.name]}")

@@ -13,6 +13,7 @@ import subprocess
 import time
 from dataclasses import replace
 
+from stretta.lab.commands import check_executable
 from stretta.lab.memory_file import memory_file, read_memory_file
 from stretta.lab.packet_capture import PacketCapture
 from stretta.lab.strace import strace_command
@@ -39,6 +40,7 @@ def trace(argv: list[str]) -> tuple[Timeline, int]:
     ``about["segments"]`` says whether segments were recorded. Raises StraceMissing, LabUnavailable,
     and StrettaError when the program cannot start.
     """
+    check_executable(argv[0])
     with contextlib.ExitStack() as stack:
         log = memory_file(stack, "calls")
         command = strace_command(argv, f"/proc/self/fd/{log}")

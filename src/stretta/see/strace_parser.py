@@ -11,6 +11,9 @@ __all__ = ["StraceLine", "parse_lines", "quoted", "sockaddr", "split_arguments",
 LINE = re.compile(r"(?:(\d+)\s+)?(\d+)\.(\d{9}) (.*)", re.DOTALL)
 RESULT = re.compile(r"(.*)\)\s+= (-?\d+|0x[0-9a-f]+|\?)(.*?)(?: <(\d+)\.(\d{9})>)?", re.DOTALL)
 RESUMED = re.compile(r"<\.\.\. (\w+) resumed>(.*)", re.DOTALL)
+OBJECT = re.compile(r"(?<=[\w])<(?:->|[^<>])*>")
+"""What a descriptor refers to, as strace -yy prints it: a path (without < and >), or two ends."""
+
 QUOTED = re.compile(r'"((?:[^"\\]|\\.)*)"(\.\.\.)?')
 IPV4 = re.compile(r'sin_port=htons\((\d+)\), sin_addr=inet_addr\("([^"]*)"\)')
 IPV6 = re.compile(r'sin6_port=htons\((\d+)\),.*?inet_pton\(AF_INET6, "([^"]*)"', re.DOTALL)
@@ -94,6 +97,8 @@ def split_arguments(text: str) -> list[str]:
 
     >>> split_arguments('3<TCP:[1]>, "a, \\", b", {x=1, y=2}, 4')
     ['3<TCP:[1]>', '"a, \\", b"', '{x=1, y=2}', '4']
+    >>> split_arguments("3</tmp/a [b>, F_GETFD")
+    ['3</tmp/a [b>', 'F_GETFD']
     """
     parts: list[str] = []
     depth, start, at = 0, 0, 0
@@ -102,6 +107,9 @@ def split_arguments(text: str) -> list[str]:
         if c == '"':
             found = QUOTED.match(text, at)
             at = found.end() if found else len(text)
+            continue
+        if c == "<" and at and (found := OBJECT.match(text, at)):
+            at = found.end()
             continue
         if c in "([{":
             depth += 1
