@@ -4,6 +4,8 @@
     python3 dev.py demo     the three servers and their clients, on a real text
     python3 dev.py test     lint, types, tests: what CI runs (more words go to pytest)
     python3 dev.py mutate   change the code at random: do the tests notice? (ROOM, COUNT, SEED)
+    python3 dev.py fuzz     feed the parsers what nobody sent yet (TARGET, SECONDS)
+    python3 dev.py sanitize test the compiled modules with ASan and UBSan
     python3 dev.py lock     pin every dependency anew (needs uv)
 
 The first call makes .venv; after that .venv/bin/stretta is the command.
@@ -50,6 +52,10 @@ def main() -> int:
         return set_up("dev") or test(words)
     if command == "mutate":
         return set_up("mutate") or run(str(BIN / "python"), "tests/mutate.py", *words)
+    if command == "fuzz":
+        return set_up("fuzz") or run(str(BIN / "python"), "tests/fuzz/fuzz.py", *words)
+    if command == "sanitize":
+        return set_up("dev") or run(str(BIN / "python"), "tests/sanitize.py", *words)
     if command == "lock":
         return lock()
     print(__doc__)

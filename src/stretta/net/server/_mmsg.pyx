@@ -128,7 +128,7 @@ cdef class Batch:
         """Return what tells the senders apart, a key for each datagram."""
         cdef int i
         if self.family == AF_INET:  # family, port and address; the rest is padding
-            return [(<uint64_t *>&self.names[i])[0] for i in range(self.count)]
+            return [ipv4_source(&self.names[i]) for i in range(self.count)]
         return [(<char *>&self.names[i])[:sizeof(sockaddr_in6)] for i in range(self.count)]
 
     def requests(self):
@@ -255,6 +255,13 @@ cdef class Batch:
 
     cdef socklen_t name_length(self) noexcept nogil:
         return sizeof(sockaddr_in) if self.family == AF_INET else sizeof(sockaddr_in6)
+
+
+cdef inline uint64_t ipv4_source(sockaddr_in6 *name) noexcept:
+    """Return family, port and address in one number; a sockaddr is not aligned for eight bytes."""
+    cdef uint64_t source
+    memcpy(&source, name, sizeof(source))
+    return source
 
 
 cdef size_t beside(char *control, bytes shared, uint16_t size) noexcept:
