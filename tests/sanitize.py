@@ -36,13 +36,14 @@ def main(words: list[str]) -> int:
     shutil.copy(ROOT / "hatch_build.py", WORK)
     if build():
         return 1
+    on_error = f"abort_on_error=1:log_path={WORK}/report"
     environment = {
         **os.environ,
         "PYTHONPATH": str(WORK / "src"),
         "PYTHONMALLOC": "malloc",  # so that ASan sees each object of Python
         "LD_PRELOAD": f"{runtime} {library('libubsan.so') or ''}".strip(),
-        "ASAN_OPTIONS": f"detect_leaks=0:abort_on_error=1:log_path={WORK}/report",
-        "UBSAN_OPTIONS": f"halt_on_error=1:abort_on_error=1:print_stacktrace=1:log_path={WORK}/report",
+        "ASAN_OPTIONS": f"detect_leaks=0:{on_error}",
+        "UBSAN_OPTIONS": f"halt_on_error=1:print_stacktrace=1:{on_error}",
     }
     environment.pop("STRETTA_PURE", None)
     pytest = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--timeout=300"]
