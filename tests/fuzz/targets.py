@@ -24,10 +24,12 @@ from stretta.http.server.request_parser import Refused, RequestParser
 from stretta.http.server.request_target import parse_target
 from stretta.lab.faults import FaultInjector
 from stretta.options import HttpLimits, WireOptions
+from stretta.see.hosts import Host, Interface, Role
 from stretta.see.json_document import from_document, to_document
 from stretta.see.packets import checksum_is_good, decode, describe_payload
 from stretta.see.strace_events import read_strace
 
+HOST = Host("client", Role.CLIENT, (Interface("eth0", ("10.0.0.1", "fd00::1")),))
 MOST_DECODED = 1 << 20
 NOW = 1_700_000_000.0
 
@@ -152,7 +154,7 @@ def disposition(data: bytes) -> None:
 
 def strace(data: bytes) -> None:
     """What strace may have printed becomes events in order, or a usage error."""
-    read = read_strace(data.decode("utf-8", "replace"), "client", ("10.0.0.1", "fd00::1"))
+    read = read_strace(data.decode("utf-8", "replace"), HOST)
     assert all(call.host == "client" for call in read.calls)
 
 
