@@ -29,7 +29,10 @@ from stretta.see.json_document import from_document, to_document
 from stretta.see.packets import checksum_is_good, decode, describe_payload
 from stretta.see.strace_events import read_strace
 
-HOST = Host("client", Role.CLIENT, (Interface("eth0", ("10.0.0.1", "fd00::1")),))
+HOSTS = (
+    Host("client", Role.CLIENT, (Interface("eth0", ("10.0.0.1", "fd00::1")),)),
+    Host("server", Role.SERVER, (Interface("eth0", ("10.0.0.2", "fd00::2")),)),
+)
 MOST_DECODED = 1 << 20
 NOW = 1_700_000_000.0
 
@@ -154,7 +157,7 @@ def disposition(data: bytes) -> None:
 
 def strace(data: bytes) -> None:
     """What strace may have printed becomes events in order, or a usage error."""
-    read = read_strace(data.decode("utf-8", "replace"), HOST)
+    read = read_strace(data.decode("utf-8", "replace"), HOSTS[0], HOSTS)
     assert all(call.host == "client" for call in read.calls)
 
 
