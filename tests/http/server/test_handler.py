@@ -16,7 +16,7 @@ from stretta.http.server import auth
 from stretta.http.server.access_log import AccessLog
 from stretta.http.server.auth import GuessLimiter, password_line
 from stretta.http.server.files.document_root import DocumentRoot
-from stretta.http.server.files.zip import GIVE_WAY, ZipBody
+from stretta.http.server.files.zip import PAUSE_AFTER, ZipBody
 from stretta.options import SiteOptions
 from support import serving
 
@@ -174,7 +174,7 @@ class TestUsers:
         assert get("/file.txt", method="DELETE").status == 401
 
     def test_guessing_is_limited_and_known_credentials_are_not(self, ask, monkeypatch):
-        monkeypatch.setattr(auth, "FREE", 2)
+        monkeypatch.setattr(auth, "FREE_GUESSES", 2)
         get = ask(auth=("anna:segreto",))
         assert get("/file.txt", credentials("anna:segreto")).status == 200
         found = [get("/file.txt", credentials(f"anna:{guess}")) for guess in range(30)]
@@ -186,10 +186,10 @@ class TestUsers:
     def test_guesses_are_refilled_each_second_and_right_ones_are_free(self):
         now = 0.0
         guesses = GuessLimiter(lambda: now)
-        for _ in range(3 * auth.FREE):
+        for _ in range(3 * auth.FREE_GUESSES):
             assert guesses.allow("a")
-            guesses.forgive("a")
-        assert sum(guesses.allow("a") for _ in range(3 * auth.FREE)) == auth.FREE
+            guesses.trust("a")
+        assert sum(guesses.allow("a") for _ in range(3 * auth.FREE_GUESSES)) == auth.FREE_GUESSES
         assert guesses.allow("b")
         now = 2.0
         assert [guesses.allow("a") for _ in range(3)] == [True, True, False]
@@ -269,7 +269,7 @@ class TestFolders:
             assert archive.read("file.txt") == b"ciao\n"
 
     def test_a_zip_of_skipped_files_yields_to_other_connections(self, folder):
-        for number in range(10 * GIVE_WAY):
+        for number in range(10 * PAUSE_AFTER):
             (folder / f"out {number}").symlink_to("/etc/passwd")
         pieces = ZipBody(DocumentRoot(folder), ())
         found = []

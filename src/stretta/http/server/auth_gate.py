@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 from functools import partial
 
-from stretta.http.server.auth import GuessLimiter, Users
+from stretta.address import source_of
+from stretta.http.server.auth import GuessLimiter, Users, parse_credentials
 from stretta.http.server.request import Request, Requester
 from stretta.http.server.worker_pool import Overloaded, WorkerPool
 
@@ -15,8 +16,9 @@ CHALLENGE = ("WWW-Authenticate", 'Basic realm="stretta", charset="UTF-8"')
 
 RETRY_LATER = ("Retry-After", "1")
 
-CHECKS, WAITING_CHECKS = 2, 32
-"""Password checks that run at once, and that may wait; further ones get 503."""
+CHECKS, WAITING_CHECKS, PER_SOURCE = 2, 1024, 4
+"""Password checks that run at once, that may wait, and that one source may have waiting; further
+ones get 503. A check takes some 50 ms, so the longest wait is about half a minute."""
 
 
 class Denied(Exception):
@@ -33,16 +35,16 @@ class AuthGate:
     def __init__(self, users: Users) -> None:
         self._users = users
         self._guesses = GuessLimiter(time.monotonic)
-        self._checks = WorkerPool(CHECKS, WAITING_CHECKS)
+        self._checks = WorkerPool(CHECKS, WAITING_CHECKS, PER_SOURCE)
 
     def admit_known(self, request: Request) -> bool:
         """Return whether the request carries credentials that were right before.
 
         Raises Denied (401) when it carries none.
         """
-        credentials = request.headers.get("authorization")
-        request.user = self._users.known(credentials)
-        if request.user is None and credentials is None:
+        authorization = request.headers.get("authorization")
+        request.user = self._users.remembered(authorization)
+        if request.user is None and authorization is None:
             raise Denied(401, "", CHALLENGE)
         return request.user is not None
 
@@ -52,19 +54,27 @@ class AuthGate:
         Raises Denied: 401 for wrong ones, 429 after too many wrong ones from one address, 503 when
         too many checks are waiting.
         """
-        credentials = request.headers["authorization"]
-        if not self._guesses.allow(client.address):
+        authorization = request.headers["authorization"]
+        credentials = parse_credentials(authorization)
+        if credentials is None:
+            raise Denied(401, "", CHALLENGE)
+        source = source_of(client.address)
+        priority = self._guesses.priority(source)
+        if not self._guesses.allow(source):
             why = "There were too many wrong passwords from this address. Try again later."
             raise Denied(429, why, RETRY_LATER)
         try:
             request.user = await self._checks.run(
-                partial(self._users.check, credentials),
+                partial(self._users.check, authorization, credentials),
                 credentials,
                 pure=True,
                 is_there=client.is_there,
+                source=source,
+                priority=priority,
             )
         except Overloaded:
+            self._guesses.give_back(source)
             raise Denied(503, "", RETRY_LATER) from None
         if request.user is None:
             raise Denied(401, "", CHALLENGE)
-        self._guesses.forgive(client.address)
+        self._guesses.trust(source)

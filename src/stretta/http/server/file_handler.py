@@ -30,6 +30,9 @@ GZIP = [coding for coding in CONTENT_CODINGS if coding.name == "gzip"]
 LISTINGS, WAITING_LISTINGS = 2, 32
 """Listings that are made at once, and that may wait; further ones get 503."""
 
+MAX_ZIPS = 4
+"""ZIP files that are made at once; further ones get 503."""
+
 READ_ATTEMPTS = 3
 """Attempts to read a file that changes while it is read."""
 
@@ -39,6 +42,7 @@ class FileHandler:
 
     def __init__(self, root: DocumentRoot, options: SiteOptions) -> None:
         self._root, self._options = root, options
+        self._zips = 0
         self._listings = WorkerPool(LISTINGS, WAITING_LISTINGS)
         self._files = FileResponder(root, compress=options.compress)
         self._index = parse_index(options.index)
@@ -114,7 +118,7 @@ class FileHandler:
         if not self._options.listing:
             return self._missing(request, target)
         if wanted == "zip":
-            return self._zip(target) if self._options.zip else _error(request, 404)
+            return self._zip(request, target) if self._options.zip else _error(request, 404)
         accept = request.headers.get("accept")
         kind = JSON if wanted == "json" else best_media_type(accept, HTML, JSON)
         return self._list(request, client, target, kind)
@@ -155,15 +159,21 @@ class FileHandler:
         charset = "" if kind == JSON else "; charset=utf-8"
         return Response.of(200, kind + charset, page, *headers)
 
-    def _zip(self, target: Target) -> Response:
+    def _zip(self, request: Request, target: Target) -> Response:
         from stretta.http.server.files.zip import ZipBody  # noqa: PLC0415 - when needed
 
+        if self._zips >= MAX_ZIPS:
+            return _error(request, 503, "", RETRY_LATER)
         name = (target.names or (os.path.basename(self._root.path) or b"folder",))[-1] + b".zip"
         headers = [
             ("Content-Type", "application/zip"),
             ("Content-Disposition", attachment(name)),
         ]
-        return Response(200, headers, ZipBody(self._root, target.names), None)
+        self._zips += 1
+        return Response(200, headers, ZipBody(self._root, target.names, self._zip_closed), None)
+
+    def _zip_closed(self) -> None:
+        self._zips -= 1
 
 
 def _error(request: Request, status: int, why: str = "", *headers: tuple[str, str]) -> Response:

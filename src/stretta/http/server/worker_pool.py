@@ -11,11 +11,15 @@ import threading
 from collections import deque
 from collections.abc import Callable, Hashable
 from contextlib import suppress
+from itertools import islice
 from typing import Any, Generic, NamedTuple, TypeVar
 
 __all__ = ["Overloaded", "WorkerPool"]
 
 T = TypeVar("T")
+
+LOOKED_AT = 32
+"""Waiting jobs whose requesters are looked at to make room: each look is a system call."""
 
 
 class Overloaded(Exception):
@@ -30,11 +34,6 @@ class Waiter(NamedTuple):
     source: Hashable
     priority: int
 
-    @property
-    def rank(self) -> tuple[bool, int]:
-        """The order of service: requesters that may have gone come last."""
-        return self.is_there(), self.priority
-
 
 class Job(Generic[T]):
     """A function to call and the requesters that wait for its result."""
@@ -46,9 +45,13 @@ class Job(Generic[T]):
         self.waiters: list[Waiter] = []
 
     @property
-    def rank(self) -> tuple[bool, int]:
-        """The highest rank of a requester."""
-        return max((waiter.rank for waiter in self.waiters), default=(False, 0))
+    def priority(self) -> int:
+        """The highest priority of a requester."""
+        return max((waiter.priority for waiter in self.waiters), default=0)
+
+    def is_wanted(self) -> bool:
+        """Return whether a requester is certainly still there."""
+        return any(waiter.is_there() for waiter in self.waiters)
 
     def is_from(self, source: Hashable) -> bool:
         """Return whether a requester has this source."""
@@ -124,15 +127,21 @@ class WorkerPool:
         return next((job for job in among if job.key == key), None)
 
     def _make_room(self, waiter: Waiter) -> None:
-        """Raise Overloaded, or drop the job of lowest rank when the queue is full."""
+        """When the queue is full, drop a job of lower priority or without a certain requester.
+
+        Raises Overloaded when there is none.
+        """
         if self._per_source is not None:
             waiting = sum(job.is_from(waiter.source) for job in self._queue)
             if waiting >= self._per_source:
                 raise Overloaded
         if len(self._queue) < self._queue_size:
             return
-        lowest = min(self._queue, key=lambda job: job.rank, default=None)
-        if lowest is None or lowest.rank >= waiter.rank:
+        lowest = min(self._queue, key=lambda job: job.priority, default=None)
+        if lowest is None or lowest.priority >= waiter.priority:
+            some = islice(self._queue, LOOKED_AT) if waiter.is_there() else ()
+            lowest = next((job for job in some if not job.is_wanted()), None)
+        if lowest is None:
             raise Overloaded
         self._queue.remove(lowest)
         lowest.finish(None, Overloaded())
@@ -140,7 +149,8 @@ class WorkerPool:
     def _start_jobs(self) -> None:
         loop = asyncio.get_running_loop()
         while self._queue and len(self._running) < self._workers:
-            job = max(self._queue, key=lambda job: job.rank)  # the oldest of equal rank
+            ordered = sorted(self._queue, key=lambda job: -job.priority)  # then by age
+            job = next((job for job in ordered if job.is_wanted()), ordered[0])
             self._queue.remove(job)
             self._running.append(job)
             try:
