@@ -16,7 +16,7 @@ from stretta import http as stretta_http
 from stretta.http.server.access_log import AccessLog
 from stretta.http.server.file_stamp import is_young
 from stretta.http.server.files.document_root import DocumentRoot
-from stretta.http.server.files.file_body import SENDFILE_FROM, FileBody, FileChanged, OpenFile
+from stretta.http.server.files.file_body import MAX_COPIED, FileBody, FileChanged, OpenFile
 from stretta.http.server.files.file_version import FileVersion
 from stretta.http.server.request import Request
 from stretta.http.server.response import Response
@@ -24,7 +24,7 @@ from stretta.http.server.response_cache import CachedResponse, OpenFileBody, Res
 from stretta.options import HttpLimits
 from support import serving, until
 
-LARGE = os.urandom(3 * SENDFILE_FROM)
+LARGE = os.urandom(3 * MAX_COPIED)
 SECOND = 10**9
 
 

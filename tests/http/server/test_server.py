@@ -13,13 +13,13 @@ from http_raw import Raw
 
 from stretta import http as stretta_http
 from stretta.errors import CannotServe
-from stretta.http.server.files.file_body import MAX_IN_MEMORY
+from stretta.http.server.files.file_body import MAX_COPIED_WITHOUT_SENDFILE
 from stretta.options import HttpLimits
 from stretta.reports import Dropped, Serving
 from support import serving, until
 
 GET = b"GET /file.txt HTTP/1.1\r\nHost: a\r\n\r\n"
-LARGE = os.urandom(3 * MAX_IN_MEMORY + 17)
+LARGE = os.urandom(3 * MAX_COPIED_WITHOUT_SENDFILE + 17)
 
 
 @pytest.fixture

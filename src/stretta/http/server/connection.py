@@ -7,7 +7,6 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
 from stretta.http.server.body_sender import BodySender, Progress, can_sendfile
-from stretta.http.server.files.file_body import MAX_IN_MEMORY, FileBody
 from stretta.http.server.pages import error_reply
 from stretta.http.server.protocol import Closing, Input, ServerProtocol, Timeout
 from stretta.http.server.request import Refused, Request
@@ -68,6 +67,11 @@ class HttpConnection(Connection):
     def address(self) -> str:
         """The IP address of the client."""
         return self.peer.host
+
+    @property
+    def sends_files(self) -> bool:
+        """Whether the kernel can send a file to the client: the connection is not encrypted."""
+        return can_sendfile(self.transport)
 
     def is_there(self) -> bool:
         """Return whether the client certainly still waits for its response."""
@@ -204,8 +208,6 @@ class HttpConnection(Connection):
             return
         try:
             answer = handler.answer(item, self)
-            if isinstance(answer, Response):
-                self._load_small_file(answer)
         except Exception as error:  # noqa: BLE001 - whatever fails, the client gets an answer
             answer = self._failed(error)
         if isinstance(answer, Response):
@@ -219,7 +221,6 @@ class HttpConnection(Connection):
         """Send a response that takes time, whatever becomes of it."""
         try:
             response = await coming
-            self._load_small_file(response)
         except asyncio.CancelledError as error:
             if self._task is None:  # the connection is lost
                 raise
@@ -239,16 +240,6 @@ class HttpConnection(Connection):
             self._work()
         except Exception as error:  # noqa: BLE001 - an exception here would leave the client waiting
             self.drop("failed", f"{type(error).__name__}: {error}")
-
-    def _load_small_file(self, response: Response) -> None:
-        """Read a body now if the kernel cannot send it, and it is small."""
-        body = response.body
-        if (
-            isinstance(body, FileBody)
-            and (response.length or 0) <= MAX_IN_MEMORY
-            and not can_sendfile(self.transport)
-        ):
-            response.body = body.read_all()
 
     def _failed(self, error: BaseException) -> Response:
         """Report an error of ours, or of the service, and return the response that hides it."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import Awaitable
 from hashlib import blake2b
@@ -33,8 +34,8 @@ LISTINGS, WAITING_LISTINGS = 2, 32
 MAX_ZIPS = 4
 """ZIP files that are made at once; further ones get 503."""
 
-READ_ATTEMPTS = 3
-"""Attempts to read a file that changes while it is read."""
+PAUSES = (0.001, 0.002, 0.004, 0.008, 0.016)
+"""Seconds to wait before a file that changed while it was read is read again."""
 
 
 class FileHandler:
@@ -51,14 +52,28 @@ class FileHandler:
 
     def respond(self, request: Request, client: Requester) -> Response | Awaitable[Response]:
         """Return the response to a GET or HEAD, or an awaitable of it."""
-        for _ in range(READ_ATTEMPTS):
+        try:
+            return self._look_up(request, client)
+        except FileChanged:
+            return self._retry(request, client)
+
+    async def _retry(self, request: Request, client: Requester) -> Response:
+        """Wait for a file to come to rest; send it as it is when it does not."""
+        response: Response | Awaitable[Response]
+        for pause in PAUSES:
+            await asyncio.sleep(pause)
             try:
-                return self._look_up(request, client)
+                response = self._look_up(request, client)
+                break
             except FileChanged:
                 continue
-        return _error(request, 503, "The file is being changed. Try again.")
+        else:
+            response = self._look_up(request, client, at_rest=False)
+        return response if isinstance(response, Response) else await response
 
-    def _look_up(self, request: Request, client: Requester) -> Response | Awaitable[Response]:
+    def _look_up(
+        self, request: Request, client: Requester, *, at_rest: bool = True
+    ) -> Response | Awaitable[Response]:
         requested = parse_target(request.target)
         target = requested.beneath(self._base)
         if target is None:
@@ -66,12 +81,14 @@ class FileHandler:
         try:
             opened = self._root.open(target.names)
         except FileNotFoundError:
-            return self._missing(request, target)
+            return self._missing(request, client, target, at_rest=at_rest)
         if not opened.is_folder:
             if target.is_folder:  # a slash after the name of a file
                 os.close(opened.descriptor)
-                return self._missing(request, target)
-            return self._files.reply(request, target.names, opened)
+                return self._missing(request, client, target, at_rest=at_rest)
+            return self._files.reply(
+                request, target.names, opened, sends_files=client.sends_files, at_rest=at_rest
+            )
         os.close(opened.descriptor)
         if not requested.is_folder:
             query = f"?{requested.query}" if requested.query else ""
@@ -80,7 +97,10 @@ class FileHandler:
         if index is not None:
             names, found, depends = index
             location = ("Content-Location", requested.child(names[-1]))
-            return self._files.reply(request, names, found, depends, location)
+            return self._files.reply(
+                request, names, found, depends, location,
+                sends_files=client.sends_files, at_rest=at_rest,
+            )  # fmt: skip
         return self._folder(request, client, target)
 
     def _find_index(
@@ -100,12 +120,16 @@ class FileHandler:
             os.close(found.descriptor)
         return None
 
-    def _missing(self, request: Request, target: Target) -> Response | Awaitable[Response]:
+    def _missing(
+        self, request: Request, client: Requester, target: Target, *, at_rest: bool = True
+    ) -> Response | Awaitable[Response]:
         """Return 404, or with ``--spa`` the index of the folder served."""
         if self._options.spa and not self._root.is_hidden(target.names):
             index = self._find_index(())
             if index is not None:
-                response = self._files.reply(request, index[0], index[1])
+                response = self._files.reply(
+                    request, index[0], index[1], sends_files=client.sends_files, at_rest=at_rest
+                )
                 if isinstance(response, Response):  # the path itself may be created later
                     response.depends = None
                 return response
@@ -116,7 +140,7 @@ class FileHandler:
     ) -> Response | Awaitable[Response]:
         wanted = query_fields(target.query).get("format", "")
         if not self._options.listing:
-            return self._missing(request, target)
+            return self._missing(request, client, target)
         if wanted == "zip":
             return self._zip(request, target) if self._options.zip else _error(request, 404)
         accept = request.headers.get("accept")

@@ -43,5 +43,9 @@ class Requester(Protocol):
     def address(self) -> str:
         """The client's IP address."""
 
+    @property
+    def sends_files(self) -> bool:
+        """Whether the kernel can send a file to the client, with sendfile(2)."""
+
     def is_there(self) -> bool:
         """Return whether the client certainly still waits for its response."""

@@ -15,13 +15,18 @@ from hypothesis import strategies as st
 
 from stretta import http as stretta_http
 from stretta.http.server.file_stamp import YOUNG
-from stretta.http.server.files.file_body import MAX_IN_MEMORY, FileBody, FileChanged, OpenFile
+from stretta.http.server.files.file_body import (
+    MAX_COPIED_WITHOUT_SENDFILE,
+    FileBody,
+    FileChanged,
+    OpenFile,
+)
 from stretta.http.server.files.file_version import FileVersion
 from stretta.options import SiteOptions
 from support import serving, until
 
 TEXT = b"Nel mezzo del cammin di nostra vita\n" * 200
-LARGE = os.urandom(2 * MAX_IN_MEMORY + 99)
+LARGE = os.urandom(2 * MAX_COPIED_WITHOUT_SENDFILE + 99)
 
 
 @pytest.fixture(scope="module")

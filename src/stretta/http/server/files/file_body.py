@@ -7,18 +7,20 @@ that its headers describe, and compares it with the file before the last bytes g
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Sequence
 
+from stretta.http.server.file_stamp import is_young
 from stretta.http.server.files.file_version import FileVersion
 
-__all__ = ["MAX_IN_MEMORY", "SENDFILE_FROM", "FileBody", "FileChanged", "OpenFile"]
+__all__ = ["MAX_COPIED", "MAX_COPIED_WITHOUT_SENDFILE", "FileBody", "FileChanged", "OpenFile"]
 
 MIN_CHUNK, MAX_CHUNK = 16 * 1024, 256 * 1024
 """Bytes read at a time. The size doubles after each chunk that the kernel took whole and halves
 after each one that it did not, so a slow reader ties up little memory."""
 
 HELD_BACK = MIN_CHUNK
-"""Bytes at the end that are sent only after the check that all before them is of one version."""
+"""Bytes at the end of a body that are sent only after a check that the file has not changed."""
 
 SENDFILE_STEP = 1024 * 1024
 """Most bytes for one sendfile(2), so that other connections are served in between."""
@@ -26,11 +28,9 @@ SENDFILE_STEP = 1024 * 1024
 END_SIZE = 4096
 """Bytes compared at each end of a file that has grown, to tell appending from rewriting."""
 
-MAX_IN_MEMORY = 256 * 1024
-"""Largest body in bytes that is read at once on a connection that cannot use sendfile(2)."""
-
-SENDFILE_FROM = 32 * 1024
-"""Smallest body in bytes that sendfile(2) sends; a smaller one is read as fast as it is sent."""
+MAX_COPIED, MAX_COPIED_WITHOUT_SENDFILE = 128 * 1024, 256 * 1024
+"""Largest body in bytes that is read at once. It is sent as fast as with sendfile(2), and it is of
+one version, because what is read can be compared before any of it is sent."""
 
 Ends = tuple[bytes, bytes]
 
@@ -90,7 +90,9 @@ class FileBody:
         if len(self._buffer) != self._chunk_size:
             self._buffer = memoryview(bytearray(self._chunk_size))
         size = os.preadv(self._descriptor, [self._buffer[: len(part)]], part.start)
-        if not size or (size == len(part) and self._is_last() and self._was_overwritten()):
+        if not size or (
+            size == len(part) and self._is_last(self._parts) and self._was_overwritten()
+        ):
             raise FileChanged("the file was changed while it was sent")
         if size < len(part):
             self._parts.append(part[size:])
@@ -107,37 +109,61 @@ class FileBody:
         return first if len(self._parts) == 1 and isinstance(first, range) else None
 
     def read_all(self) -> bytes:
-        """Return the whole body. Raises FileChanged when it may mix two versions."""
-        body = b"".join(
-            part if isinstance(part, bytes) else os.pread(self._descriptor, len(part), part.start)
-            for part in reversed(self._parts)
-        )
+        """Return the whole body. Raises FileChanged when it may mix two versions.
+
+        A writer sets the modification time before it writes, so a young file may be half written
+        and show its new version already: it is read twice, and both readings must agree.
+        """
+        body = self.read_now()
         if len(body) != sum(len(part) for part in self._parts):
             raise FileChanged("the file was changed while it was read")
         self._check_version()
+        if is_young(self.version, time.time()):
+            if self.read_now() != body:
+                raise FileChanged("the file was changed while it was read")
+            self._check_version()
         return body
 
-    def record_ends(self) -> Ends:
+    def read_now(self) -> bytes:
+        """Return the body as the file is at the moment, which may be shorter or a mixture."""
+        return b"".join(
+            part if isinstance(part, bytes) else os.pread(self._descriptor, len(part), part.start)
+            for part in reversed(self._parts)
+        )
+
+    def record_ends(self, *, checked: bool = True) -> Ends:
         """Return the first and last bytes of the version, which identify it in a longer file.
 
-        Call it before any of the body is sent. Raises FileChanged when the version is gone already.
+        Call it before any of the body is sent. Raises FileChanged when the version is gone already,
+        unless ``checked`` is false.
         """
         if self._ends is None:
             ends = self._read_ends()
-            self._check_version()
+            if checked:
+                self._check_version()
             self._ends = ends
         return self._ends
 
     def take_range(self) -> range | None:
-        """Return the next byte range for sendfile(2), or None when the next chunk must be read.
+        """Return the next byte range for sendfile(2), or None when the next chunk is not a range.
 
-        The last bytes are never sent this way: ``next`` checks the version before it returns them.
+        Raises FileChanged before the last bytes when the file is of another version now. Those
+        bytes are not copied: a copy would differ from the bytes that the kernel has not sent yet,
+        which change with the file.
         """
         part = self._parts[-1] if self._parts else b""
-        if isinstance(part, bytes) or len(part) <= HELD_BACK:
+        if isinstance(part, bytes):
             return None
-        step = part[: min(len(part) - HELD_BACK, SENDFILE_STEP)]
-        self._parts[-1] = part[len(step) :]
+        held_back = HELD_BACK if self._is_last(self._parts[:-1]) else 0
+        if len(part) <= held_back:
+            if self._was_overwritten():
+                raise FileChanged("the file was changed while it was sent")
+            held_back = 0
+        step = part[: min(len(part) - held_back, SENDFILE_STEP)]
+        if len(step) < len(part):
+            self._parts[-1] = part[len(step) :]
+        else:
+            self._parts.pop()
         return step
 
     def taken(self, *, whole: bool) -> None:
@@ -156,9 +182,10 @@ class FileBody:
         if FileVersion.of(os.fstat(self._descriptor)) != self.version:
             raise FileChanged("the file was changed while it was read")
 
-    def _is_last(self) -> bool:
-        """Return whether the chunk just taken is the last one from the file."""
-        return all(isinstance(part, bytes) for part in self._parts)
+    @staticmethod
+    def _is_last(following: Sequence[bytes | range]) -> bool:
+        """Return whether a chunk is the last one from the file, given the parts that follow it."""
+        return all(isinstance(part, bytes) for part in following)
 
     def _read_ends(self) -> Ends:
         last = max(0, self.version.size - END_SIZE)

@@ -19,7 +19,12 @@ from stretta.http.server.files.content_encoding import (
     is_compressible,
 )
 from stretta.http.server.files.document_root import DocumentRoot, OpenedPath
-from stretta.http.server.files.file_body import SENDFILE_FROM, FileBody, OpenFile
+from stretta.http.server.files.file_body import (
+    MAX_COPIED,
+    MAX_COPIED_WITHOUT_SENDFILE,
+    FileBody,
+    OpenFile,
+)
 from stretta.http.server.files.file_version import ANY_FOLDER, FileVersion, entity_tag
 from stretta.http.server.files.ranges import RangeNotSatisfiable, parse_ranges
 from stretta.http.server.pages import error_reply
@@ -70,6 +75,7 @@ class ResponseContext(NamedTuple):
     varies: bool
     depends: Dependencies | None
     headers: tuple[tuple[str, str], ...]
+    max_copied: int
 
     def depending_on(
         self, path: bytes, version: FileVersion | None, *, linked: bool = False
@@ -96,11 +102,15 @@ class FileResponder:
         opened: OpenedPath,
         depends: Dependencies = (),
         *headers: tuple[str, str],
+        sends_files: bool,
+        at_rest: bool = True,
     ) -> Response | Awaitable[Response]:
         """Return the response to a GET or HEAD for an open file; takes over its descriptor.
 
         ``depends`` lists the files that led to this one, ``headers`` are added to the response.
-        Raises FileChanged when the file changed meanwhile.
+        ``sends_files`` tells whether the connection can use sendfile(2). Raises FileChanged when
+        the file changed meanwhile. When ``at_rest`` is false, a file that changes all the time is
+        sent as it is at the moment, without validators and ranges.
         """
         file = OpenFile(opened.descriptor)  # closed with its last user
         media_type = media_type_of(names[-1].decode("utf-8", "replace"))
@@ -108,9 +118,13 @@ class FileResponder:
         varies = bool(self._codings) and (is_compressible(media_type) or media_type == UNKNOWN_TYPE)
         # if a link replaces one of these folders, the same path may lead out of the root
         parents: Dependencies = tuple((path, ANY_FOLDER) for path in self.root.parents_of(names))
-        context = ResponseContext(request, media_type, varies, parents + depends, headers)
+        max_copied = MAX_COPIED if sends_files else MAX_COPIED_WITHOUT_SENDFILE
+        depends = parents + depends
+        context = ResponseContext(request, media_type, varies, depends, headers, max_copied)
         context = context.depending_on(self.root.path_of(names), version, linked=opened.linked)
         identity = Representation(file, version, entity_tag(version))
+        if not at_rest:
+            return _changing_response(context, identity)
         # byte ranges are always ranges of the uncompressed file
         if not varies or "range" in request.headers:
             return self._respond(context, identity)
@@ -206,7 +220,7 @@ class FileResponder:
                 response = Response.of(200, context.media_type, selected.body, *headers)
             else:
                 ranges = _requested_ranges(context.request, selected, modified, now)
-                response = _range_response(selected, ranges, context.media_type, headers)
+                response = _range_response(context, selected, ranges, headers)
             response.depends = context.depends
             return response
         except RangeNotSatisfiable:
@@ -230,20 +244,32 @@ def _requested_ranges(
     return parse_ranges(header, selected.version.size)
 
 
+def _changing_response(context: ResponseContext, selected: Representation) -> Response:
+    """Return the response with a file as it is at the moment, without validators."""
+    headers = [("Content-Type", context.media_type), *context.headers]
+    body = selected.select([range(selected.version.size)])
+    if selected.version.size <= context.max_copied:
+        content = body.read_now()
+        return Response(200, headers, content, len(content))
+    body.record_ends(checked=False)
+    return Response(200, headers, body, selected.version.size)
+
+
 def _range_response(
+    context: ResponseContext,
     selected: Representation,
     ranges: list[range] | None,
-    media_type: str,
     headers: list[tuple[str, str]],
 ) -> Response:
     """Return the response with the whole file, one range, or several (multipart/byteranges)."""
-    size = selected.version.size
+    size, media_type = selected.version.size, context.media_type
     if ranges is None or len(ranges) == 1:
         single = range(size) if ranges is None else ranges[0]
         headers.insert(0, ("Content-Type", media_type))
         if ranges is not None:
             headers.append(("Content-Range", _content_range(single, size)))
-        return _body_response(selected, [single], 200 if ranges is None else 206, headers)
+        status = 200 if ranges is None else 206
+        return _body_response(context, selected, [single], status, headers)
     boundary = secrets.token_hex(12)
     parts: list[bytes | range] = []
     for single in ranges:  # RFC 9110 section 14.6
@@ -254,7 +280,7 @@ def _range_response(
         parts.append(single)
     parts.append(f"\r\n--{boundary}--\r\n".encode())
     headers.insert(0, ("Content-Type", f"multipart/byteranges; boundary={boundary}"))
-    return _body_response(selected, parts, 206, headers)
+    return _body_response(context, selected, parts, 206, headers)
 
 
 def _content_range(single: range, size: int) -> str:
@@ -262,6 +288,7 @@ def _content_range(single: range, size: int) -> str:
 
 
 def _body_response(
+    context: ResponseContext,
     selected: Representation,
     parts: Sequence[bytes | range],
     status: int,
@@ -269,7 +296,7 @@ def _body_response(
 ) -> Response:
     length = sum(len(part) for part in parts)
     body = selected.select(parts)
-    if length <= SENDFILE_FROM:
+    if length <= context.max_copied:
         return Response(status, headers, body.read_all(), length)
     body.record_ends()  # raises FileChanged while another version can still be chosen
     return Response(status, headers, body, length)
