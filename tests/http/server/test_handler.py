@@ -34,7 +34,7 @@ def folder(tmp_path):
 
 @pytest.fixture
 def ask(folder):
-    """Ask a server with some options: ``ask(options)("/path", ...)``."""
+    """Request a path from a server with some options: ``ask(options)("/path", ...)``."""
     open_ones = []
 
     def start(**options):
@@ -210,7 +210,7 @@ class TestUsers:
             stretta_http.serve(folder, options=SiteOptions(auth_file=str(folder / "missing")))
         assert caught.value.why == "no such file or directory"
 
-    def test_a_file_of_users(self, ask, tmp_path_factory):
+    def test_a_users_file(self, ask, tmp_path_factory):
         users = tmp_path_factory.mktemp("users") / "users"
         users.write_text("# those who may\n\n" + password_line("anna", "segreto") + "\n")
         get = ask(auth_file=str(users))
@@ -316,7 +316,7 @@ class TestFolders:
             assert b"Transfer-Encoding" not in head
             assert zipfile.ZipFile(io.BytesIO(body)).testzip() is None
 
-    def test_a_large_folder_comes_in_pages(self, ask, folder):
+    def test_a_large_folder_is_split_into_pages(self, ask, folder):
         for number in range(1200):
             (folder / "sub" / f"file {number}").touch()
         get = ask()
@@ -333,7 +333,7 @@ class TestFolders:
             assert get("/sub/" + query).status == 200
         assert "<b>" not in get("/sub/?q=<b>").body.decode()
 
-    def test_order(self, ask, folder):
+    def test_sorting(self, ask, folder):
         for size, name in enumerate(("b", "a", "c")):
             (folder / "sub" / name).write_bytes(bytes(size))
             os.utime(folder / "sub" / name, (1000 - size, 1000 - size))

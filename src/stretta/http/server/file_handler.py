@@ -15,7 +15,14 @@ from stretta.http.server.files.content_encoding import CONTENT_CODINGS, acceptab
 from stretta.http.server.files.document_root import DocumentRoot, OpenedPath
 from stretta.http.server.files.file_body import FileChanged
 from stretta.http.server.files.representation import FileResponder
-from stretta.http.server.pages import HTML, JSON, error_reply, page_policy, redirect_reply
+from stretta.http.server.pages import (
+    HTML,
+    JSON,
+    error_reply,
+    page_policy,
+    preload,
+    redirect_reply,
+)
 from stretta.http.server.query import query_fields
 from stretta.http.server.request import Request, Requester
 from stretta.http.server.request_target import Target, parse_target
@@ -56,6 +63,18 @@ class FileHandler:
             return self._look_up(request, client)
         except FileChanged:
             return self._retry(request, client)
+
+    def preload(self) -> None:
+        """Load modules and templates while file descriptors are still free."""
+        preload()
+        if self._options.listing:
+            from stretta.http.server.files.readme import markdown  # noqa: PLC0415
+
+            markdown()
+
+    def drop_idle(self) -> None:
+        """Give back the memory of cached bodies that nobody has asked for in some minutes."""
+        self._files.drop_idle()
 
     async def _retry(self, request: Request, client: Requester) -> Response:
         """Wait for a file to come to rest; send it as it is when it does not."""

@@ -45,6 +45,14 @@ class Handler:
         self._added = [pair for pair in added if pair[0].lower() != "vary"]
         self._replaced = {name.lower() for name, _ in self._added}
 
+    def preload(self) -> None:
+        """Load modules and templates while file descriptors are still free."""
+        self._files.preload()
+
+    def drop_idle(self) -> None:
+        """Give back the memory of cached bodies that nobody has asked for in some minutes."""
+        self._files.drop_idle()
+
     def admit(self, request: Request) -> tuple[int, bool]:
         """Check the head of a request; return the longest body allowed, and whether to keep it.
 

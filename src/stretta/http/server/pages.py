@@ -14,7 +14,16 @@ from stretta.http.server.response import PHRASES, Response
 if TYPE_CHECKING:
     import jinja2
 
-__all__ = ["HTML", "JSON", "TEXT", "error_reply", "page_policy", "redirect_reply", "render"]
+__all__ = [
+    "HTML",
+    "JSON",
+    "TEXT",
+    "error_reply",
+    "page_policy",
+    "preload",
+    "redirect_reply",
+    "render",
+]
 
 HTML = "text/html"
 JSON = "application/json"

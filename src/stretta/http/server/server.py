@@ -135,6 +135,7 @@ class HttpServer(StreamServer):
 
     def bind(self, *, shared: bool = False) -> list[socket.socket]:
         self.handler.root.check()
+        self.handler.preload()
         return super().bind(shared=shared)
 
     def announce(self) -> None:
@@ -152,6 +153,7 @@ class HttpServer(StreamServer):
     def _tick(self) -> None:
         super()._tick()
         self.cache.tick(self._interval)
+        self.handler.drop_idle()
 
     def _close(self) -> None:
         super()._close()

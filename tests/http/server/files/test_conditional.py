@@ -1,4 +1,4 @@
-"""The order of RFC 9110 section 13.2.2, condition by condition."""
+"""Conditional requests: the order of RFC 9110 section 13.2.2, and dates that are ignored."""
 
 import pytest
 
@@ -37,7 +37,7 @@ AFTER = "Sunday, 09-Sep-01 01:46:41 GMT"  # RFC 850's form
         ({"if-match": '"now"', "if-none-match": '"now"'}, 304),
     ],
 )
-def test_verdicts(headers, status):
+def test_the_status_that_conditions_lead_to(headers, status):
     assert evaluate_preconditions(headers, "now", AT, NOW) == status
 
 
@@ -60,6 +60,6 @@ def test_if_range(if_range, applies):
     assert range_applies(headers, "now", AT, AT + 1) is applies
 
 
-def test_a_date_says_nothing_about_a_second_that_is_not_over():
+def test_a_date_proves_nothing_before_its_second_is_over():
     assert not range_applies({"if-range": DATE}, "now", AT, AT + 0.9)
     assert range_applies({"if-range": '"now"'}, "now", AT, AT + 0.9)

@@ -1,4 +1,4 @@
-"""Confinement on a real file system: what lies beneath is opened, and nothing else."""
+"""Confinement on a real file system: nothing outside the root is opened."""
 
 import os
 import threading
@@ -11,7 +11,7 @@ from stretta.http.server.files.document_root import DocumentRoot
 
 @pytest.fixture
 def tree(tmp_path):
-    """A folder with files and links, and a secret beside it."""
+    """A folder with files, next to one with a secret."""
     outside, inside = tmp_path / "outside", tmp_path / "inside"
     (outside / "deep").mkdir(parents=True)
     (inside / "deep" / "er").mkdir(parents=True)
@@ -23,8 +23,8 @@ def tree(tmp_path):
     return inside
 
 
-def contents(folder, *names):
-    with folder.opened([os.fsencode(name) for name in names]) as opened:
+def contents(root, *names):
+    with root.opened([os.fsencode(name) for name in names]) as opened:
         if opened.is_folder:
             return sorted(os.listdir(opened.descriptor))
         return os.read(opened.descriptor, 100)
@@ -35,16 +35,16 @@ def link(path, target):
     return path.name
 
 
-def test_files_and_folders_beneath_are_opened(tree):
-    folder = DocumentRoot(tree)
-    assert contents(folder, "file") == b"file"
-    assert contents(folder, "deep", "file") == b"deep file"
-    assert contents(folder, "deep") == ["er", "file"]
-    assert "deep" in contents(folder)
+def test_files_and_folders_within_the_root_are_opened(tree):
+    root = DocumentRoot(tree)
+    assert contents(root, "file") == b"file"
+    assert contents(root, "deep", "file") == b"deep file"
+    assert contents(root, "deep") == ["er", "file"]
+    assert "deep" in contents(root)
 
 
-def test_links_that_stay_inside_are_followed(tree):
-    folder = DocumentRoot(tree)
+def test_links_within_the_root_are_followed(tree):
+    root = DocumentRoot(tree)
     link(tree / "relative", "deep/file")
     link(tree / "absolute", tree / "deep" / "file")
     link(tree / "deep" / "er" / "up", "../../file")
@@ -52,14 +52,14 @@ def test_links_that_stay_inside_are_followed(tree):
     link(tree / "around", "deep/er/../../deep/./er/../file")
     link(tree / "itself", ".")
     for name in ("relative", "absolute", "around"):
-        assert contents(folder, name) == b"deep file"
-    assert contents(folder, "deep", "er", "up") == b"file"
-    assert contents(folder, "to_folder", "file") == b"deep file"
-    assert contents(folder, "itself", "itself", "file") == b"file"
+        assert contents(root, name) == b"deep file"
+    assert contents(root, "deep", "er", "up") == b"file"
+    assert contents(root, "to_folder", "file") == b"deep file"
+    assert contents(root, "itself", "itself", "file") == b"file"
 
 
-def test_links_that_leave_are_not_followed(tree):
-    folder = DocumentRoot(tree)
+def test_links_out_of_the_root_are_not_followed(tree):
+    root = DocumentRoot(tree)
     links = {
         "relative": "../outside/secret",
         "absolute": tree.parent / "outside" / "secret",
@@ -67,16 +67,16 @@ def test_links_that_leave_are_not_followed(tree):
         "through": "deep/../../outside/secret",
         "twice": "relative",
         "proc": "/proc/self/environ",
-        "round": "../inside/file",  # it comes back, but it leaves
+        "round": "../inside/file",  # leaves the root and comes back
     }
     for name, target in links.items():
         link(tree / name, target)
         with pytest.raises(FileNotFoundError):
-            contents(folder, name)
+            contents(root, name)
     with pytest.raises(FileNotFoundError):
-        contents(folder, "folder", "secret")
+        contents(root, "folder", "secret")
     with pytest.raises(FileNotFoundError):
-        contents(folder, "..", "outside", "secret")
+        contents(root, "..", "outside", "secret")
 
 
 def test_loops_and_long_chains_of_links_end(tree):
@@ -86,7 +86,7 @@ def test_loops_and_long_chains_of_links_end(tree):
         contents(DocumentRoot(tree), "a")
 
 
-def test_what_is_no_file_is_not_opened(tree):
+def test_devices_sockets_and_missing_files_are_not_opened(tree):
     os.mkfifo(tree / "fifo")
     import socket  # noqa: PLC0415
 
@@ -98,13 +98,13 @@ def test_what_is_no_file_is_not_opened(tree):
                 contents(DocumentRoot(tree), *name.split("/"))
 
 
-def test_hidden_names_are_seen_only_if_asked(tree):
+def test_hidden_names_are_opened_only_with_the_option(tree):
     with pytest.raises(FileNotFoundError):
         contents(DocumentRoot(tree), ".env")
     assert contents(DocumentRoot(tree, hidden=True), ".env") == b"hidden"
 
 
-def test_what_is_hidden_is_not_seen_through_a_link_either(tree):
+def test_links_to_hidden_names_are_not_followed(tree):
     (tree / ".git").mkdir()
     (tree / ".git" / "config").write_bytes(b"hidden")
     link(tree / "env.txt", ".env")
@@ -117,32 +117,32 @@ def test_what_is_hidden_is_not_seen_through_a_link_either(tree):
 
 
 @pytest.mark.parametrize("name", ["deep/file", "deep/../../outside/secret", "..", ".", ""])
-def test_a_name_is_one_step(tree, name):
+def test_a_name_is_one_path_component(tree, name):
     with pytest.raises(FileNotFoundError):
         contents(DocumentRoot(tree, hidden=True), name)
 
 
-def test_a_folder_that_is_replaced_is_served_anew(tree):
-    folder = DocumentRoot(tree)
+def test_a_replaced_root_is_opened_anew(tree):
+    root = DocumentRoot(tree)
     tree.rename(tree.parent / "old")
     with pytest.raises(FileNotFoundError):
-        contents(folder, "file")
+        contents(root, "file")
     tree.mkdir()
     (tree / "file").write_bytes(b"new")
-    assert contents(folder, "file") == b"new"
+    assert contents(root, "file") == b"new"
 
 
-def test_a_served_folder_may_be_a_link_itself(tree):
+def test_the_root_may_be_a_link(tree):
     link(tree.parent / "current", "inside")
-    folder = DocumentRoot(tree.parent / "current")
+    root = DocumentRoot(tree.parent / "current")
     link(tree / "absolute", tree / "file")
-    assert contents(folder, "absolute") == b"file"
+    assert contents(root, "absolute") == b"file"
 
 
 @pytest.mark.parametrize("step", ["file", "folder"])
-def test_a_link_that_is_swapped_in_meanwhile_gives_nothing_away(tree, step):
-    """A name flips between a file (a folder) inside and a link outside, as fast as it can."""
-    folder, stop = DocumentRoot(tree), threading.Event()
+def test_a_link_swapped_in_during_the_request_is_not_followed(tree, step):
+    """A name alternates between a file (or folder) inside and a link to the outside."""
+    root, stop = DocumentRoot(tree), threading.Event()
     target = tree / "flip"
     honest = tree / "honest"
     if step == "file":
@@ -168,7 +168,7 @@ def test_a_link_that_is_swapped_in_meanwhile_gives_nothing_away(tree, step):
     try:
         for _ in range(3000):
             try:
-                seen[contents(folder, *names)] += 1
+                seen[contents(root, *names)] += 1
             except FileNotFoundError:
                 seen["nothing"] += 1
     finally:
@@ -178,12 +178,12 @@ def test_a_link_that_is_swapped_in_meanwhile_gives_nothing_away(tree, step):
 
 
 def test_no_descriptor_is_left_open(tree):
-    folder = DocumentRoot(tree)
+    root = DocumentRoot(tree)
     link(tree / "out", "../outside")
     before = len(os.listdir("/proc/self/fd")) if os.path.isdir("/proc/self/fd") else None
     for names in (("file",), ("deep", "er"), ("out", "secret"), ("missing",), ("deep", "no", "no")):
         try:
-            contents(folder, *names)
+            contents(root, *names)
         except FileNotFoundError:
             continue
     if before is not None:

@@ -1,4 +1,4 @@
-"""A folder of very many entries: its page is made, and others are served meanwhile."""
+"""A folder of very many entries is listed while other requests are served."""
 
 import threading
 
@@ -25,4 +25,4 @@ def test_others_are_served_while_a_large_folder_is_listed(tmp_path):
         lister.join()
         assert pages[0].status == 200
         assert "entry 00000" in pages[0].text
-        assert served > 10  # while the one page was being made
+        assert served > 10  # while the page was made

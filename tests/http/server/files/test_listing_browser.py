@@ -1,4 +1,4 @@
-"""The page of a folder in a real browser: searching, sorting, walking with the keyboard."""
+"""The listing in a real browser: search, sorting, keyboard navigation."""
 
 import json
 import shutil
@@ -26,7 +26,7 @@ ENTER, DOWN, ESCAPE, BACKSPACE = "\ue007", "\ue015", "\ue00c", "\ue003"
 
 
 class Browser:
-    """A browser, by the WebDriver protocol (W3C)."""
+    """A browser driven by the WebDriver protocol (W3C)."""
 
     def __init__(self, port, profile):
         self._base = f"http://127.0.0.1:{port}/session"
@@ -54,7 +54,7 @@ class Browser:
         actions = [{"type": "key", "id": "keyboard", "actions": keys}]
         self._call("POST", "/actions", {"actions": actions})
 
-    def complaints(self):
+    def console_errors(self):
         return [entry["message"] for entry in self._call("POST", "/se/log", {"type": "browser"})]
 
     def close(self):
@@ -114,4 +114,4 @@ def test_a_person_finds_the_way(browser, tmp_path):
         assert browser.run("return document.getElementById('empty').hidden") is False
         browser.type(BACKSPACE)
         until(lambda: browser.run("return location.pathname") == "/")
-        assert browser.complaints() == []
+        assert browser.console_errors() == []

@@ -36,7 +36,7 @@ def test_ranges(header, expected):
         "bytes=1_0-", "bytes=+1-", "bytes=0-1;x", "bytes=0--1", "bytes=٣-", "bytes=0-1 2-3",
     ],
 )  # fmt: skip
-def test_what_cannot_be_satisfied_or_understood_is_416(header):
+def test_unsatisfiable_and_malformed_ranges(header):
     with pytest.raises(RangeNotSatisfiable):
         parse_ranges(header, 10)
 
@@ -48,7 +48,7 @@ def test_an_empty_file_has_no_ranges():
 
 
 @given(st.text(alphabet="0123456789-, bytes=", max_size=40), st.integers(0, 2**59))
-def test_whatever_is_sent_every_range_lies_in_the_file(text, size):
+def test_every_range_lies_within_the_file(text, size):
     try:
         found = parse_ranges("bytes=" + text, size)
     except RangeNotSatisfiable:

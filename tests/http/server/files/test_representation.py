@@ -1,4 +1,4 @@
-"""Representations through a real server: validators, ranges, codings, freshness."""
+"""Representations through a real server: entity tags, ranges, content codings, freshness."""
 
 import email
 import gzip
@@ -52,7 +52,7 @@ def client(server):
         yield raw
 
 
-def test_validators_and_their_use(client):
+def test_conditional_requests(client):
     got = client.get("/canto.txt")
     tag = got.headers["ETag"]
     assert tag.startswith('"')
@@ -76,7 +76,7 @@ def test_one_range(client):
     assert (whole.status, whole.headers["Accept-Ranges"]) == (200, "bytes")
 
 
-def test_a_range_that_is_none(client):
+def test_an_unsatisfiable_range(client):
     got = client.get("/digits", "Range: bytes=10-")
     assert (got.status, got.headers["Content-Range"]) == (416, "bytes */10")
     tag = client.get("/digits").headers["ETag"]
@@ -95,7 +95,7 @@ def test_several_ranges(client):
     assert parts_of(got) == [("bytes 7-8/10", b"78"), ("bytes 0-1/10", b"01")]
     assert "Content-Range" not in got.headers
     half = len(LARGE) // 2
-    got = client.get("/large.bin", f"Range: bytes={half}-,0-{half - 2}")  # more than one piece
+    got = client.get("/large.bin", f"Range: bytes={half}-,0-{half - 2}")  # more than one chunk
     assert [part[0] for part in parts_of(got)] == [
         f"bytes {half}-{len(LARGE) - 1}/{len(LARGE)}",
         f"bytes 0-{half - 2}/{len(LARGE)}",
@@ -106,7 +106,7 @@ def test_several_ranges(client):
 
 
 def test_if_range(client, folder):
-    os.utime(folder / "digits", (10**9, 10**9))  # a date is no proof before its second is over
+    os.utime(folder / "digits", (10**9, 10**9))  # a date proves nothing before its second is over
     got = client.get("/digits")
     for value, status in (
         (got.headers["ETag"], 206),
@@ -134,7 +134,7 @@ def test_every_range_gives_exactly_its_bytes(server, start, length):
         ("identity;q=1, gzip;q=0.5", None), ("GZIP", "gzip"), ("gzip;q=x", None),
     ],
 )  # fmt: skip
-def test_the_coding_a_client_likes_best(client, accept, coding):
+def test_the_preferred_content_coding(client, accept, coding):
     got = client.get("/canto.txt", f"Accept-Encoding: {accept}")
     plain = {"gzip": gzip.decompress, "br": brotli.decompress, None: bytes}[coding]
     assert got.headers["Content-Encoding"] == coding
@@ -142,7 +142,7 @@ def test_the_coding_a_client_likes_best(client, accept, coding):
     assert got.headers["Vary"] == "Accept-Encoding"
 
 
-def test_codings_have_tags_of_their_own_and_no_ranges(client):
+def test_encoded_files_have_their_own_tags_and_no_ranges(client):
     plain = client.get("/canto.txt").headers["ETag"]
     packed = client.get("/canto.txt", "Accept-Encoding: gzip")
     assert packed.headers["ETag"] != plain
@@ -155,27 +155,27 @@ def test_codings_have_tags_of_their_own_and_no_ranges(client):
     assert (part.headers["Content-Encoding"], part.headers["ETag"]) == (None, plain)
 
 
-def test_what_is_compressed_already_or_small_is_sent_as_it_is(client):
+def test_compressed_formats_and_small_files_are_not_compressed(client):
     for path in ("/photo.jpg", "/digits", "/empty.txt"):
         assert client.get(path, "Accept-Encoding: gzip").headers["Content-Encoding"] is None
     assert client.get("/photo.jpg").headers["Vary"] is None
 
 
-def test_a_file_compressed_beforehand_goes_first_while_it_is_no_older(folder, client):
-    path, beside = folder / "ready.css", folder / "ready.css.gz"
+def test_a_precompressed_file_goes_first_unless_it_is_older(folder, client):
+    path, sibling = folder / "ready.css", folder / "ready.css.gz"
     path.write_bytes(TEXT)
-    beside.write_bytes(zlib.compress(b"prepared", wbits=31))
+    sibling.write_bytes(zlib.compress(b"prepared", wbits=31))
     ask = ("/ready.css", "Accept-Encoding: gzip")
     got = client.get(*ask)
     assert gzip.decompress(got.body) == b"prepared"
     assert got.headers["Content-Type"] == "text/css; charset=utf-8"
-    newer = beside.stat().st_mtime + 5
+    newer = sibling.stat().st_mtime + 5
     os.utime(path, (newer, newer))
     fresh = client.get(*ask)
     assert gzip.decompress(fresh.body) == TEXT
     assert fresh.headers["ETag"] != got.headers["ETag"]
-    beside.unlink()
-    beside.symlink_to("/etc/passwd")
+    sibling.unlink()
+    sibling.symlink_to("/etc/passwd")
     os.utime(path, (0, 0))
     assert gzip.decompress(client.get(*ask).body) == TEXT  # never a byte from outside
     assert gzip.decompress(client.get("/ready.css", "Accept-Encoding: gzip").body) == TEXT
@@ -190,9 +190,9 @@ def test_compression_can_be_turned_off(folder):
 
 
 class TestFreshness:
-    """What was cached is never served once it is no longer so, however small the difference."""
+    """A cached response is not used after any change of its files, however small."""
 
-    def test_each_change_is_seen_on_the_next_request(self, folder, server, client, monkeypatch):
+    def test_each_change_is_served_to_the_next_request(self, folder, server, client, monkeypatch):
         monkeypatch.setattr("stretta.http.server.file_stamp.YOUNG", -10.0)
         path = folder / "fresh.txt"
         path.write_bytes(b"one")
@@ -216,9 +216,7 @@ class TestFreshness:
         path.symlink_to("/etc/passwd")
         assert client.get("/fresh.txt").status == 404
 
-    def test_an_index_or_a_compressed_file_that_comes_to_be_is_seen(
-        self, folder, client, monkeypatch
-    ):
+    def test_a_new_index_or_precompressed_file_is_served_at_once(self, folder, client, monkeypatch):
         monkeypatch.setattr("stretta.http.server.file_stamp.YOUNG", -10.0)
         (folder / "sub").mkdir()
         (folder / "sub" / "index.htm").write_bytes(b"second choice")
@@ -233,7 +231,7 @@ class TestFreshness:
             assert client.get("/sub/").body == b"first choice"
             assert gzip.decompress(client.get(*ask).body) == b"prepared"
 
-    def test_a_file_replaced_during_a_transfer_is_one_version_to_its_end(self, folder, server):
+    def test_a_file_replaced_during_a_transfer_is_sent_in_one_version(self, folder, server):
         path = folder / "swapped.bin"
         path.write_bytes(LARGE)
         with Raw(server.port, SO_RCVBUF=4096) as raw:
@@ -245,7 +243,7 @@ class TestFreshness:
             headers = http.client.parse_headers(raw.file)
             assert raw.file.read(int(headers["Content-Length"])) == LARGE
 
-    def test_a_file_overwritten_during_a_transfer_cuts_it(self, folder):
+    def test_a_file_overwritten_during_a_transfer_ends_it_early(self, folder):
         path = folder / "huge"
         with open(path, "wb") as file:
             file.truncate(64 << 20)
@@ -259,14 +257,14 @@ class TestFreshness:
                 file.write(b"overwritten")
             got = 0
             try:
-                while piece := raw.sock.recv(1 << 20):
-                    got += len(piece)
+                while chunk := raw.sock.recv(1 << 20):
+                    got += len(chunk)
             except ConnectionResetError:
                 pass
             assert got < 64 << 20
 
 
-def test_a_client_never_gets_the_answer_to_another_s_headers(client, monkeypatch):
+def test_a_cached_response_answers_equal_requests_only(client, monkeypatch):
     monkeypatch.setattr("stretta.http.server.file_stamp.YOUNG", -10.0)
     for _ in range(2):
         assert client.get("/canto.txt").body == TEXT
@@ -275,7 +273,7 @@ def test_a_client_never_gets_the_answer_to_another_s_headers(client, monkeypatch
         assert client.get("/canto.txt", "Range: bytes=0-0").body == TEXT[:1]
 
 
-def test_what_is_ready_ends_the_connection_where_that_was_asked_for(server, monkeypatch):
+def test_a_cached_response_closes_the_connection_when_requested(server, monkeypatch):
     monkeypatch.setattr("stretta.http.server.file_stamp.YOUNG", -10.0)
     asked = b"GET /canto.txt HTTP/1.1\r\nHost: closing\r\nConnection: close\r\n\r\n"
     for _ in range(3):
@@ -288,14 +286,14 @@ def test_what_is_ready_ends_the_connection_where_that_was_asked_for(server, monk
 
 
 def age(path):
-    """Make a file old enough for its reply to be kept ready."""
+    """Make a file old enough for its response to be cached."""
     old = time.time_ns() - 10**10
     os.utime(path, ns=(old, old))
     until(lambda: time.time() - path.stat().st_ctime > 2 * YOUNG)
 
 
 @pytest.mark.parametrize("accept", ["identity", "gzip"])
-def test_a_reply_kept_ready_is_not_given_once_its_folder_leads_outside(tmp_path, accept):
+def test_a_cached_response_is_not_used_after_its_folder_leads_outside(tmp_path, accept):
     site, outside = tmp_path / "site", tmp_path / "outside"
     (site / "dd" / "ee").mkdir(parents=True)
     outside.mkdir()
@@ -312,7 +310,7 @@ def test_a_reply_kept_ready_is_not_given_once_its_folder_leads_outside(tmp_path,
             assert client.get(path, f"Accept-Encoding: {accept}").status == 404
 
 
-def test_a_file_behind_a_link_is_fresh_each_time(tmp_path):
+def test_a_file_behind_a_link_is_looked_up_each_time(tmp_path):
     (tmp_path / "old").write_text("old")
     (tmp_path / "new").write_text("new")
     (tmp_path / "current").symlink_to("old")
@@ -326,7 +324,7 @@ def test_a_file_behind_a_link_is_fresh_each_time(tmp_path):
         assert client.get("/current").body == b"new"
 
 
-WAYS = {
+CHANGES = {
     "grown": lambda old: old + b"more",
     "rewritten": lambda old: old[::-1],
     "rewritten longer": lambda old: b"x" * (2 * len(old)),
@@ -336,22 +334,22 @@ WAYS = {
 
 
 @pytest.mark.parametrize("parts", ["whole", "several"])
-@pytest.mark.parametrize("way", WAYS)
-def test_a_file_that_is_overwritten_while_it_is_sent_is_noticed(tmp_path, way, parts):
+@pytest.mark.parametrize("change", CHANGES)
+def test_overwriting_a_file_while_it_is_sent_is_noticed(tmp_path, change, parts):
     path, half = tmp_path / "file", len(LARGE) // 2
     path.write_bytes(LARGE)
     os.utime(path, (10**9, 10**9))
-    stretches = [range(len(LARGE))] if parts == "whole" else [range(half), b"-", range(9), b"--"]
-    wanted = b"".join(LARGE[s.start : s.stop] if isinstance(s, range) else s for s in stretches)
+    ranges = [range(len(LARGE))] if parts == "whole" else [range(half), b"-", range(9), b"--"]
+    wanted = b"".join(LARGE[s.start : s.stop] if isinstance(s, range) else s for s in ranges)
     descriptor = os.open(path, os.O_RDONLY)
-    pieces = FileBody(OpenFile(descriptor), stretches, FileVersion.of(os.fstat(descriptor)))
-    pieces.record_ends()
+    body = FileBody(OpenFile(descriptor), ranges, FileVersion.of(os.fstat(descriptor)))
+    body.record_ends()
     try:
-        got = [bytes(next(pieces))]
-        path.write_bytes(WAYS[way](LARGE))
-        with pytest.raises(StopIteration if way == "grown" else FileChanged):
+        got = [bytes(next(body))]
+        path.write_bytes(CHANGES[change](LARGE))
+        with pytest.raises(StopIteration if change == "grown" else FileChanged):
             while True:
-                got.append(bytes(next(pieces)))
+                got.append(bytes(next(body)))
     finally:
-        pieces.close()
-    assert way != "grown" or b"".join(got) == wanted
+        body.close()
+    assert change != "grown" or b"".join(got) == wanted

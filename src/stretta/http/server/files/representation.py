@@ -144,6 +144,10 @@ class FileResponder:
             return self._compress(context, identity, possible[0])
         return self._respond(context, identity)
 
+    def drop_idle(self) -> None:
+        """Drop the compressed bodies that nobody has asked for in some minutes."""
+        self._cache.drop_idle(time.monotonic())
+
     def _open_precompressed(
         self, names: Sequence[bytes], original: OpenedPath
     ) -> OpenedPath | None:
@@ -162,7 +166,7 @@ class FileResponder:
     ) -> Response | Awaitable[Response]:
         version = identity.version
         encoded = identity._replace(etag=f"{identity.etag}-{coding.name}", coding=coding.name)
-        cached = self._cache.get(version, coding.name)
+        cached = self._cache.get(version, coding.name, time.monotonic())
         if cached is not None:
             if len(cached) < version.size:
                 return self._respond(context, encoded._replace(body=cached))
@@ -175,7 +179,7 @@ class FileResponder:
 
         def finish(compressed: bytes) -> Response:
             if not is_young(version, time.time()):
-                self._cache.add(version, coding.name, compressed)
+                self._cache.add(version, coding.name, compressed, time.monotonic())
             smaller = len(compressed) < len(body)
             return self._respond(
                 context, encoded._replace(body=compressed) if smaller else identity
