@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 from typing import NamedTuple
-from urllib.parse import quote_from_bytes, unquote_to_bytes
+from urllib.parse import quote_from_bytes
 
 from stretta.http.message.host import is_host
+from stretta.http.server.query import BAD_ESCAPE, percent_decode
 from stretta.http.server.request import Refused
 
 __all__ = ["Target", "parse_target"]
@@ -16,7 +17,10 @@ ABSOLUTE = re.compile(rb"https?://([^/?#:][^/?#]*)([/?].*|)", re.IGNORECASE)
 """The absolute form (RFC 9112 section 3.2.2). Its host is required (RFC 9110 section 4.2.1) but not
 compared with anything; user:password@ before it is refused (section 4.2.4)."""
 
-BAD_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
+ESCAPED_SLASH = re.compile(rb"%2[Ff]")
+
+IGNORED_SEGMENTS = re.compile(rb"/(?:\.?/)+")
+"""Empty segments and single dots, with the slashes around them."""
 
 
 class Target(NamedTuple):
@@ -70,16 +74,14 @@ def parse_target(raw: bytes) -> Target:
     path, _, query = raw.partition(b"?")
     if b"#" in raw:
         raise Refused(400, "The request target contains a fragment (#), which must not be sent.")
-    if b"%" in path:
-        if BAD_ESCAPE.search(path):
-            raise Refused(400, "The path contains a % without two hexadecimal digits after it.")
-        segments = [unquote_to_bytes(segment) for segment in path.split(b"/")]
-    else:
-        segments = path.split(b"/")
+    if BAD_ESCAPE.search(path):
+        raise Refused(400, "The path contains a % without two hexadecimal digits after it.")
+    decoded = percent_decode(path)
+    if b"\0" in decoded or ESCAPED_SLASH.search(path):
+        raise Refused(400, "No file can have this name: it contains a slash or a NUL.")
+    segments = IGNORED_SEGMENTS.sub(b"/", decoded).split(b"/")
     if b".." in segments:
         raise Refused(400, "The path contains '..'; send it without.")
-    names = tuple(segment for segment in segments if segment not in (b"", b"."))
-    for name in names:
-        if b"\0" in name or b"/" in name:
-            raise Refused(400, "No file can have this name: it contains a slash or a NUL.")
-    return Target(names, segments[-1] in (b"", b"."), query.decode("latin-1"))
+    is_folder = segments[-1] in (b"", b".")
+    names = tuple(segments[1:-1] if is_folder else segments[1:])
+    return Target(names, is_folder, query.decode("latin-1"))

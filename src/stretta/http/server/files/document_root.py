@@ -71,7 +71,8 @@ class DocumentRoot:
         """
         if len(names) > MAX_DEPTH:
             raise FileNotFoundError(errno.ENAMETOOLONG, "the path has too many names")
-        if self.is_hidden(names) or any(b"/" in name or name in INVALID_NAMES for name in names):
+        has_slash = b"/".join(names).count(b"/") >= len(names) > 0
+        if has_slash or self.is_hidden(names) or any(name in names for name in INVALID_NAMES):
             raise FileNotFoundError(names)
         try:
             return self._resolve(names)
@@ -90,7 +91,7 @@ class DocumentRoot:
 
     def is_hidden(self, names: Sequence[bytes]) -> bool:
         """Return whether a name begins with a dot and such names are hidden."""
-        return not self.hidden and any(name.startswith(b".") for name in names)
+        return not self.hidden and b"/." in b"/" + b"/".join(names)
 
     @contextmanager
     def opened(self, names: Sequence[bytes]) -> Iterator[OpenedPath]:
