@@ -60,7 +60,6 @@ def render(template: str, **values: Any) -> bytes:
     return templates().get_template(template).render(values).encode("utf-8", "backslashreplace")
 
 
-@cache
 def page_policy(style: str, script: str | None = None) -> tuple[str, str]:
     """Return the Content-Security-Policy field of a page with one inline style and one script.
 
@@ -80,6 +79,7 @@ def page_policy(style: str, script: str | None = None) -> tuple[str, str]:
     return "Content-Security-Policy", "; ".join(rules)
 
 
+@cache
 def _hash_of(template: str) -> str:
     return "sha256-" + base64.b64encode(sha256(render(template)).digest()).decode()
 
