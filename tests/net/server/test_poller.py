@@ -25,19 +25,19 @@ Poller = pytest.importorskip(
     "stretta.net.server._poller", reason="the transport is not compiled here"
 ).Poller
 
-ROOM = 256 * 1024  # bytes received at a time
-SIOCOUTQNSD = 0x894B  # bytes that are not on their way yet (linux/sockios.h)
+ROOM = 256 * 1024  # the size of the receive buffer
+SIOCOUTQNSD = 0x894B  # bytes not sent yet (linux/sockios.h)
 LOOPS = ["asyncio", "uvloop"]
 
 
 class Recorder(asyncio.Protocol):
-    """Keeps what happens, in order; ``then`` says what it does at a call's name."""
+    """Records the callbacks in order; ``then`` maps a callback's name to a function to run."""
 
     def __init__(self, wire, **then):
         self.wire, self.then = wire, then
         self.calls, self.data = [], b""
         self.transport = self.error = None
-        self.inside = False  # one of its calls is going on
+        self.inside = False  # a callback is running
 
     def _note(self, name, *more):
         assert not (name == "connection_lost" and self.inside), "it was told within another call"
@@ -75,12 +75,12 @@ class Recorder(asyncio.Protocol):
 
     @property
     def holds(self):
-        """The calls that hold its writing, and those that let it go on."""
+        """The calls of pause_writing and resume_writing."""
         return [name for name in self.calls if name in ("pause_writing", "resume_writing")]
 
 
 class Wire:
-    """An event loop with a poller, whose turns the test itself takes, and clients beside it."""
+    """An event loop with a poller, whose iterations the test itself runs, and clients."""
 
     def __init__(self, loop_of, host="127.0.0.1"):
         if loop_of == "uvloop":
@@ -97,7 +97,7 @@ class Wire:
         self.listener.setblocking(False)
         self.clients = []
 
-    def turn(self):
+    def iterate(self):
         self.loop.call_soon(self.loop.stop)
         self.loop.run_forever()
 
@@ -105,10 +105,10 @@ class Wire:
         deadline = time.monotonic() + PATIENCE
         while not condition():
             assert time.monotonic() < deadline, "the condition never came"
-            self.turn()
+            self.iterate()
 
     def dial(self, address=None, *, small=False):
-        """Return a client's socket that nobody has accepted yet."""
+        """Return a client's socket that is not accepted yet."""
         address = address or self.listener.getsockname()
         client = socket.socket(socket.AF_INET6 if ":" in address[0] else socket.AF_INET)
         if small:
@@ -124,7 +124,7 @@ class Wire:
         self.poller.accept(self.listener, factory, 1)
 
     def connect(self, *, small=False, made_by=Recorder, **then):
-        """Return a client and the protocol it talks to; ``small``: their buffers are."""
+        """Return a client and its protocol; ``small`` shrinks the kernel's buffers."""
         client = self.dial(small=small)
         protocol = made_by(self, **then)
         self.accept(lambda: protocol)
@@ -134,7 +134,7 @@ class Wire:
         return client, protocol
 
     def receive(self, client, size):
-        """Take turns until the client has so many bytes, or the end."""
+        """Iterate until the client has received ``size`` bytes, or the end."""
         data = b""
         deadline = time.monotonic() + PATIENCE
         while len(data) < size:
@@ -142,7 +142,7 @@ class Wire:
                 piece = client.recv(size - len(data))
             except BlockingIOError:
                 assert time.monotonic() < deadline, f"{size - len(data)} bytes never came"
-                self.turn()
+                self.iterate()
             else:
                 if not piece:
                     break
@@ -155,12 +155,12 @@ class Wire:
             client.close()
         self.listener.close()
         if not self.loop.is_closed():
-            self.turn()
+            self.iterate()
             self.loop.close()
 
 
 def arrived(protocol, size=1):
-    """Wait until so many bytes are there to be received, without taking a turn of the loop."""
+    """Wait until ``size`` bytes can be received, without an iteration of the loop."""
     number = protocol.transport.fileno()
     with socket.socket(fileno=os.dup(number)) as sock:
         deadline = time.monotonic() + PATIENCE
@@ -182,7 +182,7 @@ def descriptors():
 
 
 def fill(protocol):
-    """Write until something has to wait; return all that was written."""
+    """Write until bytes are queued; return all that was written."""
     written = []
     transport = protocol.transport
     while not (transport.get_write_buffer_size() or transport.is_closing()):
@@ -201,7 +201,7 @@ def wire(request):
 # receiving: every edge is used up, or asked for again
 
 
-def test_more_than_there_is_room_for_comes_in_turns_with_others(wire):
+def test_data_larger_than_the_buffer_alternates_with_other_connections(wire):
     wire.listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 << 20)
     order = []
     busy, talker = wire.connect(data_received=lambda _, data: order.append(len(data)))
@@ -217,7 +217,7 @@ def test_more_than_there_is_room_for_comes_in_turns_with_others(wire):
 
 
 @pytest.mark.parametrize("resumes", ["at once", "later"])
-def test_a_pause_in_the_middle_of_much_loses_nothing(wire, resumes):
+def test_a_pause_while_data_is_unread_loses_nothing(wire, resumes):
     wire.listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 << 20)
 
     def hold(protocol, _):
@@ -238,7 +238,7 @@ def test_a_pause_in_the_middle_of_much_loses_nothing(wire, resumes):
 
 
 @pytest.mark.parametrize("what", ["data", "end", "reset"])
-def test_what_comes_during_a_pause_is_heard_after_it(wire, what):
+def test_an_event_during_a_pause_is_delivered_after_it(wire, what):
     client, protocol = wire.connect()
     other, witness = wire.connect()
     protocol.transport.pause_reading()
@@ -246,7 +246,7 @@ def test_what_comes_during_a_pause_is_heard_after_it(wire, what):
     client.send(b"ciao") if what == "data" else reset(client) if what == "reset" else client.close()
     select.select([protocol.transport.fileno()], [], [], PATIENCE)
     other.send(b"!")
-    wire.until(lambda: witness.data)  # whose edge came after
+    wire.until(lambda: witness.data)  # its edge came later
     assert protocol.calls == ["connection_made"]
     protocol.transport.resume_reading()
     wire.until(lambda: len(protocol.calls) > 1)
@@ -255,7 +255,7 @@ def test_what_comes_during_a_pause_is_heard_after_it(wire, what):
     assert isinstance(protocol.error, ConnectionResetError) == (what == "reset")
 
 
-def test_urgent_data_is_skipped_and_what_follows_it_arrives(wire):
+def test_urgent_data_is_skipped_and_the_data_after_it_arrives(wire):
     client, protocol = wire.connect()
     client.send(b"before")
     client.send(b"!", socket.MSG_OOB)
@@ -268,7 +268,7 @@ def test_urgent_data_is_skipped_and_what_follows_it_arrives(wire):
     assert protocol.data == b"beforebehindlast"
 
 
-def test_what_is_sent_while_the_protocol_works_comes_in_another_turn(wire):
+def test_data_sent_during_a_callback_arrives_in_a_later_iteration(wire):
     turns = []
 
     def ask_again(protocol, data):
@@ -285,7 +285,7 @@ def test_what_is_sent_while_the_protocol_works_comes_in_another_turn(wire):
     assert protocol.data == b"firstsecond"
 
 
-def test_a_protocol_that_is_swapped_in_gets_the_rest(wire):
+def test_a_new_protocol_gets_the_rest(wire):
     wire.listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 << 20)
     second = Recorder(wire)
 
@@ -303,7 +303,7 @@ def test_a_protocol_that_is_swapped_in_gets_the_rest(wire):
     assert (first.lost, len(first.data)) == (0, min(sent, ROOM))
 
 
-def test_who_returns_true_at_the_end_can_still_answer(wire):
+def test_a_protocol_that_returns_true_at_eof_can_still_answer(wire):
     client, protocol = wire.connect(eof_received=lambda _: True)
     client.send(b"ciao")
     client.shutdown(socket.SHUT_WR)
@@ -318,7 +318,7 @@ def test_who_returns_true_at_the_end_can_still_answer(wire):
     assert protocol.calls.count("eof_received") == 1
 
 
-def test_a_function_answers_and_what_it_does_not_know_goes_to_the_protocol(wire):
+def test_the_fast_path_answers_or_passes_data_to_the_protocol(wire):
     client, protocol = wire.connect()
     transport = protocol.transport
     transport.set_fast_path(lambda data: bytes(data).upper() if data != b"what?" else None)
@@ -335,21 +335,21 @@ def test_a_function_answers_and_what_it_does_not_know_goes_to_the_protocol(wire)
     client.send(b"ciao")
     wire.until(lambda: protocol.data == b"what?ciao")
     transport.set_fast_path(len)
-    transport.set_protocol(protocol)  # a new one is asked everything
+    transport.set_protocol(protocol)  # a new protocol has no fast path
     client.send(b"!")
     wire.until(lambda: protocol.data == b"what?ciao!")
 
 
-def test_a_function_that_fails_or_answers_with_no_bytes_ends_its_connection_only(wire):
+def test_a_fast_path_that_fails_or_returns_no_bytes_ends_its_connection_only(wire):
     for quick in (lambda _: 1 / 0, len):
         client, protocol = wire.connect()
         protocol.transport.set_fast_path(quick)
         client.send(b"ciao")
-        wire.until(lambda: protocol.lost)  # noqa: B023 - in this very turn
+        wire.until(lambda: protocol.lost)  # noqa: B023 - within this iteration
         assert isinstance(protocol.error, (ZeroDivisionError, TypeError)) and wire.troubles.pop()
 
 
-def test_who_is_answered_by_a_function_and_does_not_read_is_not_read_from(wire):
+def test_a_peer_of_the_fast_path_that_does_not_read_is_not_read_from(wire):
     def hold(protocol):
         protocol.transport.pause_reading()
 
@@ -369,17 +369,17 @@ def test_who_is_answered_by_a_function_and_does_not_read_is_not_read_from(wire):
     while "pause_writing" not in protocol.calls:
         with suppress(BlockingIOError):
             sent += client.send(bytes([sent % 251]) * 10_000)
-        wire.turn()
+        wire.iterate()
     client.shutdown(socket.SHUT_WR)
     while len(got) < sent:
-        wire.turn()
+        wire.iterate()
         with suppress(BlockingIOError):
             got += client.recv(1 << 16)
     assert got == b"".join(asked)
 
 
 class Keeper(Recorder):
-    """Keeps what it is shown."""
+    """Keeps the views that it gets."""
 
     takes_views = True
 
@@ -399,7 +399,7 @@ def test_a_view_that_is_kept_does_not_change(wire):
         piece = random.Random(number).randbytes(5000)
         sent += piece
         client.send(piece)
-        wire.until(lambda: protocol.data == sent)  # noqa: B023 - asked in this round
+        wire.until(lambda: protocol.data == sent)  # noqa: B023 - evaluated in this round
     assert any(isinstance(data, memoryview) for data, _ in protocol.kept)
     protocol.transport.abort()
     wire.until(lambda: protocol.lost)
@@ -420,7 +420,7 @@ def a_file(data=b"", size=0):
         yield file
 
 
-def test_what_is_written_as_the_connection_begins_arrives(wire):
+def test_bytes_written_in_connection_made_arrive(wire):
     data = random.Random(3).randbytes(8 << 20)
     client, protocol = wire.connect(connection_made=lambda it: it.transport.write(data))
     assert protocol.transport.get_write_buffer_size()
@@ -428,7 +428,7 @@ def test_what_is_written_as_the_connection_begins_arrives(wire):
     assert protocol.transport.get_write_buffer_size() == 0 and not protocol.lost
 
 
-def test_writes_inside_pause_and_resume_stay_in_order_and_the_calls_pair_up(wire):
+def test_writes_inside_pause_and_resume_stay_in_order_and_the_calls_alternate(wire):
     pieces = [random.Random(n).randbytes(100_000) for n in range(30)]
     todo = list(pieces)
 
@@ -445,7 +445,7 @@ def test_writes_inside_pause_and_resume_stay_in_order_and_the_calls_pair_up(wire
     assert protocol.holds == ["pause_writing", "resume_writing"] * (len(protocol.holds) // 2)
 
 
-def test_a_large_stretch_of_a_file_keeps_nobody_waiting(wire):
+def test_a_large_file_range_does_not_delay_other_connections(wire):
     wire.listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 << 20)
     client, protocol = wire.connect()
     its = protocol.transport.get_extra_info("socket")
@@ -471,7 +471,7 @@ def test_offsets_and_sizes_beyond_32_bits(wire):
         wire.until(lambda: protocol.lost)
 
 
-def test_a_file_that_ends_too_soon_holds_up_nothing(wire):
+def test_a_truncated_file_does_not_block_the_queue(wire):
     client, protocol = wire.connect()
     with a_file(b"short") as file:
         protocol.transport.sendfile(file, 0, 100)
@@ -485,7 +485,7 @@ def test_a_file_that_ends_too_soon_holds_up_nothing(wire):
 def test_a_file_that_cannot_be_sent_ends_the_connection(wire):
     client, protocol = wire.connect()
     with a_pipe() as end:
-        protocol.transport.sendfile(end, 5, 10)  # it has no such place
+        protocol.transport.sendfile(end, 5, 10)  # a pipe has no offset
         wire.until(lambda: protocol.lost)
     assert isinstance(protocol.error, OSError)
     assert wire.receive(client, 1) == b""
@@ -499,7 +499,7 @@ def a_pipe():
 
 
 @pytest.mark.parametrize("bad", [False, True])
-def test_a_head_does_not_wait_for_a_file_that_does_not_come(wire, bad):
+def test_a_head_is_sent_without_its_file_if_that_fails(wire, bad):
     client, protocol = wire.connect()
     with a_file(b"data") as file:
         if bad:
@@ -531,19 +531,19 @@ class Big(ctypes.BigEndianStructure):
         lambda data: memoryview(data)[:],
     ],
 )
-def test_every_kind_of_buffer_can_wait(wire, make, waiting):
+def test_every_kind_of_buffer_can_be_queued(wire, make, waiting):
     client, protocol = wire.connect(small=True)
     sent = fill(protocol) if waiting else b""
     data = random.Random(5).randbytes(1 << 20)
     buffer = make(data)
     protocol.transport.write(buffer)
     if isinstance(buffer, bytearray):
-        buffer[:] = bytes(len(buffer))  # it is ours again
+        buffer[:] = bytes(len(buffer))  # the caller may reuse it
         buffer.clear()
     assert wire.receive(client, len(sent) + len(data)) == sent + data
 
 
-def test_what_is_no_buffer_is_refused_and_nothing_of_it_sent(wire):
+def test_an_object_without_a_buffer_is_refused_and_nothing_is_sent(wire):
     client, protocol = wire.connect()
     gone = memoryview(b"gone")
     gone.release()
@@ -557,7 +557,7 @@ def test_what_is_no_buffer_is_refused_and_nothing_of_it_sent(wire):
     assert wire.receive(client, 4) == b"ciao"
 
 
-def test_the_end_of_writing_comes_after_all_that_waits_and_nothing_after_it(wire):
+def test_write_eof_comes_after_the_queue_and_nothing_after_it(wire):
     client, protocol = wire.connect(small=True, data_received=lambda it, _: it.transport.close())
     sent = fill(protocol)
     transport = protocol.transport
@@ -574,7 +574,7 @@ def test_the_end_of_writing_comes_after_all_that_waits_and_nothing_after_it(wire
     assert protocol.data == b"still heard"
 
 
-def test_limits(wire):
+def test_watermarks(wire):
     _, protocol = wire.connect()
     transport = protocol.transport
     assert transport.get_write_buffer_limits() == (16 * 1024, 64 * 1024)
@@ -590,7 +590,7 @@ def test_limits(wire):
             transport.set_write_buffer_limits(high, low)
 
 
-def test_new_limits_hold_at_once(wire):
+def test_new_watermarks_apply_at_once(wire):
     _, protocol = wire.connect(small=True)
     fill(protocol)
     waiting = protocol.transport.get_write_buffer_size()
@@ -602,7 +602,7 @@ def test_new_limits_hold_at_once(wire):
     protocol.transport.abort()
     protocol.transport.set_write_buffer_limits()
     wire.until(lambda: protocol.lost)
-    protocol.transport.set_write_buffer_limits()  # nobody is there to be told
+    protocol.transport.set_write_buffer_limits()  # no protocol is left to be resumed
     assert protocol.holds == ["pause_writing", "resume_writing", "pause_writing"]
     assert not wire.troubles
 
@@ -623,7 +623,7 @@ SIZE = st.integers(0, 300) | st.integers(0, 60_000)
     takes=st.integers(1, 40_000),
     high=st.integers(0, 50_000),
 )
-def test_whatever_is_written_arrives_whole_and_in_order(loop_of, steps, takes, high):
+def test_everything_written_arrives_complete_and_in_order(loop_of, steps, takes, high):
     source = random.Random(6).randbytes(61_000)
     wire = Wire(loop_of)
     try:
@@ -665,7 +665,7 @@ def test_whatever_is_written_arrives_whole_and_in_order(loop_of, steps, takes, h
 # ending: once, outside of every call, and nothing after it
 
 
-def test_close_sends_what_waits_and_ends_once(wire):
+def test_close_sends_the_queue_and_ends_once(wire):
     client, protocol = wire.connect(small=True, data_received=lambda it, _: it.transport.close())
     sent = fill(protocol)
     client.send(b"!")
@@ -676,11 +676,11 @@ def test_close_sends_what_waits_and_ends_once(wire):
     wire.until(lambda: protocol.lost)
     protocol.transport.close()
     protocol.transport.abort()
-    wire.turn()
+    wire.iterate()
     assert protocol.lost == 1 and protocol.error is None and protocol.data == b"!"
 
 
-def test_a_close_outside_of_the_batch_is_told_in_a_turn_of_its_own(wire):
+def test_a_close_outside_a_callback_is_reported_in_the_next_iteration(wire):
     _, protocol = wire.connect()
     protocol.transport.close()
     assert not protocol.lost
@@ -699,12 +699,12 @@ def test_a_reset_ends_a_connection_that_is_being_flushed(wire):
     assert protocol.transport.get_write_buffer_size() == 0
 
 
-def test_who_is_cut_in_the_same_batch_hears_nothing_but_the_end(wire):
+def test_a_connection_aborted_in_the_same_batch_gets_connection_lost_only(wire):
     def cut_the_other(protocol, _):
         other = two if protocol is one else one
         number = other.transport.fileno()
         other.transport.abort()
-        _, new = wire.connect()  # its descriptor is not the other's: that is still in this batch
+        _, new = wire.connect()  # the other's descriptor is not reused: it is still in this batch
         assert new.transport.fileno() != number
         others.append(new)
 
@@ -715,12 +715,12 @@ def test_who_is_cut_in_the_same_batch_hears_nothing_but_the_end(wire):
         client.send(b"!")
         arrived(protocol)
     wire.until(lambda: one.lost or two.lost)
-    wire.turn()
+    wire.iterate()
     assert sorted([one.data, two.data]) == [b"", b"!"]
     assert one.lost + two.lost == 1 and len(others) == 1 and not others[0].lost
 
 
-def test_an_end_may_end_others(wire):
+def test_connection_lost_may_abort_other_connections(wire):
     def end_all(_):
         for each in protocols:
             each.transport.write(b"late")
@@ -731,11 +731,11 @@ def test_an_end_may_end_others(wire):
     protocols = [wire.connect(connection_lost=end_all)[1] for _ in range(5)]
     protocols[2].transport.close()
     wire.until(lambda: all(each.lost for each in protocols))
-    wire.turn()
+    wire.iterate()
     assert [each.lost for each in protocols] == [1] * 5
 
 
-def test_after_the_end_a_transport_answers_and_does_nothing(wire):
+def test_a_transport_after_its_end_can_be_called_and_does_nothing(wire):
     client, protocol = wire.connect()
     transport = protocol.transport
     its = transport.get_extra_info("socket")
@@ -756,11 +756,11 @@ def test_after_the_end_a_transport_answers_and_does_nothing(wire):
     with a_file(b"late") as file:
         transport.sendfile(file, 0, 4)
         assert transport.offer_file(b"late", file.fileno(), 0, 4) == 0
-    wire.turn()
+    wire.iterate()
     assert protocol.lost == 1
 
 
-def test_a_transport_that_nobody_accepted_does_nothing():
+def test_a_transport_that_was_never_accepted_does_nothing():
     transport = type(transport_of_a_connection())()
     transport.write(b"x")
     transport.resume_reading()
@@ -812,7 +812,7 @@ def fails(error):
     ["connection_made", "data_received", "eof_received", "pause_writing", "resume_writing",
      "connection_lost"],
 )  # fmt: skip
-def test_a_protocol_that_fails_costs_its_own_connection_only(wire, name, error):
+def test_a_protocol_that_fails_ends_its_own_connection_only(wire, name, error):
     other, good = wire.connect()
     client, bad = wire.connect(small=True, **{name: fails(error)})
     if name != "connection_made":
@@ -843,7 +843,7 @@ def test_a_failure_after_a_pause_ends_the_connection_too(wire):
     assert wire.receive(client, 1) == b"" and isinstance(protocol.error, ValueError)
 
 
-def test_a_factory_that_fails_costs_its_connection(wire):
+def test_a_factory_that_fails_ends_its_connection(wire):
     client = wire.dial()
     wire.accept(fails(ValueError("no protocol")))
     with suppress(ConnectionResetError):
@@ -852,18 +852,18 @@ def test_a_factory_that_fails_costs_its_connection(wire):
 
 
 def interrupted(wire, protocols):
-    """Take turns until all have ended; return how often the loop was left by an interrupt."""
+    """Iterate until all have ended; return how many interrupts left the loop."""
     count, deadline = 0, time.monotonic() + PATIENCE
     while not all(each.lost for each in protocols):
         assert time.monotonic() < deadline, "an end was lost"
         try:
-            wire.turn()
+            wire.iterate()
         except KeyboardInterrupt:
             count += 1
     return count
 
 
-def test_an_interrupt_loses_nobody_s_data_and_nobody_s_end(wire):
+def test_an_interrupt_loses_no_data_and_no_end(wire):
     clients, protocols = zip(
         *(wire.connect(data_received=fails(KeyboardInterrupt)) for _ in range(4)), strict=True
     )
@@ -875,7 +875,7 @@ def test_an_interrupt_loses_nobody_s_data_and_nobody_s_end(wire):
     assert [each.lost for each in protocols] == [1] * 4
 
 
-def test_an_interrupt_while_others_end_loses_no_end(wire):
+def test_an_interrupt_in_connection_lost_loses_no_other_end(wire):
     protocols = [wire.connect(connection_lost=fails(KeyboardInterrupt))[1] for _ in range(3)]
     numbers = [each.transport.fileno() for each in protocols]
     for protocol in protocols:
@@ -887,7 +887,7 @@ def test_an_interrupt_while_others_end_loses_no_end(wire):
             os.fstat(number)
 
 
-def test_an_interrupt_at_the_beginning_ends_that_connection(wire):
+def test_an_interrupt_in_connection_made_ends_that_connection(wire):
     with pytest.raises(KeyboardInterrupt):
         wire.connect(connection_made=fails(KeyboardInterrupt))
     client = wire.dial()
@@ -900,7 +900,7 @@ def test_an_interrupt_at_the_beginning_ends_that_connection(wire):
 # what is held, and let go of
 
 
-def test_a_connection_that_cannot_be_watched_is_none(wire):
+def test_a_connection_that_epoll_refuses_is_closed(wire):
     wire.poller.retire()
     client = wire.dial()
     before = descriptors()
@@ -913,7 +913,7 @@ def test_a_connection_that_cannot_be_watched_is_none(wire):
 
 
 def talk(wire, *, closes_first):
-    """Have fifty conversations to their end; return weak references to their protocols."""
+    """Run fifty connections to their end; return weak references to their protocols."""
     pairs = [wire.connect(eof_received=lambda _: True) for _ in range(50)]
     for client, protocol in pairs:
         protocol.transport.get_extra_info("sockname")
@@ -926,11 +926,11 @@ def talk(wire, *, closes_first):
         protocol.transport.abort()
     wire.until(lambda: all(protocol.lost for _, protocol in pairs))
     wire.clients.clear()
-    wire.turn()
+    wire.iterate()
     return [weakref.ref(protocol) for _, protocol in pairs]
 
 
-def test_connections_leave_nothing_behind(wire):
+def test_connections_leak_nothing(wire):
     before = descriptors()
     for closes_first in (True, False):
         gone = talk(wire, closes_first=closes_first)
@@ -938,8 +938,8 @@ def test_connections_leave_nothing_behind(wire):
         assert not [each for each in gone if each() is not None]
 
 
-def test_a_poller_goes_with_its_last_connection(wire):
-    before = descriptors()  # with its own
+def test_a_retired_poller_closes_with_its_last_connection(wire):
+    before = descriptors()  # the poller's included
     _, protocol = wire.connect()
     wire.poller.retire()
     protocol.transport.write(b"still at work")
@@ -951,7 +951,7 @@ def test_a_poller_goes_with_its_last_connection(wire):
 
 
 @pytest.mark.parametrize("loop_of", LOOPS)
-def test_a_loop_that_is_closed_lets_go_of_open_connections(loop_of):
+def test_a_closed_loop_releases_open_connections(loop_of):
     wire = Wire(loop_of)
     _, protocol = wire.connect()
     number = protocol.transport.fileno()
@@ -963,7 +963,7 @@ def test_a_loop_that_is_closed_lets_go_of_open_connections(loop_of):
     del wire, protocol
     gc.collect()
     assert gone() is None
-    os.fstat(number)  # who asked for the socket has it still
+    os.fstat(number)  # the caller still has the socket
     assert its.fileno() == number
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ResourceWarning)
@@ -973,10 +973,10 @@ def test_a_loop_that_is_closed_lets_go_of_open_connections(loop_of):
         os.fstat(number)
 
 
-def test_a_descriptor_that_somebody_else_keeps_open_wakes_nobody_wrongly(wire):
+def test_a_duplicate_of_a_descriptor_wakes_no_other_connection(wire):
     client, first = wire.connect()
     number = first.transport.fileno()
-    copy = os.dup(number)  # as in a process that was forked meanwhile
+    copy = os.dup(number)  # as a forked process has
     second = Recorder(wire)
     other, witness = wire.connect()
     wire.dial()
@@ -996,7 +996,7 @@ def test_a_descriptor_that_somebody_else_keeps_open_wakes_nobody_wrongly(wire):
         os.close(copy)
 
 
-def test_asyncio_s_streams_run_on_it(wire):
+def test_asyncio_streams_run_on_it(wire):
     async def echo(reader, writer):
         while data := await reader.read(50_000):
             writer.write(data)

@@ -1,4 +1,4 @@
-"""TLS under the TCP and HTTP servers, on real sockets, seen from a client that shows each byte."""
+"""TLS of the TCP and HTTP servers, on real sockets and byte by byte."""
 
 import asyncio
 import os
@@ -72,12 +72,12 @@ def receive_all(sock):
 
 
 def a_client(lowest, highest, ciphers="ALL"):
-    """Return a client's TLS, however old, and the two ends of its wire."""
+    """Return a client's TLS object of any version, and its two BIOs."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # old versions are the point here
+        warnings.simplefilter("ignore")  # old versions are deprecated
         context.minimum_version, context.maximum_version = lowest, highest
     context.set_ciphers(f"{ciphers}:@SECLEVEL=0")
     inbox, outbox = ssl.MemoryBIO(), ssl.MemoryBIO()
@@ -105,7 +105,7 @@ V = ssl.TLSVersion
         (lambda: b"\x16\x03\x01\xff\xff" + b"x" * 200, OVERFLOW),
     ],
 )
-def test_who_cannot_be_served_gets_the_right_alert(server, make, description):
+def test_a_client_that_cannot_be_served_gets_the_right_alert(server, make, description):
     with dial(server) as sock:
         sock.sendall(make())
         reply = receive_all(sock)
@@ -113,7 +113,7 @@ def test_who_cannot_be_served_gets_the_right_alert(server, make, description):
 
 
 class Wire(asyncio.Transport):
-    """A wire without a network: it keeps what is written."""
+    """A transport without a network: it keeps the written bytes."""
 
     def __init__(self):
         super().__init__({"peername": ("127.0.0.1", 1)})
@@ -135,8 +135,8 @@ class Wire(asyncio.Transport):
         pass
 
 
-class Heard(asyncio.Protocol):
-    """A connection that notes what it is given, and None where it was told "later"."""
+class Recorder(asyncio.Protocol):
+    """A connection that records its data, and None for each on_late_data()."""
 
     def __init__(self):
         self.data = []
@@ -152,7 +152,7 @@ class Heard(asyncio.Protocol):
 
 
 class InHand:
-    """Both ends of TLS and no network between them: each byte arrives when the test says so."""
+    """Both ends of TLS without a network: the test delivers each byte."""
 
     def __init__(self, context, inner, version=V.TLSv1_3, **options):
         self.wire = Wire()
@@ -161,7 +161,7 @@ class InHand:
         self.tls, self.inbox, self.outbox = a_client(version, version, **options)
 
     def almost_shake_hands(self):
-        """Do all of the handshake but bring the server the client's last bytes; return those."""
+        """Run the handshake up to the client's last bytes, and return those."""
         while True:
             try:
                 self.tls.do_handshake()
@@ -173,7 +173,7 @@ class InHand:
                 return self.outbox.read()
 
     def shake_hands(self):
-        if last := self.almost_shake_hands():  # in version 1.2 the server has the last word
+        if last := self.almost_shake_hands():  # in version 1.2 the server sends last
             self.stream.data_received(last)
 
     def record(self, data):
@@ -198,76 +198,76 @@ def context(files):
 @pytest.mark.parametrize("version", [V.TLSv1_2, V.TLSv1_3])
 @pytest.mark.parametrize("size", [1, 7, 100, 16_384, 16_405, 16_406, 16_420, 1_000_000])
 def test_records_can_be_cut_anywhere(context, version, size):
-    heard = Heard()
-    ends = InHand(context, heard, version)
+    recorder = Recorder()
+    ends = InHand(context, recorder, version)
     messages = [b"one", b"x" * 16_384, b"two", bytes(100), b"y" * 16_384]
     came = ends.almost_shake_hands() + b"".join(map(ends.record, messages))
     for start in range(0, len(came), size):
         ends.stream.data_received(came[start : start + size])
-    assert b"".join(filter(None, heard.data)) == b"".join(messages)
+    assert b"".join(filter(None, recorder.data)) == b"".join(messages)
 
 
 @pytest.mark.parametrize("version", [V.TLSv1_2, V.TLSv1_3])
-def test_a_message_in_one_record_is_given_in_one_piece(context, version):
-    heard = Heard()
-    ends = InHand(context, heard, version)
+def test_a_message_in_one_record_is_delivered_in_one_piece(context, version):
+    recorder = Recorder()
+    ends = InHand(context, recorder, version)
     ends.shake_hands()
     messages = [b"x", b"y" * 600, b"z" * 16_384]
     for message in messages:
         ends.stream.data_received(ends.record(message))
-    assert heard.data == messages
+    assert recorder.data == messages
 
 
-def test_what_came_during_a_pause_is_given_after_it(context):
+def test_data_received_during_a_pause_is_delivered_after_it(context):
     async def main():
-        heard = Heard()
-        ends = InHand(context, heard)
+        recorder = Recorder()
+        ends = InHand(context, recorder)
         ends.shake_hands()
         ends.stream.pause_reading()
         large = b"x" * 16_384
         ends.stream.data_received(ends.record(large) + ends.record(b"two"))
-        assert not heard.data
+        assert not recorder.data
         ends.stream.resume_reading()
         await asyncio.sleep(0)
-        assert heard.data == [None, large, None, b"two", None]
+        assert recorder.data == [None, large, None, b"two", None]
 
     asyncio.run(main())
 
 
 @pytest.mark.parametrize("version", [V.TLSv1_2, V.TLSv1_3])
 @pytest.mark.parametrize("ciphers", ["ECDHE+AESGCM", "ECDHE+CHACHA20"])
-def test_what_may_have_been_sent_since_the_turn_began_is_told_apart(context, version, ciphers):
-    heard = Heard()
-    ends = InHand(context, heard, version, ciphers=ciphers)
+def test_data_that_may_be_younger_than_the_iteration_is_announced(context, version, ciphers):
+    recorder = Recorder()
+    ends = InHand(context, recorder, version, ciphers=ciphers)
 
     def given(*came):
-        """Return what the connection is given when these bytes come, a turn for each."""
-        heard.data.clear()
+        """Return the connection's record of these bytes, an iteration for each."""
+        recorder.data.clear()
         for data in came:
             ends.stream.data_received(data)
-        return heard.data
+        return recorder.data
 
     ends.shake_hands()
     assert given(ends.record(b"one"), ends.record(b"x" * 16_384)) == [b"one", b"x" * 16_384]
     two = ends.record(b"one") + ends.record(b"two")
     assert given(two) == [None, b"one", None, b"two"]
     assert given(ends.record(b"two")) == [b"two"]
-    for cut in (9, -2):  # what ends now may have begun long ago, and what follows it not
+    for cut in (9, -2):  # the first record may have begun long ago, the second not
         record = ends.record(b"one")
         came = given(record[:cut], record[cut:] + ends.record(b"two"))
         assert came == [None, b"one", None, b"two"]
     assert given(ends.record(b"three")) == [b"three"]
 
 
-def test_what_comes_with_the_end_of_the_handshake_may_have_been_sent_since(context):
-    heard = Heard()
-    ends = InHand(context, heard)
+def test_data_behind_the_end_of_the_handshake_is_announced(context):
+    recorder = Recorder()
+    ends = InHand(context, recorder)
     ends.stream.data_received(ends.almost_shake_hands() + ends.record(b"one"))
     ends.stream.data_received(ends.record(b"two"))
-    assert heard.data == [None, b"one", b"two"]
+    assert recorder.data == [None, b"one", b"two"]
 
 
-def test_a_file_that_changed_within_a_turn_is_served_as_it_was_when_asked_for(
+def test_a_file_that_changes_within_an_iteration_is_served_as_it_was_when_requested(
     ours, tmp_path, monkeypatch
 ):
     monkeypatch.setattr("stretta.http.server.file_stamp.YOUNG", -10.0)
@@ -282,7 +282,7 @@ def test_a_file_that_changed_within_a_turn_is_served_as_it_was_when_asked_for(
             for _ in range(3):
                 ends.stream.data_received(ends.record(ask))
                 assert ends.replies().endswith(b"\r\n\r\nold")
-            # no turn ends here: both come at once, so the second was asked for at any time
+            # no iteration ends here: both arrive together, so the second may be younger
             path.write_bytes(b"new one")
             ends.stream.data_received(ends.record(ask) + ends.record(ask))
             assert ends.replies().count(b"\r\n\r\nnew one") == 2
@@ -328,7 +328,7 @@ def test_the_async_client_speaks_it_too(server, trusting):
     assert asyncio.run(asked) == b"CIAO"
 
 
-def test_a_certificate_that_is_not_to_be_trusted_says_why(server, authority, trusting, tmp_path):
+def test_a_certificate_that_is_not_trusted_gives_the_reason(server, authority, trusting, tmp_path):
     with pytest.raises(NetworkError, match="signed by an authority that is not trusted here"):
         tcp.ask(b"ciao", "localhost", server.port, tls=ClientTls(tls=True))
     path = tmp_path / "other.pem"
@@ -339,7 +339,7 @@ def test_a_certificate_that_is_not_to_be_trusted_says_why(server, authority, tru
                 tcp.ask(b"ciao", host, other.port, tls=trusting)
 
 
-def test_insecure_takes_anything(server):
+def test_insecure_accepts_any_certificate(server):
     assert tcp.ask(b"ciao", port=server.port, tls=ClientTls(insecure=True)) == b"CIAO"
 
 
@@ -348,7 +348,7 @@ def test_a_server_without_tls_says_so(tcp_upper_server):
         tcp.ask(b"x", port=tcp_upper_server.port, tls=ClientTls(insecure=True))
 
 
-def test_a_server_that_never_shakes_hands(trusting):
+def test_a_server_that_never_answers_the_handshake(trusting):
     gone = threading.Event()
 
     def silent(_):
@@ -361,10 +361,10 @@ def test_a_server_that_never_shakes_hands(trusting):
         gone.set()
 
 
-def test_handshakes_that_stall_block_nobody_and_end(files, trusting):
+def test_stalled_handshakes_end_and_block_no_other(files, trusting):
     tls = ServerTls(tls_cert=str(files / "server.pem"), tls_handshake_timeout=0.4)
     with serving(http.serve(tls=tls, limits=HttpLimits(idle_timeout=1))) as server:
-        for _ in range(30):  # who is gone before the first word must not stop the clock
+        for _ in range(30):  # a peer that resets at once must not stop the clock
             gone = dial(server)
             gone.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             gone.close()
@@ -421,7 +421,7 @@ def test_files_and_alpn_over_https(ours, files, tmp_path):
             assert receive_all(sock).endswith(data)
 
 
-def test_a_renewed_certificate_is_taken_and_a_broken_one_is_not(authority, files, tmp_path):
+def test_a_renewed_certificate_is_used_and_a_broken_one_is_not(authority, files, tmp_path):
     path = tmp_path / "server.pem"
     path.write_bytes((files / "server.pem").read_bytes())
     context = ssl.create_default_context(cafile=str(files / "ca.pem"))

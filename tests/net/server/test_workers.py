@@ -1,4 +1,4 @@
-"""Several processes behind one port: killed, drained, orphaned; and what they say together."""
+"""Worker processes on one port: killed, drained, orphaned; their common reports."""
 
 import os
 import signal
@@ -36,7 +36,7 @@ def dial(server):
 
 
 def talking_to_each(server):
-    """Open conversations until every worker has one; return them with the worker of each."""
+    """Open connections until every worker has one; return each with its worker."""
     conversations, reached = [], set()
     deadline = time.monotonic() + PATIENCE
     while len(reached) < len(workers_of(server)):
@@ -51,7 +51,7 @@ def talking_to_each(server):
 
 @pytest.fixture
 def who(tmp_path, monkeypatch):
-    """A folder with a service that tells which process answers."""
+    """A folder with a service that answers with its process number."""
     (tmp_path / "who.py").write_text(
         "import os\ndef answers(data): return b'%d\\n' % os.getpid()\n"
     )
@@ -59,7 +59,7 @@ def who(tmp_path, monkeypatch):
     return "who:answers"
 
 
-def test_each_worker_serves_and_all_say_what_one_would(who):
+def test_each_worker_serves_and_they_report_as_one(who):
     with Running("tcp", "server", "--workers", "3", "--service", who) as server:
         assert len(workers_of(server)) == 3
         conversations = talking_to_each(server)
@@ -72,7 +72,7 @@ def test_each_worker_serves_and_all_say_what_one_would(who):
     assert f"connections {len(conversations)}" in server.lines[-1]
 
 
-def test_a_killed_worker_costs_its_own_conversations_only_and_is_back_within_a_second(who):
+def test_a_killed_worker_loses_its_own_connections_only_and_is_replaced_within_a_second(who):
     with Running("tcp", "server", "--workers", "2", "--service", who) as server:
         conversations = talking_to_each(server)
         victim = conversations[0][1]
@@ -86,13 +86,13 @@ def test_a_killed_worker_costs_its_own_conversations_only_and_is_back_within_a_s
             if pid == victim:
                 with pytest.raises(ConnectionResetError):
                     if not sock.recv(1):
-                        raise ConnectionResetError  # an end without a reset is as good
+                        raise ConnectionResetError  # FIN is as good as RST
             else:
                 sock.sendall(b"still there?")
                 assert int(sock.recv(100)) == pid
             sock.close()
         new = next(pid for pid in workers_of(server) if pid not in {c[1] for c in conversations})
-        while True:  # the one that took its place serves
+        while True:  # the replacement serves
             with dial(server) as sock:
                 sock.sendall(b"x")
                 if int(sock.recv(100)) == new:
@@ -101,10 +101,10 @@ def test_a_killed_worker_costs_its_own_conversations_only_and_is_back_within_a_s
         assert "workers replaced 1" in server.lines[-1]
 
 
-def test_who_waits_in_the_listen_queue_when_all_workers_die_is_served():
+def test_connections_in_the_listen_queue_are_served_after_all_workers_die():
     with Running("tcp", "server", "--workers", "2") as server:
         workers = workers_of(server)
-        for pid in workers:  # nobody accepts from here on
+        for pid in workers:  # no worker accepts from here on
             os.kill(pid, signal.SIGSTOP)
         waiting = [dial(server) for _ in range(20)]
         for sock in waiting:
@@ -117,7 +117,7 @@ def test_who_waits_in_the_listen_queue_when_all_workers_die_is_served():
         assert server.stop() == 0
 
 
-def test_who_comes_is_spread_over_the_workers(who):
+def test_connections_are_spread_over_the_workers(who):
     with Running("tcp", "server", "--workers", "2", "--service", who) as server:
         answers = Counter()
         for _ in range(200):
@@ -128,7 +128,7 @@ def test_who_comes_is_spread_over_the_workers(who):
     assert min(answers.values()) > 50  # by chance less often than once in 10^12 runs
 
 
-def test_a_port_that_workers_share_is_in_use_for_others():
+def test_a_port_that_workers_share_is_in_use_for_other_programs():
     with Running("tcp", "server", "--workers", "2") as server:
         for count in ("1", "2"):
             done = subprocess.run(
@@ -140,7 +140,7 @@ def test_a_port_that_workers_share_is_in_use_for_others():
             assert "the port is in use by" in done.stderr
 
 
-def test_nobody_new_is_let_in_while_they_drain(who):
+def test_new_connections_are_refused_while_they_drain(who):
     with Running("tcp", "server", "--workers", "2", "--service", "upper") as server:
         busy = dial(server)
         busy.sendall(b"x")
@@ -241,7 +241,7 @@ print(len(reports))
 """
 
 
-def test_workers_that_never_come_to_serve_are_given_up():
+def test_workers_that_never_start_to_serve_are_given_up():
     done = subprocess.run(
         [sys.executable, "-c", textwrap.dedent(BROKEN)],
         capture_output=True, text=True, timeout=PATIENCE, check=False,
@@ -252,7 +252,7 @@ def test_workers_that_never_come_to_serve_are_given_up():
 
 
 @pytest.mark.parametrize("number", ["0", "-1", "many"])
-def test_a_number_of_workers_that_is_none_is_refused(number):
+def test_a_bad_number_of_workers_is_refused(number):
     done = subprocess.run(
         [sys.executable, "-m", "stretta", "tcp", "server", "--workers", number],
         capture_output=True, text=True, timeout=PATIENCE, check=False,
