@@ -133,8 +133,10 @@ class StreamServer(Server):
         loop = asyncio.get_running_loop()
         end, left, elapsed = loop.time() + SLICE, self._to_tick, self._elapsed
         try:
-            while left and loop.time() < end:
+            while left:
                 left.pop().tick(elapsed)
+                if loop.time() >= end:
+                    break
         finally:  # a connection that fails must not stop the clock of the others
             if left:
                 self._timer = loop.call_soon(self._tick_slice)
