@@ -56,9 +56,9 @@ def test_what_goes_in_comes_out_or_is_marked(frames, seed):
     )  # fmt: skip
     out, marks = run(options, frames, seed)
     came = Counter(d.number for d in out)
-    lost = {m.number for m in marks if m.kind == "lost"}
-    doubled = {m.number for m in marks if m.kind == "duplicated"}
-    spoiled = {m.number for m in marks if m.kind == "corrupted"}
+    lost = {m.number for m in marks if m.effect == "lost"}
+    doubled = {m.number for m in marks if m.effect == "duplicated"}
+    spoiled = {m.number for m in marks if m.effect == "corrupted"}
     for number, (_, frame, _) in enumerate(frames):
         assert came[number] == (0 if number in lost else 2 if number in doubled else 1)
         if number in lost or frame == ARP:
@@ -91,7 +91,7 @@ def test_fate_of_data_does_not_depend_on_acknowledgements():
 def test_share_of_losses():
     _, marks = run(WireOptions(loss=("10%",)), [(0, KINDS[3], 0)] * 5000)
     assert 400 < len(marks) < 600
-    assert {m.by for m in marks} == {"--loss 10%"}
+    assert {m.option for m in marks} == {"--loss 10%"}
 
 
 def test_marks_name_the_option_as_it_was_given():
@@ -99,9 +99,9 @@ def test_marks_name_the_option_as_it_was_given():
         loss=("server>client 0.5%", "client>server 100%"), rate=("8mbit",), queue=1
     )
     _, marks = run(options, [(0, KINDS[3], MS)])
-    assert [m.by for m in marks] == ["--loss client>server 100%"]
+    assert [m.option for m in marks] == ["--loss client>server 100%"]
     _, marks = run(WireOptions(rate=("8mbit",), queue=1), [(0, KINDS[3], 0)] * 2)
-    assert [m.by for m in marks] == ["--rate 8mbit"]
+    assert [m.option for m in marks] == ["--rate 8mbit"]
 
 
 def test_delay_and_direction():
@@ -118,7 +118,7 @@ def test_rate_sends_one_frame_after_the_other():
 def test_queue_overflows():
     out, marks = run(WireOptions(rate=("8mbit",), queue=2), [(0, tcp(data=bytes(946)), 0)] * 5)
     assert len(out) == 2
-    assert [m.kind for m in marks] == ["queue-full"] * 3
+    assert [m.effect for m in marks] == ["queue-full"] * 3
 
 
 def test_jitter_never_reorders():
@@ -143,7 +143,7 @@ def test_named_frames_are_dropped(spec, lost):
     frames = [(int(n == 1), frame, MS) for n, frame in enumerate(KINDS)]
     out, marks = run(WireOptions(drop=(spec,)), frames)
     assert [m.number for m in marks] == lost
-    assert all(m.by == f"--drop {spec}" for m in marks)
+    assert all(m.option == f"--drop {spec}" for m in marks)
     assert sorted(d.number for d in out) == [n for n in range(len(KINDS)) if n not in lost]
 
 
@@ -165,7 +165,7 @@ def test_cut_and_plugged_in_again():
 
 def test_reset_replaces_the_segment_and_reaches_both_ends():
     out, marks = run(WireOptions(rst=("data:1",)), [(0, tcp(seq=100, ack=200, data=b"a"), 0)])
-    assert [m.kind for m in marks] == ["reset"]
+    assert [m.effect for m in marks] == ["reset"]
     there, back = (decode(d.frame) for d in sorted(out, key=lambda d: d.path))
     assert (there.flags & RST, there.seq, there.target_port) == (RST, 100, 12000)
     assert (back.flags & RST, back.seq, back.target_port) == (RST, 200, 40000)
@@ -198,7 +198,7 @@ def test_a_seed_means_the_same_in_every_version():
     _, faults = run(options, frames, seed=5)
     found = {}
     for fault in faults:
-        found.setdefault(fault.kind, []).append(fault.number)
+        found.setdefault(fault.effect, []).append(fault.number)
     assert found == {
         "lost": [0, 2, 3, 14, 20, 23],
         "duplicated": [7, 8, 12, 15, 19],
@@ -210,8 +210,8 @@ def test_a_seed_means_the_same_in_every_version():
 def test_faults_of_different_kinds_and_directions_are_independent():
     frames = [(n % 2, KINDS[3], MS) for n in range(200)]
     _, faults = run(WireOptions(loss=("50%",), duplicate=("50%",)), frames)
-    lost = {f.number for f in faults if f.kind == "lost"}
-    doubled = {f.number for f in faults if f.kind == "duplicated"}
+    lost = {f.number for f in faults if f.effect == "lost"}
+    doubled = {f.number for f in faults if f.effect == "duplicated"}
     assert 60 < len(lost) < 140
     assert 20 < len(doubled) < 80  # half of those that are left
     there, back = ({n // 2 for n in lost if n % 2 == way} for way in (0, 1))

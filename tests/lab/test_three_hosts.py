@@ -1,12 +1,17 @@
 """Labs with more than two hosts: real namespaces, real programs, real frames."""
 
+import shutil
 import sys
 
+import pytest
+
 from stretta.lab.controller import run_lab
+from stretta.lab.recording import record_hosts
 from stretta.lab.topology import in_a_row, on_one_link
 from stretta.lab.wire_log import read_wire_log
 from stretta.options import LabOptions, WireOptions
 from stretta.see.hosts import Role
+from stretta.see.render.terminal import draw
 
 SERVER = """
 import socket
@@ -34,6 +39,9 @@ while True:
 """
 
 
+needs_strace = pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed")
+
+
 def python(text, *arguments):
     return [sys.executable, "-c", text, *arguments]
 
@@ -47,18 +55,16 @@ def printed(seen):
     }
 
 
+@needs_strace
 def test_two_clients_and_a_server_on_one_link(lab):
     topology = on_one_link(("one", Role.CLIENT), ("two", Role.CLIENT), ("server", Role.SERVER))
     commands = {
         "one": python(CLIENT, "server", "ciao"),
         "two": python(CLIENT, "fd00::3", "hello"),
-        "server": python(
-            SERVER.replace(
-                '("", 12000)', '("", 12000), family=socket.AF_INET6, dualstack_ipv6=True'
-            )
-        ),
+        "server": python(SERVER.replace('("", 12000)', BOTH_FAMILIES)),
     }
-    seen = run_lab(commands, topology, wire=WireOptions(drop=("two>server data:1",)), calls=False)
+    recording = record_hosts(commands, topology, wire=WireOptions(drop=("two>server data:1",)))
+    seen = recording.capture
     assert printed(seen) == {"one": "CIAO ::ffff:10.0.0.1", "two": "HELLO fd00::2"}
     assert seen.lost == 0
     log = read_wire_log(seen.wire, seen.start, topology)
@@ -66,10 +72,15 @@ def test_two_clients_and_a_server_on_one_link(lab):
     (fault,) = log.faults
     (lost,) = [frame for frame in log.frames if frame.id == fault.frame]
     assert (fault.effect, lost.host) == ("lost", "two")
+    flows = {(f.initiator.host, f.responder.host) for f in recording.timeline.tcp}
+    assert flows == {("one", "server"), ("two", "server")}
+    picture = draw(recording.timeline, width=140)
+    assert all(host in picture for host in ("one", "two", "server"))
     # a switch: nothing that one client sends reaches the other
     assert all(len(frame.arrivals) <= 1 for frame in log.frames if frame.packet.protocol == "tcp")
 
 
+@needs_strace
 def test_a_proxy_between_a_client_and_a_server(lab):
     topology = in_a_row(("client", Role.CLIENT), ("proxy", Role.PROXY), ("server", Role.SERVER))
     commands = {
@@ -77,7 +88,11 @@ def test_a_proxy_between_a_client_and_a_server(lab):
         "proxy": python(PROXY),
         "server": python(SERVER),
     }
-    seen = run_lab(commands, topology, calls=False)
+    recording = record_hosts(commands, topology)
+    seen = recording.capture
+    flows = {(f.initiator.host, f.responder.host) for f in recording.timeline.tcp}
+    assert flows == {("client", "proxy"), ("proxy", "server")}
+    assert recording.timeline.notes
     assert printed(seen) == {"client": "CIAO 10.0.1.1"}  # the server sees the proxy
     assert {host: status for host, (_, status) in seen.ended.items()}["client"] == 0
     log = read_wire_log(seen.wire, seen.start, topology)

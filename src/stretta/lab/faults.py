@@ -28,6 +28,7 @@ from stretta.lab.fault_syntax import (
 from stretta.lab.forge import flip_one_bit, forge_resets
 from stretta.lab.topology import TWO_HOSTS, Topology
 from stretta.options import WireOptions
+from stretta.see.events import Effect
 from stretta.see.packets import ACK, FIN, RST, SYN, Packet, decode
 
 __all__ = ["FaultInjector", "Impairment", "InjectedFault", "ScheduledFrame", "kinds_of"]
@@ -41,8 +42,8 @@ class InjectedFault:
     """A fault that hit a frame: the frame's number, the effect, and the option that caused it."""
 
     number: int
-    kind: str  # lost, cut, queue-full, duplicated, reordered, corrupted, reset
-    by: str
+    effect: Effect
+    option: str
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -180,7 +181,7 @@ class FaultInjector:
     def enqueue(self, path: int, number: int, frame: bytes, now: int) -> None:
         """Take a frame that enters the wire now; ``number`` identifies it in ``injected``."""
         if by := self._cut(path, now):
-            self._record(number, "cut", by)
+            self._record(number, Effect.CUT, by)
             return
         if not self._reads_frames:
             self._schedule(path, number, frame, now)
@@ -198,7 +199,7 @@ class FaultInjector:
         if by := self._selected("rst", key):
             self._reset(path, number, frame, packet, now, by)
         elif by := self._selected("drop", key) or self._chosen("loss", key):
-            self._record(number, "lost", by)
+            self._record(number, Effect.LOST, by)
         else:
             self._pass_on(key, number, frame, now)
 
@@ -208,17 +209,17 @@ class FaultInjector:
         changed = False
         if by := self._chosen("corrupt", key):
             changed = True
-            self._record(number, "corrupted", by)
+            self._record(number, Effect.CORRUPTED, by)
             frame = flip_one_bit(frame, self._draw(key, "bit"))
         if by := self._chosen("reorder", key):
-            self._record(number, "reordered", by)
+            self._record(number, Effect.REORDERED, by)
             self._queues[path].held.append((number, frame, changed))
             self._queues[path].hold_until = now + HOLD
             return
         extra = int(self.impairments[path].jitter * self._draw(key, "jitter"))
         self._schedule(path, number, frame, now, extra, changed=changed)
         if by := self._chosen("duplicate", key):
-            self._record(number, "duplicated", by)
+            self._record(number, Effect.DUPLICATED, by)
             self._schedule(path, number, frame, now, extra, changed=changed)
         self._release(path, now)
 
@@ -263,7 +264,7 @@ class FaultInjector:
         leaves = now
         if impairment.rate:
             if queue.length >= self._queue_limit:
-                self._record(number, "queue-full", self._options["rate", path])
+                self._record(number, Effect.QUEUE_FULL, self._options["rate", path])
                 return
             leaves = max(now, queue.free_at)
             leaves += len(frame) * 8 * 1_000_000_000 // impairment.rate
@@ -287,12 +288,12 @@ class FaultInjector:
         if packet.protocol != "tcp" or packet.flags & RST:
             self._schedule(path, number, frame, now)
             return
-        self._record(number, "reset", by)
+        self._record(number, Effect.RESET, by)
         for back, forged in forge_resets(frame, packet):
             self._schedule(self._back[path] if back else path, -1, forged, now)
 
-    def _record(self, number: int, kind: str, by: str) -> None:
-        self.injected.append(InjectedFault(number, kind, by))
+    def _record(self, number: int, effect: Effect, option: str) -> None:
+        self.injected.append(InjectedFault(number, effect, option))
 
     def _selected(self, name: str, key: _Key) -> str:
         """Return the option that selects this frame, or ''."""

@@ -119,5 +119,5 @@ class Wire:
 
 
 def _fault(fault: InjectedFault) -> bytes:
-    text = f"{fault.kind}\t{fault.by}".encode()
+    text = f"{fault.effect}\t{fault.option}".encode()
     return RECORD.pack(FAULT, 0, fault.number, 0, len(text)) + text
