@@ -31,15 +31,15 @@ def test_an_address_or_a_name_is_taken(text, host):
         ("127.0.0.1:9000", "-p 9000"),
         ("[::1]:9000", "-p 9000"),
         ("[127.0.0.1]", "brackets"),
-        ("::12345", "no IPv6 address"),
-        (":::", "no IPv6 address"),
+        ("::12345", "not a valid IPv6 address"),
+        (":::", "not a valid IPv6 address"),
         ("fe80::1%", "zone"),
         ("a b", "space"),
         ("a\nb", "space"),
         ("x" * 254, "253"),
     ],
 )
-def test_what_is_no_address_is_refused_with_the_reason(text, why):
+def test_anything_else_is_refused_with_the_reason(text, why):
     with pytest.raises(UsageError, match=why):
         parse_host(text)
 
@@ -114,3 +114,15 @@ def test_two_ipv6_addresses_are_one_source_when_their_first_64_bits_are_equal(on
     if one.ipv4_mapped or other.ipv4_mapped:
         return
     assert (source_of(str(one)) == source_of(str(other))) == (int(one) >> 64 == int(other) >> 64)
+
+
+@pytest.mark.parametrize(
+    ("host", "group"),
+    [
+        ("223.255.255.255", False), ("224.0.0.1", True), ("239.255.255.255", True),
+        ("240.0.0.1", False), ("ff02::1", True), ("FF02::1%eth0", True), ("fe80::1", False),
+        ("ff", False), ("?", False),
+    ],
+)  # fmt: skip
+def test_a_multicast_address_is_known(host, group):
+    assert Endpoint(host, 1).is_multicast == group

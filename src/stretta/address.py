@@ -1,4 +1,4 @@
-"""Addresses and ports as people write them and as Stretta prints them; no look-ups here."""
+"""Addresses and ports as people write them and as Stretta prints them; no look-ups. Pure."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ __all__ = [
 ]
 
 USER_PORTS = range(1024, 65536)
-"""The ports that any user may listen on, and the only ones taken unless asked otherwise."""
+"""The ports that any user may listen on: the only ones that -p accepts without --any-port."""
 
 ANY_PORT = range(65536)
-"""Every port; 0 means "any free one" to a server."""
+"""Every port; for a server 0 means any free one."""
 
 
 class Endpoint(NamedTuple):
@@ -35,24 +35,31 @@ class Endpoint(NamedTuple):
 
     @classmethod
     def from_sockaddr(cls, sockaddr: Any) -> Endpoint:
-        """Make an endpoint of what ``getpeername`` or ``recvfrom`` gives, for IPv4 or IPv6.
+        """Return the endpoint for a socket address of IPv4 or IPv6, as ``getpeername`` returns it.
 
-        An IPv4 peer of a dual-stack socket (``::ffff:10.0.0.1``, RFC 4291 section 2.5.5.2) is shown
-        as the IPv4 address that it is.
+        An IPv4-mapped address (``::ffff:10.0.0.1``, RFC 4291 section 2.5.5.2) becomes IPv4.
         """
-        if not sockaddr:  # the peer was gone before it could be asked
+        if not sockaddr:  # the connection ended before getpeername() was called
             return cls("?", 0)
         host = sockaddr[0]
         return cls(host[7:] if host.startswith("::ffff:") and "." in host else host, sockaddr[1])
 
     @property
     def is_loopback(self) -> bool:
-        """Whether the peer is this machine."""
+        """Whether the address is this machine's loopback."""
         return self.host.startswith("127.") or self.host == "::1"
 
     @property
+    def is_multicast(self) -> bool:
+        """Whether the address stands for a group (RFC 1112 section 4, RFC 4291 section 2.7)."""
+        if ":" in self.host:
+            return self.host[:2].lower() == "ff"
+        first = self.host.partition(".")[0]
+        return first.isdecimal() and 224 <= int(first) < 240
+
+    @property
     def authority(self) -> str:
-        """The form that a URL wants: an IPv6 address in brackets (RFC 3986 section 3.2.2)."""
+        """The form for a URL: an IPv6 address in brackets (RFC 3986 section 3.2.2)."""
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
@@ -84,9 +91,9 @@ def _network_of(address: str, prefix: int) -> str:
 
 
 def parse_host(text: str) -> str:
-    """Return the IPv4 address, IPv6 address (brackets removed) or name that ``text`` holds.
+    """Return the IPv4 address, IPv6 address (without brackets) or name in ``text``.
 
-    Raises UsageError when it holds none, or more than that (a port, a URL).
+    Raises UsageError for anything else, also for a URL or an address with a port.
     """
     host = text
     if text.startswith("[") and text.endswith("]"):
@@ -116,7 +123,7 @@ def _parse_ipv6(text: str, host: str) -> str:
         name, _, port = host.strip("[").rpartition(":")
         if port.isdecimal() and (name.endswith("]") or ":" not in name):
             raise _bad_host(text, f"it ends in a port; give it as -p {port}") from None
-        raise _bad_host(text, "it is no IPv6 address") from None
+        raise _bad_host(text, "it is not a valid IPv6 address") from None
     if "%" in host and not zone:
         raise _bad_host(text, "the zone after % is empty")
     return host
@@ -132,11 +139,11 @@ def _bad_host(text: str, why: str) -> UsageError:
 
 
 def parse_port(text: str, allowed: range = USER_PORTS) -> int:
-    """Return the port number that ``text`` holds, in decimal digits.
+    """Return the port number in ``text``, which must be decimal digits.
 
-    Raises UsageError, in the lecture's words, when it is none of those ``allowed``.
+    Raises PortError, with the lecture's message, when the port is not in ``allowed``.
     """
-    # isdecimal() alone would let other scripts' digits pass
+    # isdecimal() alone accepts the digits of other scripts
     if text.isascii() and text.isdecimal() and len(text) <= 5 and int(text) in allowed:
         return int(text)
     raise PortError(
@@ -148,4 +155,4 @@ def parse_port(text: str, allowed: range = USER_PORTS) -> int:
 
 
 class PortError(UsageError):
-    """A port that is none, said in the lecture's words."""
+    """A port that is not allowed, with the lecture's message."""

@@ -7,10 +7,12 @@ import socket
 import subprocess
 import sys
 import textwrap
+import threading
 
 import pytest
 
 from stretta import udp
+from stretta.net.server import ancillary, datagram_sources
 from stretta.net.server import datagram_server as datagrams
 from stretta.options import DatagramLimits
 from stretta.reports import Dropped, Received, Sent
@@ -108,6 +110,49 @@ def test_a_service_may_answer_with_bytes_of_its_own_kind():
         assert sock.recv(10) == b"x!"
 
 
+def test_a_slow_service_delays_no_other_client():
+    release = threading.Event()
+
+    def sometimes_slow(data):
+        if data == b"slow":
+            release.wait(PATIENCE)
+        return data.upper()
+
+    with serving(udp.serve(sometimes_slow)) as server, client(server) as sock:
+        sock.send(b"slow")
+        with client(server) as other:
+            for _ in range(10):
+                other.send(b"quick")
+                assert other.recv(10) == b"QUICK"
+        release.set()
+        assert sock.recv(10) == b"SLOW"
+
+
+@pytest.mark.parametrize("kind", ["plain", "async"])
+def test_a_request_that_never_ends_gives_way_when_it_is_overdue(kind, monkeypatch):
+    monkeypatch.setattr("stretta.udp.server.LONGEST_CALL", 0.0)
+    release = threading.Event()
+
+    def plain(data):
+        if data == b"never":
+            release.wait(PATIENCE)
+        return data.upper()
+
+    async def later(data):
+        if data == b"never":
+            await asyncio.Event().wait()
+        return data.upper()
+
+    service = plain if kind == "plain" else later
+    with serving(udp.serve(service, limits=DatagramLimits(max_pending=1))) as server:
+        with client(server) as sock:
+            for _ in range(3):
+                sock.send(b"never")
+                sock.send(b"ciao")
+                assert sock.recv(10) == b"CIAO"
+        release.set()
+
+
 def test_an_async_service_answers_and_is_bounded():
     release = []
 
@@ -149,7 +194,7 @@ def test_a_server_s_port_gets_no_reply():
 
 def test_a_reply_of_our_kind_gets_no_reply(udp_upper_server):
     with client(udp_upper_server) as sock:
-        sock.setsockopt(socket.IPPROTO_IP, socket.IP_TOS, datagrams.MARK)
+        sock.setsockopt(socket.IPPROTO_IP, socket.IP_TOS, ancillary.MARK)
         sock.send(b"a reply")
         sock.setsockopt(socket.IPPROTO_IP, socket.IP_TOS, 0)
         sock.send(b"a request")
@@ -157,29 +202,62 @@ def test_a_reply_of_our_kind_gets_no_reply(udp_upper_server):
     assert udp_upper_server.counts["loops"] == 1
 
 
-def test_a_loop_through_somebody_else_s_server_ends(monkeypatch):
-    """A foreign echo: it sends back each of our replies, as fast as it can."""
-    monkeypatch.setattr(datagrams, "LOOPS", 50)
+def replies_until_silence(server, sock, data):
+    """Send each reply back at once, as a foreign echo server does; return how many came."""
+    sock.send(data)
+    count = 0
+    while not server.counts["loops"]:
+        sock.settimeout(0.01)
+        try:
+            sock.send(sock.recv(100))
+            count += 1
+        except TimeoutError:
+            continue
+    return count
+
+
+def test_a_loop_through_a_foreign_server_ends():
     with serving(udp.serve()) as server, client(server) as foreign:
-        foreign.send(b"PING")
-        for turn in range(49):
-            assert foreign.recv(10) == b"PING", turn
-            foreign.send(b"PING")
-        until(lambda: server.counts["loops"] == 1)
+        assert replies_until_silence(server, foreign, b"ping") <= datagram_sources.LOOP
         foreign.setblocking(False)
         with pytest.raises(BlockingIOError):
             foreign.recv(10)
 
 
-def test_one_address_gets_so_many_replies_a_second():
-    with serving(udp.serve(limits=DatagramLimits(max_rate=10))) as server:
-        with client(server) as flood:
-            for _ in range(50):
-                flood.send(b"x")
-            until(lambda: server.counts["datagrams"] == 50)
-            # a new second may have begun meanwhile, once
-            assert 10 <= server.counts["replies"] <= 20
-            assert server.counts["too_fast"] == 50 - server.counts["replies"]
+def test_an_echo_client_loses_nothing_however_much_it_sends():
+    with serving(udp.serve(echo)) as server, client(server) as sock:
+        for _ in range(10):
+            for _ in range(16):
+                sock.send(b"ping")
+            assert [sock.recv(10) for _ in range(16)] == [b"ping"] * 16
+        assert server.counts["replies"] == 160
+
+
+@pytest.mark.parametrize("together", [True, False], ids=["many a call", "one a call"])
+def test_one_source_gets_so_many_replies_a_second(together, monkeypatch):
+    if not together:
+        monkeypatch.setattr(datagrams, "open_batch", lambda _: None)
+    server = udp.serve(limits=DatagramLimits(max_rate=10))
+    with serving(server), client(server) as flood:
+        monkeypatch.setattr(server._sources, "tick", lambda: None)  # it stays the same second
+        for _ in range(50):
+            flood.send(b"x")
+        until(lambda: server.counts["datagrams"] == 50)
+        until(lambda: server.counts["replies"] == 10)
+        assert server.counts["too_fast"] == 40
+
+
+def test_replies_much_longer_than_their_requests_are_bounded(monkeypatch):
+    monkeypatch.setattr(datagram_sources, "MOST_EXCESS", 100)
+    longer = "ΐ".encode()
+    server = udp.serve(limits=DatagramLimits(max_rate=1000))
+    with serving(server), client(server) as sock:
+        monkeypatch.setattr(server._sources, "tick", lambda: None)
+        for _ in range(50):
+            sock.send(longer)
+        until(lambda: server.counts["datagrams"] == 50)
+        until(lambda: server.counts["amplified"] == 25)
+        assert server.counts["replies"] == 25  # of six bytes for two
 
 
 def test_reports_come_in_the_lecture_s_order():
@@ -196,6 +274,23 @@ def test_two_servers_on_one_port_are_one_too_many(udp_upper_server):
 
     with pytest.raises(CannotServe, match="in use"):
         asyncio.run(udp.serve(port=udp_upper_server.port).start())
+
+
+def in_a_network_of_its_own(script, **names):
+    """Run a script in a user namespace of its own, which has the privileges it needs."""
+    if not shutil.which("unshare"):
+        pytest.skip("unshare (util-linux) is not installed")
+    enter = ["unshare", "--user", "--map-root-user", "--net"]
+    if subprocess.run([*enter, "true"], capture_output=True, check=False).returncode:
+        pytest.skip("this machine forbids user namespaces")
+    tests = os.path.dirname(os.path.dirname(__file__))
+    return subprocess.run(
+        [*enter, sys.executable, "-c", textwrap.dedent(script).format(tests=tests, **names)],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
 
 
 FORGE = """
@@ -217,27 +312,14 @@ print("silent")
 """
 
 
-@pytest.mark.skipif(not shutil.which("unshare"), reason="unshare (util-linux) is not installed")
 @pytest.mark.parametrize("service", ["upper", "echo"])
 def test_two_servers_and_a_forged_datagram_fall_silent(service):
-    """Raw sockets need privileges: a user namespace of the test's own has them."""
-    script = textwrap.dedent(FORGE).format(
-        tests=os.path.dirname(os.path.dirname(__file__)), service=service
-    )
-    enter = ["unshare", "--user", "--map-root-user", "--net"]
-    if subprocess.run([*enter, "true"], capture_output=True, check=False).returncode:
-        pytest.skip("this machine forbids user namespaces")
-    done = subprocess.run(
-        [*enter, sys.executable, "-c", script],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
+    """Raw sockets need privileges."""
+    done = in_a_network_of_its_own(FORGE, service=service)
     assert done.stdout == "silent\n", done.stderr
 
 
-def test_a_service_that_answers_no_bytes_fails_and_counts_no_reply():
+def test_a_service_that_replies_no_bytes_fails_and_counts_no_reply():
     with serving(udp.serve(lambda data: data.decode())) as server, client(server) as sock:
         for _ in range(3):
             sock.send(b"x")
@@ -246,24 +328,70 @@ def test_a_service_that_answers_no_bytes_fails_and_counts_no_reply():
 
 
 class Silence:
-    """A socket on which nothing comes, unless told so."""
+    """A socket to which nothing comes before poll number ``comes_at``."""
 
-    looks = 0
+    polls = 0
     comes_at = None
 
     def receive(self):
-        self.looks += 1
-        return self.looks == self.comes_at
+        self.polls += 1
+        return self.polls == self.comes_at
 
 
-def test_looking_for_what_follows_rests_where_it_was_in_vain():
+def test_polling_backs_off_where_it_was_in_vain():
     server, nothing = udp.serve(), Silence()
     for _ in range(254 + 2 * 256):
-        assert not server._more_follows(nothing)
-    assert nothing.looks == 9 * datagrams.LOOKS  # after rests of 1, 3, 7 ... 127, 255, 255 turns
-    nothing.comes_at = nothing.looks + 3
-    assert server._more_follows(nothing)
-    assert nothing.looks == nothing.comes_at
-    for _ in range(2):  # it was worth it: the next time too, and then one turn's rest
-        server._more_follows(nothing)
-    assert nothing.looks == nothing.comes_at + datagrams.LOOKS
+        assert not server._poll(nothing)
+    assert nothing.polls == 9 * datagrams.POLLS  # after 1, 3, 7 ... 127, 255, 255 skips
+    nothing.comes_at = nothing.polls + 3
+    assert server._poll(nothing)
+    assert nothing.polls == nothing.comes_at
+    for _ in range(2):  # after a success it polls at once, then skips one iteration
+        server._poll(nothing)
+    assert nothing.polls == nothing.comes_at + datagrams.POLLS
+
+
+GROUP = """
+import socket, subprocess, sys
+from stretta import udp
+from stretta.errors import CannotServe, UsageError
+sys.path.insert(0, {tests!r})
+from support import serving
+
+def ip(*words):
+    subprocess.run(["ip", *words], check=True)
+
+try:
+    with serving(udp.serve(host="239.1.2.3")):
+        raise AssertionError
+except CannotServe as error:
+    assert "cannot join the multicast group 239.1.2.3" in str(error), error
+ip("link", "add", "eth0", "type", "veth", "peer", "name", "far")
+ip("addr", "add", "192.0.2.1/24", "dev", "eth0")
+for name in ("lo", "eth0", "far"):
+    ip("link", "set", name, "up")
+ip("addr", "add", "fe80::1/64", "dev", "eth0", "nodad")
+ip("route", "add", "224.0.0.0/4", "dev", "eth0")
+zone = socket.if_nametoindex("eth0")
+for group, family, own in (
+    ("239.1.2.3", socket.AF_INET, "192.0.2.1"), ("ff02::1234%eth0", socket.AF_INET6, "fe80")
+):
+    with serving(udp.serve(host=group)) as server, socket.socket(family, socket.SOCK_DGRAM) as sock:
+        sock.settimeout(20)
+        ends = (0, zone) if family == socket.AF_INET6 else ()
+        sock.sendto(b"ciao", (group.partition("%")[0], server.port, *ends))
+        reply, source = sock.recvfrom(10)
+        assert reply == b"CIAO", reply
+        assert source[0].startswith(own), source
+    try:
+        udp.ask(b"ciao", group, server.port)
+        raise AssertionError
+    except UsageError as error:
+        assert "multicast group" in str(error), error
+print("joined")
+"""
+
+
+def test_a_multicast_group_is_joined():
+    done = in_a_network_of_its_own(GROUP)
+    assert done.stdout == "joined\n", done.stderr

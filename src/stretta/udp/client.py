@@ -1,7 +1,7 @@
-"""The UDP client: one datagram out, one back; sent again when nothing comes.
+"""The UDP client: sends a datagram, waits for the reply, and sends it again when none comes.
 
-A socket of its own for each question, connected, so that the kernel lets through only what comes
-from whom we asked, tells us of a refused port, and a late reply finds nobody.
+Each question has a connected socket of its own. So the kernel delivers only datagrams from the
+address asked, reports a refused port (ICMP), and discards a late reply.
 """
 
 from __future__ import annotations
@@ -12,7 +12,14 @@ import socket
 import time
 
 from stretta.address import Endpoint
-from stretta.errors import InvalidReply, NetworkError, StrettaError, TimedOut, TooLong
+from stretta.errors import (
+    InvalidReply,
+    NetworkError,
+    StrettaError,
+    TimedOut,
+    TooLong,
+    UsageError,
+)
 from stretta.net.client.connect_errors import cannot_reach, start_hint
 from stretta.net.client.peer_address import peer_address
 from stretta.net.resolve import Target, interleave, resolve
@@ -22,7 +29,7 @@ from stretta.reports import Asked, Observer, Resending
 __all__ = ["LARGEST", "ask", "ask_async"]
 
 LARGEST = {socket.AF_INET: 65_507, socket.AF_INET6: 65_527}
-"""Bytes that one datagram carries at most: 65,535 less the headers (RFC 768, RFC 791, RFC 8200)."""
+"""Bytes that one datagram can carry: 65,535 less the headers (RFC 768, RFC 791, RFC 8200)."""
 
 SERVER = "stretta udp server"
 
@@ -35,11 +42,12 @@ def ask(
     patience: DatagramPatience | None = None,
     watch: Observer | None = None,
 ) -> bytes:
-    """Send ``message`` as one datagram, again when it stays unanswered, and return the reply.
+    """Send ``message`` as one datagram, again when no reply comes, and return the reply.
 
-    ``host`` is an address or a name, whose addresses are tried in turn. Raises TooLong when the
-    message does not fit in a datagram, NetworkError (refused, unreachable, no such name), TimedOut,
-    and InvalidReply when the reply is longer than ``patience.max_reply``.
+    ``host`` is an address or a name; the addresses of a name are tried in turn. ``watch`` is called
+    with each report. Raises TooLong when the message does not fit in a datagram, UsageError for a
+    multicast group, NetworkError (refused, unreachable, no such name), TimedOut, and InvalidReply
+    when the reply is longer than ``patience.max_reply``.
 
     >>> from stretta import udp
     >>> server = getfixture("udp_upper_server")
@@ -50,11 +58,11 @@ def ask(
     targets = interleave(resolve(host, port, socket.SOCK_DGRAM))
     failed: list[OSError] = []
     for target in targets:
-        check_fits(message, target)
+        check_can_ask(message, target)
         try:
             with connected(target) as sock:
                 for attempt in range(patience.retries + 1):
-                    _say(watch, sock, attempt, patience)
+                    _report(watch, sock, attempt, patience)
                     sock.send(message)
                     reply = _wait(sock, patience)
                     if reply is not None:
@@ -88,23 +96,17 @@ async def ask_async(
     targets = interleave(await loop.run_in_executor(None, resolve, host, port, socket.SOCK_DGRAM))
     failed: list[OSError] = []
     for target in targets:
-        check_fits(message, target)
+        check_can_ask(message, target)
         try:
             with connected(target) as sock:
-                readable = asyncio.Event()
-                loop.add_reader(sock, readable.set)
-                try:
-                    for attempt in range(patience.retries + 1):
-                        _say(watch, sock, attempt, patience)
-                        sock.send(message)
-                        try:
-                            async with asyncio.timeout(patience.timeout):
-                                await readable.wait()
-                        except TimeoutError:
-                            continue
-                        return receive(sock, patience.max_reply)
-                finally:
-                    loop.remove_reader(sock)
+                for attempt in range(patience.retries + 1):
+                    _report(watch, sock, attempt, patience)
+                    sock.send(message)
+                    try:
+                        async with asyncio.timeout(patience.timeout):
+                            return await _receive_async(sock, patience.max_reply)
+                    except TimeoutError:
+                        continue
             failed.append(TimeoutError(errno.ETIMEDOUT, "no reply"))
         except OSError as error:
             failed.append(error)
@@ -112,7 +114,7 @@ async def ask_async(
 
 
 def connected(target: Target) -> socket.socket:
-    """Return a non-blocking UDP socket that talks to this address only. Raises OSError."""
+    """Return a non-blocking UDP socket that is connected to this address. Raises OSError."""
     sock = socket.socket(target.family, socket.SOCK_DGRAM)
     try:
         sock.setblocking(False)
@@ -123,32 +125,39 @@ def connected(target: Target) -> socket.socket:
     return sock
 
 
-def check_fits(message: bytes, target: Target) -> None:
-    """Raise TooLong if the message is longer than a datagram to this address can be."""
+def check_can_ask(message: bytes, target: Target) -> None:
+    """Raise TooLong if the message does not fit in a datagram, UsageError for a multicast group."""
+    endpoint = Endpoint.from_sockaddr(target.sockaddr)
+    if endpoint.is_multicast:
+        raise UsageError(
+            f"cannot ask the multicast group {endpoint.host}",
+            "its members reply from their own addresses, and only the address asked may reply",
+            "Ask one of its members: -a ADDRESS",
+        )
     most = LARGEST[socket.AddressFamily(target.family)]
     if len(message) > most:
         version = 4 if target.family == socket.AF_INET else 6
         raise TooLong(
             f"cannot send {len(message)} bytes in one datagram",
-            f"over IPv{version} it carries at most {most}",
-            "Send less, or send it as a stream: stretta tcp client",
+            f"over IPv{version} a datagram carries at most {most}",
+            "Send less, or send a stream: stretta tcp client",
         )
 
 
 def receive(sock: socket.socket, most: int) -> bytes:
-    """Return the datagram that has come. Raises InvalidReply when it is longer than ``most``."""
+    """Receive one datagram. Raises InvalidReply if it is longer than ``most``, BlockingIOError."""
     data, _, flags, _ = sock.recvmsg(min(most, 65_536))  # no datagram is longer
     if flags & socket.MSG_TRUNC:
         raise InvalidReply(
-            "the reply was cut",
-            f"it is longer than the {most} bytes that were asked for",
-            "Take more with --max-reply BYTES.",
+            "the reply was truncated",
+            f"it is longer than {most} bytes",
+            "To accept longer replies: --max-reply BYTES",
         )
     return data
 
 
 def _wait(sock: socket.socket, patience: DatagramPatience) -> bytes | None:
-    """Return the reply, or None when the time is over."""
+    """Return the reply, or None when none came in time."""
     deadline = time.monotonic() + patience.timeout
     poll = select.poll()
     poll.register(sock, select.POLLIN)
@@ -156,12 +165,31 @@ def _wait(sock: socket.socket, patience: DatagramPatience) -> bytes | None:
         if poll.poll(left * 1000):
             try:
                 return receive(sock, patience.max_reply)
-            except BlockingIOError:  # a datagram with a bad checksum woke us (select(2), BUGS)
+            except BlockingIOError:  # the datagram had a bad checksum (select(2), BUGS)
                 continue
     return None
 
 
-def _say(
+async def _receive_async(sock: socket.socket, most: int) -> bytes:
+    """Do what ``receive`` does, waiting on the event loop for as long as the caller allows."""
+    import asyncio  # noqa: PLC0415 - as above
+
+    loop = asyncio.get_running_loop()
+    readable = asyncio.Event()
+    loop.add_reader(sock, readable.set)
+    try:
+        while True:
+            await readable.wait()
+            readable.clear()
+            try:
+                return receive(sock, most)
+            except BlockingIOError:  # the datagram had a bad checksum (select(2), BUGS)
+                continue
+    finally:
+        loop.remove_reader(sock)
+
+
+def _report(
     watch: Observer | None, sock: socket.socket, attempt: int, patience: DatagramPatience
 ) -> None:
     if watch is None:
@@ -182,9 +210,9 @@ def _unanswered(
         datagrams = "datagram" if sent == 1 else "datagrams"
         return TimedOut(
             f"no reply from {host} port {port}",
-            f"{sent} {datagrams} and {sent * patience.timeout:g} s went by. The datagrams or their"
-            " replies were lost, or nobody answers there",
-            "Wait longer with --timeout SECONDS, try again more often with --retries N.",
+            f"{sent} {datagrams} sent in {sent * patience.timeout:g} s. The datagrams or the"
+            " replies were lost, or no server answers there",
+            "To wait longer: --timeout SECONDS. To send more often: --retries N",
         )
     if errno.ECONNREFUSED in codes:
         return NetworkError(

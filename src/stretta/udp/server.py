@@ -1,17 +1,21 @@
-"""The UDP server: each datagram goes through a service, and back."""
+"""The UDP server: a service answers each datagram."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from typing import cast
+from collections.abc import Callable
 
-from stretta.net.server.datagram_server import DatagramServer, Fail, ReplyTo
+from stretta.net.server.datagram_server import DatagramServer, Fail, ReplyAddress
+from stretta.net.server.datagram_sources import DropReason
+from stretta.net.server.service_caller import ServiceCaller
 from stretta.options import DatagramLimits
 from stretta.reports import Observer
-from stretta.services import Service, fast_path_of, is_async, no_fast_path, upper
+from stretta.services import Service, ServiceFailed, call, echo, fast_path_of, no_fast_path, upper
 
 __all__ = ["UdpServer", "serve"]
+
+LONGEST_CALL = 30.0
+"""Seconds after which a request gives way, when as many are pending as may be."""
 
 
 def serve(
@@ -22,12 +26,13 @@ def serve(
     limits: DatagramLimits | None = None,
     watch: Observer | None = None,
 ) -> UdpServer:
-    """Return a UDP server that answers each datagram with the one that ``service`` makes of it.
+    """Return a UDP server that answers each datagram through ``service``.
 
-    ``service`` maps request bytes to reply bytes, plain or async; None is no reply. ``host`` is an
-    address or a name (``"::"`` takes IPv4 too), ``port`` 0 any free port. ``watch`` is called with
-    each report. Use the server as an async context manager, or block in its ``run()``; both raise
-    CannotServe when the address or port cannot be had.
+    ``service`` maps request bytes to reply bytes, plain or async; None is no reply. A plain
+    function of yours runs in threads. ``host`` is an address, a multicast group to join, or a name
+    (``"::"`` takes IPv4 too), ``port`` 0 any free port. ``watch`` is called with each report. Use
+    the server as an async context manager, or block in its ``run()``; both raise CannotServe when
+    the address or port is not available.
 
     >>> import asyncio
     >>> from stretta import udp
@@ -41,7 +46,7 @@ def serve(
 
 
 class UdpServer(DatagramServer):
-    """What ``serve`` returns: ``endpoints``, ``port`` and ``counts`` tell what it is and did.
+    """The server that ``serve`` returns, with its ``endpoints``, ``port`` and ``counts``.
 
     >>> from stretta import udp
     >>> with udp.serve().in_background() as server:
@@ -55,75 +60,93 @@ class UdpServer(DatagramServer):
     def __init__(
         self, service: Service, host: str, port: int, limits: DatagramLimits, watch: Observer | None
     ) -> None:
-        super().__init__(host, port, limits=limits, watch=watch)
-        self._service = service
-        self._is_async = is_async(service)
-        self._at_work: set[asyncio.Task[None]] = set()
-
-    def answer(self, data: bytes, reply_to: ReplyTo) -> None:
-        if self._is_async:
-            self._answer_later(data, reply_to)
-            return
-        try:
-            reply = self._ask_service(data)
-            if reply is not None:
-                self.reply(data, reply, reply_to)
-        except Exception as error:  # noqa: BLE001 - a service can fail in any way, the server not
-            self._failed(error, reply_to)
+        super().__init__(host, port, limits=limits, breaks_loops=service is not echo, watch=watch)
+        self._caller = ServiceCaller(service)
+        self._fast_path = fast_path_of(service) or no_fast_path
+        self._pending: dict[object, tuple[float, Callable[[], object]]] = {}  # in order of arrival
 
     @property
-    def answers_singly(self) -> bool:
-        return self._is_async
+    def answers_later(self) -> bool:
+        return not self._caller.inline
+
+    def answer(self, data: bytes, to: ReplyAddress) -> None:
+        if not self._caller.inline:
+            self._answer_later(data, to)
+            return
+        try:
+            reply = call(self._caller.service, data)
+        except ServiceFailed as error:
+            self.fail(str(error), to)
+        else:
+            if reply is not None:
+                self.reply(data, reply, to)
 
     def answer_all(self, requests: list[bytes], fail: Fail) -> list[bytes | None]:
-        fast_path = fast_path_of(self._service) or no_fast_path
-        replies = list(map(fast_path, requests))
+        replies = list(map(self._fast_path, requests))
         if all(replies):
             return replies
         for number, data in enumerate(requests):
             if replies[number] is None:
                 try:
-                    replies[number] = self._ask_service(data)
-                except Exception as error:  # noqa: BLE001
-                    fail(number, error)
+                    replies[number] = call(self._caller.service, data)
+                except ServiceFailed as error:
+                    fail(number, str(error))
         return replies
 
-    def _ask_service(self, data: bytes) -> bytes | None:
-        return _checked(self._service(data))
+    # a service of the user
 
-    def _answer_later(self, data: bytes, reply_to: ReplyTo) -> None:
-        if len(self._at_work) >= self.limits.max_pending:
-            self._leave(reply_to.address, "too_many", "the service has too many to answer already")
+    def _answer_later(self, data: bytes, to: ReplyAddress) -> None:
+        if not self._has_room():
+            why = "the service has too many requests to answer already"
+            self._drop(to.address, DropReason.PENDING, why)
             return
-        task = asyncio.get_running_loop().create_task(self._work(data, reply_to))
-        self._at_work.add(task)
-        task.add_done_callback(self._done)
+        loop = asyncio.get_running_loop()
+        request = object()
 
-    async def _work(self, data: bytes, reply_to: ReplyTo) -> None:
-        service = cast("Callable[[bytes], Awaitable[bytes | None]]", self._service)
+        def done(reply: bytes | None, failed: ServiceFailed | None) -> None:
+            if self._pending.pop(request, None) is None:
+                return  # it gave way
+            if failed is not None:
+                self.fail(str(failed), to)
+            elif reply is not None and self._sockets:
+                self.reply(data, reply, to)
+            if not self._pending:
+                self._on_idle()
+
+        if self._caller.is_async:
+            task = loop.create_task(self._await_service(data, done))
+            self._pending[request] = loop.time(), task.cancel
+            return
+        self._pending[request] = loop.time(), lambda: None
         try:
-            reply = _checked(await service(data))
-            if reply is not None:
-                self.reply(data, reply, reply_to)
-        except Exception as error:  # noqa: BLE001
-            self._failed(error, reply_to)
+            self._caller.submit(data, done)
+        except ServiceFailed as error:
+            done(None, error)
 
-    def _done(self, task: asyncio.Task[None]) -> None:
-        self._at_work.discard(task)
-        if not self._at_work:
-            self._on_idle()
+    async def _await_service(
+        self, data: bytes, done: Callable[[bytes | None, ServiceFailed | None], None]
+    ) -> None:
+        try:
+            done(await self._caller(data), None)
+        except ServiceFailed as error:
+            done(None, error)
+
+    def _has_room(self) -> bool:
+        """Return whether one more request may be pending; the oldest gives way if it is overdue."""
+        if len(self._pending) < self.limits.max_pending:
+            return True
+        request, (began, cancel) = next(iter(self._pending.items()))
+        if asyncio.get_running_loop().time() - began < LONGEST_CALL:
+            return False
+        del self._pending[request]
+        cancel()
+        return True
 
     def _close_idle(self) -> int:
-        return len(self._at_work)
+        return len(self._pending)
 
     def abort(self) -> None:
-        for task in self._at_work:
-            task.cancel()
+        for _, cancel in self._pending.values():
+            cancel()
+        self._pending.clear()
         super().abort()
-
-
-def _checked(reply: object) -> bytes | None:
-    """Return a service's reply. Raises TypeError if it is none."""
-    if reply is None or isinstance(reply, bytes):
-        return reply
-    raise TypeError(f"its reply is {type(reply).__name__}, not bytes")

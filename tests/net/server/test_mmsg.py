@@ -15,13 +15,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stretta import udp
+from stretta.net.server import ancillary
 from stretta.net.server import datagram_server as datagrams
 from stretta.net.server import mmsg as batches
 from stretta.net.server.mmsg import SIZE, open_batch
+from stretta.services import SERVICES
 from support import PATIENCE, serving, until
 
 HOSTS = {socket.AF_INET: "127.0.0.1", socket.AF_INET6: "::1"}
-KINDS = {"compiled": batches.Batch, "in Python": batches.in_python}
+KINDS = {"compiled": batches.DatagramBatch, "in Python": batches.in_python}
 
 # as Linux numbers them; the socket module names none of them
 UDP_SEGMENT, UDP_GRO, UDP_NO_CHECK6_TX, UDP_NO_CHECK6_RX, SO_NO_CHECK = 103, 104, 101, 102, 11
@@ -36,9 +38,9 @@ def bound(family, host=None):
 
 @pytest.fixture(params=KINDS)
 def kind(request, monkeypatch):
-    if request.param == "compiled" and batches.Batch is batches.in_python:
+    if request.param == "compiled" and batches.DatagramBatch is batches.in_python:
         pytest.skip("stretta.net.server._mmsg is not compiled here")
-    monkeypatch.setattr(batches, "Batch", KINDS[request.param])
+    monkeypatch.setattr(batches, "DatagramBatch", KINDS[request.param])
 
 
 @pytest.fixture(params=HOSTS, ids=["IPv4", "IPv6"])
@@ -107,7 +109,7 @@ def test_the_longest_datagram_comes_whole_and_one_that_cannot_go_is_told(server)
 
 def test_what_comes_beside_is_shared_or_not(kind):
     with bound(socket.AF_INET) as sock, bound(socket.AF_INET) as client:
-        datagrams._ask_for_ancillary(sock)
+        ancillary.request_ancillary(sock)
         batch = open_batch(sock)
         if batch is None:
             pytest.skip("this system takes one datagram a call")
@@ -116,13 +118,16 @@ def test_what_comes_beside_is_shared_or_not(kind):
         batch.receive()
         alike = batch.shared_control()
         assert alike == batch.control(0) == batch.control(1)
-        assert not datagrams._aside(datagrams._messages(alike)).marked
+        assert not ancillary.read_ancillary(ancillary.control_messages(alike)).marked
         client.sendto(b"x", sock.getsockname())
-        client.setsockopt(socket.IPPROTO_IP, socket.IP_TOS, datagrams.MARK)
+        client.setsockopt(socket.IPPROTO_IP, socket.IP_TOS, ancillary.MARK)
         client.sendto(b"x", sock.getsockname())
         batch.receive()
         assert batch.shared_control() is None
-        marked = [datagrams._aside(datagrams._messages(batch.control(n))).marked for n in (0, 1)]
+        marked = [
+            ancillary.read_ancillary(ancillary.control_messages(batch.control(n))).marked
+            for n in (0, 1)
+        ]
         assert marked == [False, True]
 
 
@@ -137,10 +142,11 @@ def test_a_mixed_crowd_is_answered_alike_either_way(together, kind, monkeypatch)
 
     if not together:
         monkeypatch.setattr(datagrams, "open_batch", lambda _: None)
+    monkeypatch.setitem(SERVICES, "mixed", service)  # so it runs on the event loop, in order
     with serving(udp.serve(service, host="0.0.0.0")) as server, bound(socket.AF_INET) as client:
         for data in (b"a", b"", b"fail", b"B", b"none", b"c" * 1000, b"last"):
             client.sendto(data, ("127.0.0.1", server.port))
-        client.setsockopt(socket.IPPROTO_IP, socket.IP_TOS, datagrams.MARK)
+        client.setsockopt(socket.IPPROTO_IP, socket.IP_TOS, ancillary.MARK)
         client.sendto(b"marked", ("127.0.0.1", server.port))
         client.setsockopt(socket.IPPROTO_IP, socket.IP_TOS, 0)
         client.sendto(b"other", ("127.0.0.2", server.port))
@@ -216,7 +222,7 @@ def conversations(draw):
 @pytest.mark.parametrize("family", HOSTS, ids=["IPv4", "IPv6"])
 @pytest.mark.parametrize("name", KINDS)
 def test_whatever_is_sent_as_one_arrives_as_many(name, family, refused):
-    if name == "compiled" and batches.Batch is batches.in_python:
+    if name == "compiled" and batches.DatagramBatch is batches.in_python:
         pytest.skip("stretta.net.server._mmsg is not compiled here")
 
     @given(conversations())
@@ -242,13 +248,13 @@ def test_whatever_is_sent_as_one_arrives_as_many(name, family, refused):
 
 @pytest.fixture(params=HOSTS, ids=["IPv4", "IPv6"])
 def cutting(request):
-    if batches.Batch is batches.in_python:
+    if batches.DatagramBatch is batches.in_python:
         pytest.skip("stretta.net.server._mmsg is not compiled here")
     with bound(request.param) as sock, bound(request.param) as client:
         if not cuts(sock):
             pytest.skip("this kernel cuts no messages")
         client.setsockopt(socket.IPPROTO_UDP, UDP_GRO, 1)
-        yield sock, batches.Batch(sock), client
+        yield sock, batches.DatagramBatch(sock), client
 
 
 def test_a_long_run_leaves_as_one_message_and_a_short_one_does_not(cutting):
@@ -301,7 +307,7 @@ def test_where_the_kernel_refuses_all_go_singly_for_a_while(cutting):
         ("::1", "::1", "::1"),
     ],
 )
-def test_each_part_has_the_mark_and_comes_from_the_address_asked(host, asked, seen):
+def test_each_part_has_the_mark_and_comes_from_the_address_asked(host, asked, seen, monkeypatch):
     """The service holds the server up, so that the rest comes together."""
     gate = threading.Event()
 
@@ -309,9 +315,10 @@ def test_each_part_has_the_mark_and_comes_from_the_address_asked(host, asked, se
         gate.wait(PATIENCE)
         return data.upper()
 
+    monkeypatch.setitem(SERVICES, "gated", service)  # so it runs on the event loop
     family = socket.AF_INET6 if ":" in asked else socket.AF_INET
     mark = (socket.IPPROTO_IPV6, socket.IPV6_RECVTCLASS) if family == socket.AF_INET6 else (
-        socket.IPPROTO_IP, datagrams.IP_RECVTOS)  # fmt: skip
+        socket.IPPROTO_IP, ancillary.IP_RECVTOS)  # fmt: skip
     with serving(udp.serve(service, host=host)) as server, bound(family) as client:
         client.setsockopt(*mark, 1)
         client.setsockopt(socket.IPPROTO_UDP, UDP_GRO, 1)
@@ -322,17 +329,19 @@ def test_each_part_has_the_mark_and_comes_from_the_address_asked(host, asked, se
         gate.set()
         parts, messages = [], 0
         while len(parts) < 49:
-            data, ancillary, _, (source, *_) = client.recvmsg(70_000, 200)
+            data, messages_of, _, (source, *_) = client.recvmsg(70_000, 200)
             sizes = [
-                struct.unpack("i", value)[0] for _, kind, value in ancillary if kind == UDP_GRO
+                struct.unpack("i", value)[0] for _, kind, value in messages_of if kind == UDP_GRO
             ]
-            marks = [value[0] for _, kind, value in ancillary if kind != UDP_GRO]
-            assert (source, marks) == (seen, [datagrams.MARK])
+            marks = [value[0] for _, kind, value in messages_of if kind != UDP_GRO]
+            assert (source, marks) == (seen, [ancillary.MARK])
             size = sizes[0] if sizes else len(data)
             parts += [data[at : at + size] for at in range(0, len(data), size)]
             messages += 1
         assert parts == [b"FIRST", *(b"%02d AND SO ON" % number for number in range(48))]
-        assert messages == (49 if batches.Batch is batches.in_python or not cuts(client) else 2)
+        assert messages == (
+            49 if batches.DatagramBatch is batches.in_python or not cuts(client) else 2
+        )
         assert server.counts == {"datagrams": 49, "replies": 49}
 
 
@@ -343,7 +352,7 @@ sys.path[:0] = {paths!r}
 from test_mmsg import HOSTS, batches, bound, exchange
 for family in HOSTS:
     with bound(family) as sock, bound(family) as client:
-        batch = batches.Batch(sock)
+        batch = batches.DatagramBatch(sock)
         for size in (1300, 1300, 100):
             assert exchange(sock, batch, [(client, b"x" * size)] * 20) == []
             for _ in range(20):

@@ -16,7 +16,7 @@ from libc.string cimport memcmp, memcpy
 import os
 import socket
 
-__all__ = ["Batch"]
+__all__ = ["DatagramBatch"]
 
 cdef extern from "<sys/socket.h>" nogil:
     ctypedef unsigned int socklen_t
@@ -73,7 +73,7 @@ cdef enum:
     PAUSE = 1024  # batches without messages to cut, after one was refused
 
 
-cdef class Batch:
+cdef class DatagramBatch:
     """The datagrams that one call took, and the call that answers them."""
 
     cdef int fd, family, count

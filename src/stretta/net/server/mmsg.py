@@ -20,7 +20,7 @@ from typing import Any
 
 from stretta.native import uses_compiled
 
-__all__ = ["Batch", "open_batch"]
+__all__ = ["DatagramBatch", "open_batch"]
 
 SIZE = 64
 """Datagrams that one call takes; twice as many gain nothing more."""
@@ -41,17 +41,17 @@ IPV4, IPV6 = 16, 28  # struct sockaddr_in, struct sockaddr_in6
 WHERE_CONTROL_LENGTH, WHERE_LENGTH = 40, 56  # within HEADER
 
 
-def open_batch(sock: socket.socket) -> Batch | None:
+def open_batch(sock: socket.socket) -> DatagramBatch | None:
     """Return what takes many datagrams a call from this socket, or None if the system cannot."""
     if sys.platform != "linux" or HEADER.size != 64:
         return None
     try:
-        return Batch(sock)
+        return DatagramBatch(sock)
     except AttributeError:  # a C library without them
         return None
 
 
-class Batch:
+class DatagramBatch:
     """The datagrams that one call took, and the call that answers them."""
 
     def __init__(self, sock: socket.socket) -> None:
@@ -181,10 +181,10 @@ class Batch:
                 at += 1
 
 
-in_python = Batch
+in_python = DatagramBatch
 if uses_compiled():
     with suppress(ImportError):  # it is not compiled here
-        from stretta.net.server._mmsg import Batch  # type: ignore[assignment]
+        from stretta.net.server._mmsg import DatagramBatch  # type: ignore[assignment]
 
 
 def _memory(size: int) -> tuple[int, memoryview]:
