@@ -22,7 +22,7 @@ ARROWS: dict[str, set[str]] = {
     "net.server": {PURE, "options", "net"},
     "net.client": {PURE, "options", "net"},
     "tcp": {PURE, "options"},
-    "tcp.client": {PURE, "options", "net", "net.client"},
+    "tcp.client": {PURE, "options", "net", "net.client", "tcp"},
     "tcp.connection": {PURE, "options", "net", "net.server", "tcp"},
     "tcp.server": {PURE, "options", "net", "net.server", "tcp", "tcp.connection"},
     "udp": {PURE, "options"},
@@ -77,7 +77,8 @@ PURE_MODULES = {
         "http.server.request", "http.server.request_parser", "http.server.response",
         "http.server.request_target", "lab.fault_syntax", "lab.faults", "lab.forge",
         "lab.messages", "lab.topology", "lab.wire_log", "net.server.admission",
-        "net.server.lifecycle", "tcp.exchange", "tcp.framing",
+        "net.server.lifecycle", "tcp.exchange", "tcp.framing", "tcp.progress",
+        "net.server.datagram.sources",
     )
 }  # fmt: skip
 """Modules that do no I/O, whatever else stands in their room."""

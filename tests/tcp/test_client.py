@@ -1,7 +1,9 @@
 """The TCP client against servers that are correct, naive, slow and rude."""
 
 import asyncio
+import gc
 import os
+import random
 import select
 import socket
 import struct
@@ -11,9 +13,9 @@ import pytest
 
 from stretta import tcp
 from stretta.errors import NetworkError, ReplyEndedEarly, TimedOut
-from stretta.options import StreamPatience
+from stretta.options import ClientTls, ServerTls, StreamPatience
 from stretta.services import discard, echo
-from support import PATIENCE, free_port, naive_tcp_server, one_recv, serving
+from support import PATIENCE, free_port, naive_tcp_server, one_recv, serving, until
 
 
 def ask_async(message, *words, **options):
@@ -147,7 +149,7 @@ def _when_full(sock, stuck):
 
 
 def test_both_directions_full_do_not_deadlock():
-    """Far more than all the buffers, through an echo: who only sends stands still."""
+    """Far more than the buffers hold, through an echo: a client that only sends would deadlock."""
     message = bytes(30_000_000)
     with serving(tcp.serve(echo)) as server:
         assert tcp.ask(message, port=server.port) == message
@@ -180,3 +182,46 @@ def test_lines_over_one_connection(tcp_upper_server):
             assert conversation.receive_until(b"\n") == word.upper()
         conversation.finish()
         assert conversation.receive_until(b"\n") == b""
+
+
+@pytest.mark.parametrize("encrypted", [False, True], ids=["plain", "TLS"])
+def test_cancelled_calls_close_their_sockets(encrypted):
+    """With a socket left to the garbage collector the ResourceWarning would fail the test."""
+    rng = random.Random(1)
+    tls = ClientTls(insecure=True) if encrypted else None
+    count = 20 if encrypted else 2000
+
+    async def main(port):
+        for _ in range(count):
+            asking = tcp.ask_async(b"x" * 100_000, "127.0.0.1", port, tls=tls)
+            task = asyncio.create_task(asking)
+            for _ in range(rng.randrange(20)):
+                await asyncio.sleep(0)
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+        del task, asking
+        gc.collect()
+
+    with serving(tcp.serve(tls=ServerTls(tls=True) if encrypted else None)) as server:
+        asyncio.run(main(server.port))
+        gc.collect()
+        until(lambda: not server.open, "the end of every connection")
+
+
+def test_a_cancelled_call_ends_although_the_server_is_silent():
+    async def main(port):
+        task = asyncio.create_task(tcp.ask_async(bytes(50_000_000), port=port))
+        assert await asyncio.to_thread(accepted.wait, PATIENCE)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    accepted, release = threading.Event(), threading.Event()
+
+    def silent(_):
+        accepted.set()
+        release.wait(PATIENCE)
+
+    with naive_tcp_server(silent) as port:
+        asyncio.run(asyncio.wait_for(main(port), PATIENCE))
+        release.set()

@@ -1,4 +1,4 @@
-"""From a name or an address to socket addresses (getaddrinfo(3))."""
+"""Look up the socket addresses of a name (getaddrinfo(3))."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from typing import Any, NamedTuple
 
 from stretta.errors import NetworkError, StrettaError, TimedOut
 
-__all__ = ["Target", "interleave", "name_error", "resolve"]
+__all__ = ["Target", "interleave", "name_error", "resolve", "resolve_async"]
 
-HOW_LONG = 10.0
+LOOKUP_TIMEOUT = 10.0
 """Seconds that a look-up may take; the resolver's own time-outs can be longer."""
 
 
 class Target(NamedTuple):
-    """One address that a name stands for, ready for ``socket()`` and ``connect()``."""
+    """One address of a name, as ``socket()`` and ``connect()`` take it."""
 
     family: int
     sockaddr: Any
@@ -28,26 +28,26 @@ def resolve(
     kind: int,
     *,
     family: int = socket.AF_UNSPEC,
-    timeout: float = HOW_LONG,
+    timeout: float = LOOKUP_TIMEOUT,
     passive: bool = False,
 ) -> list[Target]:
-    """Return the addresses of ``host``, in the resolver's order (RFC 6724), each once.
+    """Return the addresses of ``host`` in the resolver's order (RFC 6724), without duplicates.
 
-    ``kind`` is SOCK_STREAM or SOCK_DGRAM; ``family`` may be AF_INET or AF_INET6, to have only such;
+    ``kind`` is SOCK_STREAM or SOCK_DGRAM; ``family`` may be AF_INET or AF_INET6, to get only those;
     ``passive`` asks for addresses to listen on. Raises NetworkError when the name has none, and
     TimedOut after ``timeout`` seconds.
     """
     flags = socket.AI_PASSIVE if passive else 0
-    try:  # a numeric address needs no look-up, so nothing can take long
+    try:  # a numeric address needs no look-up
         return _look_up(host, port, kind, family, flags | socket.AI_NUMERICHOST)
     except (socket.gaierror, UnicodeError):
-        return _look_up_beside(host, port, kind, family, flags, timeout)
+        return _look_up_in_thread(host, port, kind, family, flags, timeout)
 
 
-def _look_up_beside(
+def _look_up_in_thread(
     host: str, port: int, kind: int, family: int, flags: int, timeout: float
 ) -> list[Target]:
-    """Look up a name in a thread, so that a time-out and Ctrl-C can end the wait for it."""
+    """Look up a name in a thread, so that a time-out or Ctrl-C ends the wait."""
     import queue  # noqa: PLC0415 - an address needs neither
     import threading  # noqa: PLC0415
 
@@ -63,25 +63,54 @@ def _look_up_beside(
     try:
         answer = answers.get(timeout=timeout)
     except queue.Empty:
-        raise TimedOut(
-            f"cannot look up {host}",
-            f"the name server did not answer in {timeout:g} s",
-            "Is this machine on the network? An address needs no look-up: -a 127.0.0.1",
-        ) from None
+        raise _too_slow(host, timeout) from None
     if isinstance(answer, StrettaError):
         raise answer
     return answer
 
 
+async def resolve_async(
+    host: str,
+    port: int,
+    kind: int,
+    *,
+    family: int = socket.AF_UNSPEC,
+    timeout: float = LOOKUP_TIMEOUT,
+) -> list[Target]:
+    """Do what ``resolve`` does, without blocking the event loop; raises the same errors."""
+    import asyncio  # noqa: PLC0415 - the blocking client starts without it
+
+    try:
+        return _look_up(host, port, kind, family, socket.AI_NUMERICHOST)
+    except (socket.gaierror, UnicodeError):
+        pass
+    look_up = asyncio.get_running_loop().getaddrinfo(host, port, family=family, type=kind)
+    try:
+        found = await asyncio.wait_for(look_up, timeout)
+    except TimeoutError:
+        raise _too_slow(host, timeout) from None
+    except (OSError, UnicodeError) as error:
+        raise name_error(host, error) from None
+    return list(dict.fromkeys(Target(family, sockaddr) for family, _, _, _, sockaddr in found))
+
+
+def _too_slow(host: str, timeout: float) -> TimedOut:
+    return TimedOut(
+        f"cannot look up {host}",
+        f"the name server did not answer in {timeout:g} s",
+        "Is this machine on the network? An address needs no look-up: -a 127.0.0.1",
+    )
+
+
 def _look_up(host: str, port: int, kind: int, family: int, flags: int) -> list[Target]:
-    # as bytes an ASCII name does not pass through the IDNA codec, which is slow to load
+    # an ASCII name as bytes bypasses the IDNA codec, which is slow to load
     name = host.encode("ascii") if host.isascii() else host
     found = socket.getaddrinfo(name, port, family=family, type=kind, flags=flags)
     return list(dict.fromkeys(Target(family, sockaddr) for family, _, _, _, sockaddr in found))
 
 
 def interleave(targets: Sequence[Target]) -> list[Target]:
-    """Return the targets with families in turn, the first one's first (RFC 8305 section 4).
+    """Return the targets with alternating families, the first target first (RFC 8305 section 4).
 
     >>> a, b, c = (Target(10, ("::1",)), Target(10, ("::2",)), Target(2, ("1.2.3.4",)))
     >>> [t.family for t in interleave([a, b, c])]
@@ -94,7 +123,7 @@ def interleave(targets: Sequence[Target]) -> list[Target]:
 
 
 def name_error(host: str, error: Exception) -> NetworkError:
-    """Return the error for a name that getaddrinfo() did not find."""
+    """Return the error for a failed look-up."""
     address, percent, zone = host.partition("%")
     if percent and ":" in address:
         return NetworkError(
@@ -105,7 +134,7 @@ def name_error(host: str, error: Exception) -> NetworkError:
     again = isinstance(error, socket.gaierror) and error.errno == socket.EAI_AGAIN
     return NetworkError(
         f"cannot find {host}",
-        "no name server could be asked" if again else "no machine has this name",
+        "no name server answered" if again else "the name does not exist (NXDOMAIN)",
         "Is this machine on the network? An address needs no look-up: -a 127.0.0.1"
         if again
         else "Check the spelling. This machine is: localhost",

@@ -1,32 +1,29 @@
-"""The TCP client: sends and receives at the same time, and says so when the server does not.
+"""The TCP client: sends and receives at the same time, and reports a server that loses data.
 
-Everything here blocks, as the lecture's calls do, except ``ask_async``; no event loop is imported.
+All functions block, as the lecture's calls do, except ``ask_async``; they import no event loop.
 """
 
 from __future__ import annotations
 
 import errno
-import os
 import select
 import socket
-import stat
 from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from stretta.errors import NetworkError, ReplyEndedEarly, StrettaError, TimedOut
-from stretta.net.client.connect import dial, dial_async
+from stretta.errors import ReplyEndedEarly
+from stretta.net.client.connect import cancel_and_wait, dial, dial_async
 from stretta.net.client.peer_address import peer_address
 from stretta.options import ClientTls, StreamPatience
 from stretta.reports import Closed, Connected, Observer
+from stretta.tcp.file_source import CHUNK, FileSource
+from stretta.tcp.progress import Progress
 
 if TYPE_CHECKING:
     from stretta.net.client.tls_socket import TlsSocket
 
 __all__ = ["Conversation", "ask", "ask_async", "connect"]
-
-CHUNK = 256 * 1024
-"""Bytes that one read or receive takes at most: enough to make the cost of a call small."""
 
 SERVER = "stretta tcp server"
 
@@ -41,11 +38,11 @@ def ask(
     patience: StreamPatience | None = None,
     tls: ClientTls | None = None,
 ) -> bytes:
-    """Send ``message``, close our direction, and return everything the server answers.
+    """Send ``message``, close our direction, and return all that the server sends.
 
-    ``host`` is an address or a name, all of whose addresses are tried. Raises NetworkError
-    (refused, reset, unreachable, no such name), TimedOut, and ReplyEndedEarly, whose ``reply`` is
-    what had come.
+    ``host`` is an address or a name; every address of a name is tried. ``tls`` turns TLS on. Raises
+    NetworkError (refused, reset, unreachable, no such name), TimedOut, and ReplyEndedEarly, whose
+    ``reply`` holds the bytes received so far.
 
     >>> from stretta import tcp
     >>> server = getfixture("tcp_upper_server")
@@ -78,13 +75,49 @@ async def ask_async(
     >>> asyncio.run(tcp.ask_async(b"ciao", port=server.port))
     b'CIAO'
     """
+    patience = patience or StreamPatience()
+    if wants_tls(tls):
+        return await _ask_in_thread(message, host, port, patience, tls)
+    sock = await dial_async(host, port, timeout=patience.connect_timeout, server=SERVER)
+    with sock:
+        return await _exchange_async(sock, message, patience.timeout)
+
+
+async def _ask_in_thread(
+    message: bytes, host: str, port: int, patience: StreamPatience, tls: ClientTls | None
+) -> bytes:
+    """Ask in a thread, which ends soon after a cancellation."""
     import asyncio  # noqa: PLC0415 - the blocking client starts without it
 
-    if wants_tls(tls):
-        return await asyncio.to_thread(ask, message, host, port, patience=patience, tls=tls)
-    patience = patience or StreamPatience()
-    sock = await dial_async(host, port, timeout=patience.connect_timeout, server=SERVER)
-    tally = Tally()
+    opened: list[Conversation] = []
+    reply = bytearray()
+    is_cancelled = False
+
+    def exchange() -> bytes:
+        with connect(host, port, patience=patience, tls=tls) as conversation:
+            opened.append(conversation)
+            if not is_cancelled:
+                conversation.exchange(message, reply.extend)
+        return bytes(reply)
+
+    try:
+        return await asyncio.to_thread(exchange)
+    except ReplyEndedEarly as error:
+        error.reply = bytes(reply)
+        raise
+    except asyncio.CancelledError:
+        is_cancelled = True
+        for conversation in opened:
+            conversation.abort()
+        raise
+
+
+async def _exchange_async(sock: socket.socket, message: bytes, timeout: float | None) -> bytes:
+    """Send ``message`` and receive the reply at the same time; return the reply."""
+    import asyncio  # noqa: PLC0415 - the blocking client starts without it
+
+    progress = Progress()
+    progress.total = len(message)
     reply = bytearray()
     loop = asyncio.get_running_loop()
 
@@ -92,32 +125,30 @@ async def ask_async(
         for start in range(0, len(message), CHUNK):
             piece = message[start : start + CHUNK]
             await loop.sock_sendall(sock, piece)
-            tally.sent += len(piece)
-            progress()
+            progress.sent += len(piece)
+            extend_limit()
         sock.shutdown(socket.SHUT_WR)
-        tally.input_ended = True
+        progress.input_ended = True
 
-    def progress() -> None:
-        if patience.timeout is not None:
-            limit.reschedule(loop.time() + patience.timeout)
+    def extend_limit() -> None:
+        if timeout is not None:
+            limit.reschedule(loop.time() + timeout)
 
     sending = asyncio.create_task(send())
     try:
-        async with asyncio.timeout(patience.timeout) as limit:
+        async with asyncio.timeout(timeout) as limit:
             while data := await loop.sock_recv(sock, CHUNK):
                 reply += data
-                tally.answered += len(data)
-                progress()
+                progress.answered += len(data)
+                extend_limit()
     except ConnectionResetError as error:
-        tally.cut = error
+        progress.broken = error
     except TimeoutError:
-        raise tally.silence(patience.timeout) from None
+        raise progress.silence(timeout) from None
     finally:
-        sending.cancel()
-        await asyncio.gather(sending, return_exceptions=True)
-        sock.close()
-    tally.total = len(message)
-    tally.check(bytes(reply))
+        # the socket must not be closed while the event loop still uses it
+        await cancel_and_wait(sending)
+    progress.check_end(bytes(reply))
     return bytes(reply)
 
 
@@ -129,11 +160,11 @@ def connect(
     tls: ClientTls | None = None,
     watch: Observer | None = None,
 ) -> Conversation:
-    """Return a connected conversation; use it as a context manager.
+    """Return a connected Conversation, a context manager.
 
-    ``tls`` asks for encryption, and says whom to trust. ``watch`` is called with each report.
-    Raises NetworkError or TimedOut when no address of ``host`` accepts, or when no secure
-    connection comes about.
+    ``tls`` turns TLS on and tells whom to trust. ``watch`` is called with each report. Raises
+    NetworkError or TimedOut when no address of ``host`` accepts the connection, or when the TLS
+    handshake fails.
 
     >>> from stretta import tcp
     >>> server = getfixture("tcp_upper_server")
@@ -154,15 +185,15 @@ def connect(
 
 
 def wants_tls(tls: ClientTls | None) -> bool:
-    """Return whether TLS is asked for, by name or by saying whom to trust."""
+    """Return whether the options turn TLS on; options that tell whom to trust do so, too."""
     return tls is not None and (tls.tls or tls.insecure or tls.tls_ca is not None)
 
 
 class Conversation:
-    """One TCP connection seen from the client: bytes out, bytes in, each end closed by itself.
+    """One TCP connection of a client, whose two directions are closed independently.
 
-    ``connect`` makes one; ``server`` is the address at the other end. ``partial_sends`` counts the
-    calls of ``send()`` that took less than they were given: the lecture's reason for ``sendall()``.
+    ``connect`` returns one; ``server`` is the server's address. ``partial_sends`` counts the calls
+    of ``send()`` that sent a part of their data: the lecture's reason for ``sendall()``.
 
     >>> from stretta import tcp
     >>> server = getfixture("tcp_upper_server")
@@ -184,49 +215,51 @@ class Conversation:
         self._sock = sock
         self._patience = patience
         self._watch = watch
-        self._tally = Tally()
+        self._progress = Progress()
         self._unread = bytearray()
         self._inbox = memoryview(bytearray(CHUNK))
         if watch:
             watch(Connected(self.server))
 
     def exchange(self, message: bytes | int, sink: Sink) -> None:
-        """Send all of ``message``, close our direction, and give ``sink`` each piece of the reply.
+        """Send all of ``message``, close our direction, and call ``sink`` with each piece received.
 
-        ``message`` is bytes, or a file descriptor that is read to its end as the server takes it;
-        ``sink`` must be done with a piece before it returns. Both directions move at once: who
-        sends everything before reading stands still as soon as the buffers of both are full.
+        ``message`` is bytes, or a file descriptor, which is read only as fast as the server accepts
+        the bytes. A piece is valid until ``sink`` returns. Sending and receiving go on at the same
+        time: a client that sends everything before it reads deadlocks when both buffers are full.
         Raises NetworkError (reset), TimedOut, ReplyEndedEarly.
         """
         source = FileSource(-1 if isinstance(message, bytes) else message)
         rest = memoryview(message if isinstance(message, bytes) else b"")
-        tally, here = self._tally, self._sock.fileno()
-        tally.total = len(rest) if isinstance(message, bytes) else source.size
+        progress, here = self._progress, self._sock.fileno()
+        progress.total = len(rest) if isinstance(message, bytes) else source.size
         poll = select.poll()
         while True:
             if not rest and source.ended:
                 self.finish()
-            hungry = not rest and not source.ended
-            if hungry:
+            reading = not rest and not source.ended
+            if reading:
                 poll.register(source.descriptor, select.POLLIN)
-            poll.register(here, select.POLLIN | (select.POLLOUT if rest and not tally.cut else 0))
-            ready = self._wait(poll, None if hungry else self._patience.timeout)
-            if hungry:
+            poll.register(
+                here, select.POLLIN | (select.POLLOUT if rest and not progress.broken else 0)
+            )
+            ready = self._wait(poll, None if reading else self._patience.timeout)
+            if reading:
                 poll.unregister(source.descriptor)
                 if source.descriptor in ready:
                     rest = source.read()
-            if rest and not tally.cut:
+            if rest and not progress.broken:
                 rest = rest[self._send_some(rest) :]
             if ready.get(here, 0) & ~select.POLLOUT:
                 piece = self._receive_some()
                 if piece is None:
                     break
                 sink(piece)
-        tally.input_ended = not rest and source.at_end()
-        tally.check()
+        progress.input_ended = not rest and source.at_end()
+        progress.check_end()
 
     def send(self, data: bytes) -> None:
-        """Send all of ``data``; what the server says meanwhile is kept for ``receive_until``.
+        """Send all of ``data``; bytes that arrive in the meantime are kept for ``receive_until``.
 
         Raises NetworkError (reset) and TimedOut.
         """
@@ -238,11 +271,11 @@ class Conversation:
             if ready[self._sock.fileno()] & ~select.POLLOUT:
                 self._keep()
             rest = rest[self._send_some(rest) :]
-            if self._tally.cut:
-                self._tally.check()
+            if self._progress.broken:
+                self._progress.check_end()
 
     def receive_until(self, end: bytes) -> bytes:
-        """Return the server's bytes up to and including ``end``, or all there is when it closes.
+        """Return the bytes up to and including ``end``, or the rest when the server closes.
 
         Raises NetworkError (reset) and TimedOut.
         """
@@ -259,12 +292,12 @@ class Conversation:
         return data
 
     def finish(self) -> None:
-        """Close our direction: the server sees the end of what we say, and may go on (half-close).
+        """Close our direction; the server may go on sending (half-close, RFC 9293 section 3.6).
 
-        Raises nothing when the server has closed already: receiving tells.
+        A server that has closed the connection already is no error here: receiving reports it.
         """
-        if not self._tally.input_ended:
-            self._tally.input_ended = True
+        if not self._progress.input_ended:
+            self._progress.input_ended = True
             try:
                 self._sock.shutdown(socket.SHUT_WR)
             except OSError as error:
@@ -277,6 +310,13 @@ class Conversation:
             self._sock.close()
             if self._watch:
                 self._watch(Closed(self.server))
+
+    def abort(self) -> None:
+        """Shut down both directions: a call that waits in another thread returns soon."""
+        try:
+            self._sock.shutdown(socket.SHUT_RDWR)
+        except OSError:  # closed or reset already
+            return
 
     def __enter__(self) -> Self:
         return self
@@ -292,133 +332,41 @@ class Conversation:
     def _wait(self, poll: select.poll, timeout: float | None) -> dict[int, int]:
         ready = dict(poll.poll(None if timeout is None else timeout * 1000))
         if not ready:
-            raise self._tally.silence(timeout)
+            raise self._progress.silence(timeout)
         return ready
 
     def _send_some(self, rest: memoryview) -> int:
-        """Send what the kernel takes now, and return how many bytes that is."""
+        """Send as much as the kernel accepts now; return how many bytes that is."""
         try:
             taken = self._sock.send(rest)
         except BlockingIOError:
             return 0
-        except OSError as error:  # nobody reads any more, but the reply so far can be received
-            self._tally.cut = error
+        except OSError as error:  # the server reads no more, but its reply can be received
+            self._progress.broken = error
             return 0
-        self._tally.sent += taken
+        self._progress.sent += taken
         if taken < len(rest):
             self.partial_sends += 1
         return taken
 
     def _receive_some(self) -> memoryview | None:
-        """Return what has come, or None at the end of the stream, be it orderly or not."""
+        """Return the bytes that have arrived, or None at the end of the stream, orderly or not."""
         try:
             size = self._sock.recv_into(self._inbox)
         except BlockingIOError:
             return self._inbox[:0]
         except OSError as error:
-            self._tally.cut = error
+            self._progress.broken = error
             return None
-        self._tally.answered += size
+        self._progress.answered += size
         return self._inbox[:size] if size else None
 
     def _keep(self) -> bool:
-        """Put what has come aside; return whether more may come."""
+        """Keep the bytes that have arrived; return whether more can arrive."""
         piece = self._receive_some()
         if piece is None:
-            if self._tally.cut:
-                self._tally.check()
+            if self._progress.broken:
+                self._progress.check_end()
             return False
         self._unread += piece
         return True
-
-
-class FileSource:
-    """A descriptor that is read piece by piece; -1 is one that has ended."""
-
-    def __init__(self, descriptor: int) -> None:
-        self.descriptor = descriptor
-        self.ended = descriptor < 0
-        self.size = _bytes_left(descriptor)
-        self._buffer = memoryview(bytearray(0 if self.ended else CHUNK))
-
-    def read(self) -> memoryview:
-        """Return the next piece; an empty one is the end."""
-        piece = self._buffer[: os.readv(self.descriptor, [self._buffer])]
-        self.ended = not piece
-        return piece
-
-    def at_end(self) -> bool:
-        """Return whether the input is over, waiting for nothing."""
-        if not self.ended:
-            poll = select.poll()
-            poll.register(self.descriptor, select.POLLIN)
-            if poll.poll(0):
-                self.read()
-        return self.ended
-
-
-def _bytes_left(descriptor: int) -> int | None:
-    """Return how much a regular file has left to read; None where that cannot be known."""
-    try:
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode):
-            return None
-        return max(0, status.st_size - os.lseek(descriptor, 0, os.SEEK_CUR))
-    except OSError:
-        return None
-
-
-class Tally:
-    """What was sent and what was answered, and whether that is an orderly end."""
-
-    def __init__(self) -> None:
-        self.sent = 0
-        self.answered = 0
-        self.total: int | None = None  # bytes the message has, where that is known
-        self.input_ended = False
-        self.cut: OSError | None = None
-
-    def check(self, reply: bytes = b"") -> None:
-        """Raise the error that an end at this point is; return if it is an orderly one."""
-        if self.input_ended and self.cut is None:
-            return
-        if self.cut is not None and not isinstance(
-            self.cut, ConnectionResetError | BrokenPipeError
-        ):
-            raise NetworkError("the connection broke", os.strerror(self.cut.errno or 0).lower())
-        sent, answered = self.sent, self.answered
-        if self.cut is not None and not answered:
-            raise NetworkError(
-                "the server reset the connection",
-                f"it answered none of the {sent} bytes that were sent"
-                if sent
-                else "before anything was said",
-                "It may serve too many already, have failed, or speak another protocol: its own"
-                " messages may tell.",
-            )
-        total = sent if self.total is None else self.total
-        what = f"the server closed the connection after {answered} of {total} bytes were answered"
-        if self.cut is None:
-            raise ReplyEndedEarly(
-                what,
-                "it did not wait for the end of the input",
-                "It was silent for too long (a server's idle limit), was stopped, or serves one"
-                " recv() a connection.",
-                reply=reply,
-            )
-        raise ReplyEndedEarly(
-            what,
-            "it did not read all that was sent, and the rest is lost"
-            if answered < total
-            else "it reset the connection, so more may be missing",
-            "A server that calls recv() once and closes takes one piece of a stream for all of it.",
-            reply=reply,
-        )
-
-    def silence(self, timeout: float | None) -> StrettaError:
-        """Return the error for a server that let ``timeout`` seconds pass."""
-        return TimedOut(
-            f"the server was silent for {timeout:g} s",
-            f"it answered {self.answered} bytes so far ({self.sent} were sent)",
-            "Wait longer with --timeout SECONDS, or without limit by leaving it out.",
-        )

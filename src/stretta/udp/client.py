@@ -22,7 +22,7 @@ from stretta.errors import (
 )
 from stretta.net.client.connect_errors import cannot_reach, start_hint
 from stretta.net.client.peer_address import peer_address
-from stretta.net.resolve import Target, interleave, resolve
+from stretta.net.resolve import Target, interleave, resolve, resolve_async
 from stretta.options import DatagramPatience
 from stretta.reports import Asked, Observer, Resending
 
@@ -92,8 +92,7 @@ async def ask_async(
     import asyncio  # noqa: PLC0415 - the blocking client starts without it
 
     patience = patience or DatagramPatience()
-    loop = asyncio.get_running_loop()
-    targets = interleave(await loop.run_in_executor(None, resolve, host, port, socket.SOCK_DGRAM))
+    targets = interleave(await resolve_async(host, port, socket.SOCK_DGRAM))
     failed: list[OSError] = []
     for target in targets:
         check_can_ask(message, target)

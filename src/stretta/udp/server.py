@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
+from stretta.net.server.datagram.sources import DropReason
 from stretta.net.server.datagram_server import DatagramServer, Fail, ReplyAddress
-from stretta.net.server.datagram_sources import DropReason
 from stretta.net.server.service_caller import ServiceCaller
 from stretta.options import DatagramLimits
 from stretta.reports import Observer

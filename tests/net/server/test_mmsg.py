@@ -15,9 +15,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stretta import udp
-from stretta.net.server import ancillary
 from stretta.net.server import datagram_server as datagrams
 from stretta.net.server import mmsg as batches
+from stretta.net.server.datagram import ancillary
 from stretta.net.server.mmsg import SIZE, open_batch
 from stretta.services import SERVICES
 from support import PATIENCE, serving, until

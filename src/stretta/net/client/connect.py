@@ -8,16 +8,20 @@ import select
 import socket
 import time
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from stretta.address import Endpoint
 from stretta.net.client.connect_errors import cannot_reach
-from stretta.net.resolve import Target, interleave, name_error, resolve
+from stretta.net.resolve import Target, interleave, resolve, resolve_async
 from stretta.reports import Connecting, LookedUp, NotReached, Observer, Unanswered
 
-__all__ = ["dial", "dial_async"]
+if TYPE_CHECKING:
+    import asyncio
+
+__all__ = ["cancel_and_wait", "dial", "dial_async"]
 
 ATTEMPT_DELAY = 0.25
-"""Seconds before the next address is tried beside the last (RFC 8305 section 5)."""
+"""Seconds before the next address is tried while the last has not answered (RFC 8305 section 5)."""
 
 
 def dial(
@@ -29,12 +33,12 @@ def dial(
     family: int = socket.AF_UNSPEC,
     watch: Observer | None = None,
 ) -> socket.socket:
-    """Return a connected, non-blocking TCP socket to ``host``, at the first address that answers.
+    """Return a non-blocking TCP socket, connected to the first address of ``host`` that accepts.
 
-    ``timeout`` bounds each address, in seconds; ``server`` is the command that starts such a
-    server, for the hint; ``family`` may be AF_INET or AF_INET6, to try only such addresses; each
-    address that is tried is reported to ``watch``. Raises NetworkError when every address refuses,
-    TimedOut when one stays silent.
+    ``timeout`` is the limit for each address, in seconds; ``server`` is the command that starts
+    such a server, for the hint; ``family`` may be AF_INET or AF_INET6, to try only those addresses.
+    ``watch`` is called with a report of each attempt. Raises NetworkError when every address
+    refuses, TimedOut when one does not answer.
     """
     waiting = interleave(resolve(host, port, socket.SOCK_STREAM, family=family))
     attempts = _AttemptReporter(host, waiting, watch)
@@ -68,7 +72,7 @@ def dial(
                 failed.append(OSError(code, os.strerror(code)))
                 attempts.failed(target, failed[-1])
                 sock.close()
-                next_start = 0.0  # a failure starts the next at once
+                next_start = 0.0  # after a failure the next attempt starts at once
             now = time.monotonic()
             for descriptor, (sock, deadline, target) in list(racing.items()):
                 if now >= deadline:
@@ -92,23 +96,16 @@ async def dial_async(
     family: int = socket.AF_UNSPEC,
     watch: Observer | None = None,
 ) -> socket.socket:
-    """Do what ``dial`` does without blocking the event loop; raises the same errors."""
+    """Do what ``dial`` does, without blocking the event loop; raises the same errors."""
     import asyncio  # noqa: PLC0415 - the blocking client starts without it
 
-    loop = asyncio.get_running_loop()
-    try:
-        found = await loop.getaddrinfo(host, port, family=family, type=socket.SOCK_STREAM)
-    except (OSError, UnicodeError) as error:
-        raise name_error(host, error) from None
-    waiting = interleave([Target(kind, address) for kind, _, _, _, address in found])
+    waiting = interleave(await resolve_async(host, port, socket.SOCK_STREAM, family=family))
     attempts = _AttemptReporter(host, waiting, watch)
     waiting.reverse()
     failed: list[OSError] = []
     racing: dict[asyncio.Task[socket.socket], Target] = {}
-
-    winner: socket.socket | None = None
     try:
-        while winner is None and (waiting or racing):
+        while waiting or racing:
             if waiting:
                 target = waiting.pop()
                 attempts.connecting(target, list(racing.values()))
@@ -119,22 +116,26 @@ async def dial_async(
                 return_when=asyncio.FIRST_COMPLETED,
             )
             for task in done:
+                error = task.exception()
+                if error is None:
+                    del racing[task]
+                    return task.result()
                 target = racing.pop(task)
-                try:
-                    sock = task.result()
-                except OSError as error:
-                    failed.append(error)
-                    attempts.failed(target, error)
-                else:
-                    if winner is not None:  # two at once
-                        winner.close()
-                    winner = sock
+                if not isinstance(error, OSError):
+                    raise error
+                failed.append(error)
+                attempts.failed(target, error)
     finally:
         for task in racing:
+            task.add_done_callback(_close_result)
             task.cancel()
-    if winner is None:
-        raise cannot_reach(host, port, failed, timeout=timeout, server=server)
-    return winner
+    raise cannot_reach(host, port, failed, timeout=timeout, server=server)
+
+
+def _close_result(task: asyncio.Task[socket.socket]) -> None:
+    """Close the socket of an attempt that another one has beaten, or that was cancelled late."""
+    if not task.cancelled() and task.exception() is None:
+        task.result().close()
 
 
 async def _attempt(target: Target, timeout: float) -> socket.socket:
@@ -156,8 +157,25 @@ async def _attempt(target: Target, timeout: float) -> socket.socket:
     return sock
 
 
+async def cancel_and_wait(task: asyncio.Task[None]) -> None:
+    """Cancel a task and wait for its end, also while the caller is cancelled itself."""
+    import asyncio  # noqa: PLC0415 - as above
+
+    task.cancel()
+    cancelled: asyncio.CancelledError | None = None
+    while not task.done():
+        try:
+            await asyncio.wait({task})
+        except asyncio.CancelledError as error:
+            cancelled = error
+    if not task.cancelled():
+        task.exception()  # the caller has learned more from its own side of the connection
+    if cancelled is not None:
+        raise cancelled
+
+
 class _AttemptReporter:
-    """Reports each address that is tried, and why the next one is."""
+    """Reports each attempt, and the reason for the next one."""
 
     def __init__(self, host: str, targets: Sequence[Target], watch: Observer | None) -> None:
         self._watch = watch
@@ -177,7 +195,7 @@ class _AttemptReporter:
 
 
 def _start(target: Target, failed: list[OSError]) -> socket.socket | None:
-    """Begin one connection; what fails at once joins ``failed``."""
+    """Start one attempt; an error at once is added to ``failed``."""
     try:
         sock = socket.socket(target.family, socket.SOCK_STREAM)
     except OSError as error:  # this machine has no IPv6, for one

@@ -13,22 +13,22 @@ __all__ = ["cannot_reach", "start_hint"]
 
 REASONS = {
     errno.ECONNREFUSED: "connection refused. Nothing is listening there",
-    errno.ECONNRESET: "the connection was reset while it was being made",
+    errno.ECONNRESET: "the connection was reset during the handshake",
     errno.ENETUNREACH: "network unreachable. This machine has no route to that network",
     errno.EHOSTUNREACH: "host unreachable. No machine with that address answers",
-    errno.EACCES: "permission denied. A firewall or a broadcast address is in the way",
+    errno.EACCES: "permission denied. A firewall forbids it, or it is a broadcast address",
     errno.EADDRNOTAVAIL: "this machine has no address from which to reach it",
     errno.EINVAL: "a link-local address needs its interface, as in fe80::1%eth0",
-    errno.EAFNOSUPPORT: "this machine does not speak that kind of address",
+    errno.EAFNOSUPPORT: "this machine does not support that kind of address",
 }
 
 
 def cannot_reach(
     host: str, port: int, failed: Sequence[OSError], *, timeout: float, server: str
 ) -> StrettaError:
-    """Return the error for a server that no attempt reached, from what each attempt met.
+    """Return the error for a server that no attempt has reached, from the error of each attempt.
 
-    The most telling one speaks: refused before silence, silence before no route.
+    The most informative error counts: refused, then no answer, then no route.
     """
     what = f"cannot reach {host} port {port}"
     codes = [error.errno or 0 for error in failed]
@@ -37,8 +37,8 @@ def cannot_reach(
     if errno.ETIMEDOUT in codes:
         return TimedOut(
             what,
-            f"no answer in {timeout:g} s. The machine is off, or a firewall drops what we send",
-            "Check the address, or wait longer: --connect-timeout SECONDS",
+            f"no answer in {timeout:g} s. The machine is off, or a firewall drops the packets",
+            "Check the address. To wait longer: --connect-timeout SECONDS",
         )
     code = codes[0] if codes else 0
     why = REASONS.get(code) or os.strerror(code).lower()
@@ -46,7 +46,7 @@ def cannot_reach(
 
 
 def start_hint(server: str, host: str, port: int) -> str:
-    """Return the command that starts a server where nobody listened.
+    """Return a hint with the command that starts a server at this address and port.
 
     >>> start_hint("stretta udp server", "::1", 53)
     'To start a server: stretta udp server -a :: -p 53 --any-port'
@@ -54,7 +54,7 @@ def start_hint(server: str, host: str, port: int) -> str:
     if not server:
         return ""
     if not port:
-        return "No server can be at port 0; give its own with -p."
+        return "No server can listen on port 0. Give the server's port: -p PORT"
     address = " -a ::" if ":" in host else ""
     flag = "" if port in USER_PORTS else " --any-port"
     return f"To start a server: {server}{address} -p {port}{flag}"

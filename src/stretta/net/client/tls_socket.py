@@ -1,4 +1,4 @@
-"""A connected socket under TLS, for clients that block: the few methods of a socket they use."""
+"""TLS for blocking clients, with the few methods of a socket that they use."""
 
 from __future__ import annotations
 
@@ -16,35 +16,35 @@ from stretta.options import ClientTls
 __all__ = ["TlsSocket"]
 
 RECORDS = 64 * 1024
-"""Bytes encrypted, or received, at a time: four records."""
+"""Bytes that are encrypted or received at a time: four records."""
 
 
 class TlsSocket:
-    """Behaves as a non-blocking socket; ``secure`` makes one.
+    """Behaves like a non-blocking socket; ``secure`` returns one.
 
-    OpenSSL works on memory here, not on the socket: only so can one direction be closed while the
-    other goes on, since its way of saying goodbye takes what comes meanwhile for an error.
+    OpenSSL works on memory here, not on the socket: with a socket, SSL_shutdown() treats data that
+    still arrives as an error, so one direction could not be closed alone.
     """
 
     def __init__(self, sock: socket.socket, tls_in: ssl.SSLContext, host: str) -> None:
         self._sock = sock
         self._in, self._out = ssl.MemoryBIO(), ssl.MemoryBIO()
         self._tls = tls_in.wrap_bio(self._in, self._out, server_hostname=host)
-        self._waiting = memoryview(b"")  # encrypted, and not yet taken by the kernel
+        self._unsent = memoryview(b"")  # encrypted, and not yet accepted by the kernel
 
     @classmethod
     def secure(
         cls, sock: socket.socket, host: str, port: int, options: ClientTls, timeout: float
     ) -> TlsSocket:
-        """Do the handshake over a connected, non-blocking socket, within ``timeout`` seconds.
+        """Do the TLS handshake on a connected, non-blocking socket, within ``timeout`` seconds.
 
-        ``host`` is whom the certificate must be for. Raises NetworkError when it is not, or when
-        no secure connection comes about, and TimedOut.
+        The certificate must be for ``host``. Raises NetworkError when it is not or when the
+        handshake fails, and TimedOut.
         """
         context = client_context(options.tls_ca, insecure=options.insecure)
         secured = cls(sock, context, host)
         try:
-            secured._shake_hands(time.monotonic() + timeout)
+            secured._handshake(time.monotonic() + timeout)
         except ssl.SSLError as error:
             with suppress(OSError):
                 secured._flush()  # the alert
@@ -54,7 +54,7 @@ class TlsSocket:
             sock.close()
             raise TimedOut(
                 f"no secure connection to {host} port {port}",
-                f"the TLS handshake was not done in {timeout:g} s",
+                f"the TLS handshake took longer than {timeout:g} s",
                 "Does the server speak TLS on this port?",
             ) from None
         except BaseException:
@@ -62,7 +62,7 @@ class TlsSocket:
             raise
         return secured
 
-    def _shake_hands(self, deadline: float) -> None:
+    def _handshake(self, deadline: float) -> None:
         poll = select.poll()
         while True:
             try:
@@ -73,29 +73,29 @@ class TlsSocket:
                 self._flush()
                 return
             self._flush()
-            poll.register(self._sock, select.POLLIN | (select.POLLOUT if self._waiting else 0))
+            poll.register(self._sock, select.POLLIN | (select.POLLOUT if self._unsent else 0))
             if not poll.poll(max(0.0, deadline - time.monotonic()) * 1000):
                 raise TimeoutError
             with suppress(BlockingIOError):
-                self._take_in()
+                self._receive()
 
     def send(self, data: memoryview) -> int:
-        """Send what can be sent now. Raises BlockingIOError when that is nothing."""
+        """Send as much as possible now; return the bytes accepted. Raises BlockingIOError."""
         self._flush()
-        if self._waiting:
+        if self._unsent:
             raise BlockingIOError
         taken = self._tls.write(data[:RECORDS])
         self._flush()
         return taken
 
     def recv_into(self, buffer: memoryview) -> int:
-        """Receive what is there; 0 is the end. Raises BlockingIOError when nothing is there.
+        """Receive into ``buffer``; return the bytes received, 0 at the end. Raises BlockingIOError.
 
-        The buffer must hold what ``RECORDS`` bytes decrypt to: then nothing is left over for which
-        polling the socket would wait in vain.
+        The buffer must hold RECORDS bytes: else decrypted data could be left over, of which polling
+        the socket tells nothing.
         """
         self._flush()
-        if not self._take_in():
+        if not self._receive():
             return 0
         size = 0
         try:
@@ -111,15 +111,21 @@ class TlsSocket:
             pass
         return size
 
-    def shutdown(self, _how: int) -> None:
-        """Say that no more will be sent (close_notify, RFC 8446 section 6.1); receiving goes on."""
-        with suppress(ssl.SSLError):  # it wants the server's own, for which nobody waits
+    def shutdown(self, how: int) -> None:
+        """Send close_notify (RFC 8446 section 6.1), after which receiving goes on.
+
+        SHUT_RDWR ends the connection at once instead, also from another thread.
+        """
+        if how == socket.SHUT_RDWR:
+            self._sock.shutdown(how)
+            return
+        with suppress(ssl.SSLError):  # the server's close_notify is not waited for
             self._tls.unwrap()
         poll = select.poll()
         poll.register(self._sock, select.POLLIN | select.POLLOUT)
         self._flush()
-        # without room the server may be waiting for us to read, which comes first then
-        while self._waiting and not poll.poll()[0][1] & ~select.POLLOUT:
+        # a server that accepts nothing may be waiting for us to read: then reading comes first
+        while self._unsent and not poll.poll()[0][1] & ~select.POLLOUT:
             self._flush()
 
     def fileno(self) -> int:
@@ -134,8 +140,8 @@ class TlsSocket:
         """Close both directions."""
         self._sock.close()
 
-    def _take_in(self) -> bool:
-        """Take what the kernel has; return whether it was more than the end."""
+    def _receive(self) -> bool:
+        """Receive encrypted bytes; return False at the end of the stream."""
         data = self._sock.recv(RECORDS)
         if data:
             self._in.write(data)
@@ -144,9 +150,9 @@ class TlsSocket:
         return bool(data)
 
     def _flush(self) -> None:
-        """Give the kernel what it takes."""
+        """Send encrypted bytes, as many as the kernel accepts."""
         if self._out.pending:
-            self._waiting = memoryview(bytes(self._waiting) + self._out.read())
+            self._unsent = memoryview(bytes(self._unsent) + self._out.read())
         with suppress(BlockingIOError):
-            while self._waiting:
-                self._waiting = self._waiting[self._sock.send(self._waiting) :]
+            while self._unsent:
+                self._unsent = self._unsent[self._sock.send(self._unsent) :]

@@ -1,7 +1,7 @@
 """The server of datagrams: receives them in batches, and replies from the address that was asked.
 
-The guards against reflection and amplification are in ``datagram_sources``, the mark that our
-replies carry in ``ancillary``.
+The guards against reflection and amplification are in ``datagram.sources``, the mark that our
+replies carry in ``datagram.ancillary``.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from operator import eq
 from typing import Any, cast
 
 from stretta.address import Endpoint
-from stretta.net.server import ancillary
-from stretta.net.server.ancillary import Ancillary, control_messages, read_ancillary
-from stretta.net.server.datagram_sources import TEXTS, DropReason, Source, SourceTable
+from stretta.net.server.datagram import ancillary
+from stretta.net.server.datagram.ancillary import Ancillary, control_messages, read_ancillary
+from stretta.net.server.datagram.multicast import join_group
+from stretta.net.server.datagram.sources import TEXTS, DropReason, Source, SourceTable
 from stretta.net.server.mmsg import LONGEST, DatagramBatch, open_batch
-from stretta.net.server.multicast import join_group
 from stretta.net.server.server import Server
 from stretta.options import DatagramLimits
 from stretta.reports import Observer, Received, Sent

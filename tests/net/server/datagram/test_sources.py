@@ -2,8 +2,8 @@
 
 import pytest
 
-from stretta.net.server import datagram_sources
-from stretta.net.server.datagram_sources import (
+from stretta.net.server.datagram import sources
+from stretta.net.server.datagram.sources import (
     DEFAULT_RATE,
     LOOP,
     LOOP_TICKS,
@@ -112,7 +112,7 @@ def test_loopback_may_be_amplified_to():
 
 
 def test_the_tables_are_bounded(monkeypatch):
-    monkeypatch.setattr(datagram_sources, "MOST_SOURCES", 10)
+    monkeypatch.setattr(sources, "MOST_SOURCES", 10)
     guard = table()
     for number in range(100):
         source = guard.add(number, f"192.0.2.{number}", 5000)

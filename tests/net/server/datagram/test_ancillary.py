@@ -4,7 +4,7 @@ import socket
 
 import pytest
 
-from stretta.net.server.ancillary import (
+from stretta.net.server.datagram.ancillary import (
     IP_PKTINFO,
     IPV6_TCLASS,
     MARK,

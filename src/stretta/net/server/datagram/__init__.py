@@ -1,0 +1,1 @@
+"""Datagrams besides their data: ancillary data, guards against misuse, multicast groups."""
