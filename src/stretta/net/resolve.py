@@ -84,9 +84,10 @@ async def resolve_async(
         return _look_up(host, port, kind, family, socket.AI_NUMERICHOST)
     except (socket.gaierror, UnicodeError):
         pass
-    look_up = asyncio.get_running_loop().getaddrinfo(host, port, family=family, type=kind)
+    loop = asyncio.get_running_loop()
     try:
-        found = await asyncio.wait_for(look_up, timeout)
+        async with asyncio.timeout(timeout):  # wait_for() can lose a cancellation (Python 3.11)
+            found = await loop.getaddrinfo(host, port, family=family, type=kind)
     except TimeoutError:
         raise _too_slow(host, timeout) from None
     except (OSError, UnicodeError) as error:
