@@ -9,6 +9,7 @@ from threading import Event
 
 import pytest
 
+from stretta.http.server.access_log import quoted
 from stretta.http.server.auth import parse_credentials
 from stretta.http.server.file_handler import FileHandler
 from stretta.http.server.files.document_root import DocumentRoot
@@ -56,7 +57,10 @@ def work(function):
 @pytest.fixture
 def handler(tmp_path):
     (tmp_path / "page.html").write_bytes(b"x" * 100)  # too small to be compressed
-    return FileHandler(DocumentRoot(tmp_path), SiteOptions())
+    handler = FileHandler(DocumentRoot(tmp_path), SiteOptions())
+    handler.preload()
+    answer(handler, b"/missing")
+    return handler
 
 
 def answer(handler, target, **headers):
@@ -126,6 +130,11 @@ def test_hostile_credentials_cost_little(pattern):
     token = base64.b64encode(b"anna:segreto").decode()
     plain = work(lambda: parse_credentials("Basic " + token))
     assert work(lambda: parse_credentials("Basic " + fill(pattern))) <= 3 * plain
+
+
+@pytest.mark.parametrize("pattern", ['"', "\\", "\xff", "\x1b"])
+def test_a_hostile_text_in_the_access_log_costs_no_more_than_a_plain_one(pattern):
+    assert work(lambda: quoted(fill(pattern))) <= 2 * work(lambda: quoted(fill("a")))
 
 
 def test_the_count_of_work_is_real():
