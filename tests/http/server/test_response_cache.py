@@ -7,6 +7,7 @@ import os
 import socket
 import time
 import tracemalloc
+from collections import Counter
 from contextlib import suppress
 
 import pytest
@@ -19,7 +20,7 @@ from stretta.http.server.files.document_root import DocumentRoot
 from stretta.http.server.files.file_body import MAX_COPIED, FileBody, FileChanged, OpenFile
 from stretta.http.server.files.file_version import FileVersion
 from stretta.http.server.request import Request
-from stretta.http.server.response import Response
+from stretta.http.server.response import Clock, Response, http_date
 from stretta.http.server.response_cache import CachedResponse, OpenFileBody, ResponseCache
 from stretta.options import HttpLimits
 from support import serving, until
@@ -290,6 +291,206 @@ def test_the_cache_stays_below_its_size_limit(monkeypatch):
         assert tracemalloc.get_traced_memory()[0] < most
     finally:
         tracemalloc.stop()
+
+
+class FakeServer:
+    """As much of a server as the cache asks for."""
+
+    access = None
+
+    def __init__(self):
+        self.open = set()
+        self.counts = Counter()
+        self.now = 1_000_000_000.0
+        self.clock = Clock(lambda: self.now)
+
+
+def store(cache, key=b"key", *, depends=(), body=b"body", modified=None):
+    headers = [] if modified is None else [("Last-Modified", http_date(modified))]
+    response = Response(200, headers, body, len(body), depends=depends)
+    cache.store(key, request(), response, "")
+    return cache.get(key)
+
+
+def in_loop(function):
+    async def main():
+        return function()
+
+    return asyncio.run(main())
+
+
+def test_a_response_from_a_young_file_is_not_stored(tmp_path, monkeypatch):
+    monkeypatch.setattr("stretta.http.server.file_stamp.YOUNG", 0.1)
+    cache = ResponseCache(9)
+    path = bytes(tmp_path / "file")
+    now = int(time.time() * SECOND)
+    for age, stored in ((0, False), (3 * SECOND, True)):
+        version = FileVersion(1, 1, 1, now - age, now - age)
+        assert (store(cache, depends=((path, version),)) is not None) == stored
+
+
+def test_a_file_of_equal_size_and_modification_time_is_another(tmp_path):
+    path = tmp_path / "file"
+    with serving(stretta_http.serve(tmp_path)) as server, Raw(server.port) as raw:
+        for text in (b"one", b"two", b"six"):
+            path.write_bytes(text)
+            os.utime(path, ns=(SECOND, SECOND))
+            for _ in range(2):
+                assert raw.get("/file").body == text
+        (tmp_path / "new").write_bytes(b"new")
+        os.utime(tmp_path / "new", ns=(SECOND, SECOND))
+        (tmp_path / "new").replace(path)
+        assert raw.get("/file").body == b"new"
+
+
+def test_an_entry_not_used_for_some_minutes_is_dropped():
+    cache, server = ResponseCache(9), FakeServer()
+    store(cache, b"idle")
+    used = store(cache, b"used")
+    for second in range(1000):
+        cache.tick(1.0)
+        if second % 100 == 0:
+            in_loop(lambda: cache.revalidate(used, server))
+            cache.begin_iteration(server)
+    assert list(cache) == [b"used"]
+    assert cache._size == used.weight + 2 * len(b"used")
+    for _ in range(300):
+        cache.tick(1.0)
+    assert not cache
+    assert cache._size == 0
+
+
+def test_an_entry_is_kept_for_at_least_one_sweep():
+    cache = ResponseCache(9)
+    for _ in range(60):
+        cache.tick(1.0)
+    store(cache)
+    for _ in range(120):
+        cache.tick(1.0)
+    assert b"key" in cache
+    for _ in range(120):
+        cache.tick(1.0)
+    assert b"key" not in cache
+
+
+def test_after_the_clock_was_set_back_the_date_never_precedes_last_modified():
+    cache, server = ResponseCache(9), FakeServer()
+    cached = store(cache, modified=server.now - 10)
+    for now, valid in ((0, True), (-10, True), (-11, False), (5, True)):
+        server.now = 1_000_000_000.0 + now
+        assert in_loop(lambda: cache.revalidate(cached, server)) == valid
+        if valid:
+            assert f"Date: {http_date(server.now)}\r\n".encode() in cached.payload
+        cache.begin_iteration(server)
+
+
+def test_each_entry_is_checked_once_in_an_iteration(tmp_path):
+    path = tmp_path / "file"
+    path.write_bytes(b"x")
+    version = FileVersion.of(path.stat())
+    cache, server = ResponseCache(9), FakeServer()
+    cached = store(cache, depends=((bytes(path), version),))
+
+    def check():
+        valid = cache.revalidate(cached, server)
+        path.unlink()
+        assert valid
+        assert cached.iteration == cache.iteration
+        assert cache.revalidate(cached, server)
+        cache.begin_iteration(server)
+        assert not cache.revalidate(cached, server)
+
+    in_loop(check)
+
+
+def test_an_absent_file_that_appears_invalidates_the_response(tmp_path):
+    path = tmp_path / "file"
+    cache, server = ResponseCache(9), FakeServer()
+    cached = store(cache, depends=((bytes(path), None),))
+
+    def check():
+        assert cache.revalidate(cached, server)
+        path.touch()
+        cache.begin_iteration(server)
+        assert not cache.revalidate(cached, server)
+
+    in_loop(check)
+
+
+def test_with_an_access_log_every_request_is_revalidated():
+    cache, server = ResponseCache(9), FakeServer()
+    server.access = object()
+    cached = store(cache)
+    in_loop(lambda: cache.revalidate(cached, server))
+    assert cached.iteration == -1
+
+
+def test_hits_are_counted_when_the_next_iteration_begins():
+    cache, server = ResponseCache(9), FakeServer()
+    cache.hits = 3
+    cache.begin_iteration(server)
+    cache.begin_iteration(server)
+    assert server.counts["requests"] == 3
+
+
+def test_the_end_of_an_iteration_is_scheduled_once():
+    async def main():
+        cache, server = ResponseCache(9), FakeServer()
+        one, two = store(cache, b"1"), store(cache, b"2")
+        assert cache.revalidate(one, server)
+        assert cache.revalidate(two, server)
+        await asyncio.sleep(0)
+        return cache.iteration
+
+    assert asyncio.run(main()) == 1
+
+
+@pytest.mark.parametrize(
+    ("key", "body", "stored"),
+    [
+        (bytes(4096), b"x", True),
+        (bytes(4097), b"x", False),
+        (b"k", bytes(256 * 1024), True),
+        (b"k", bytes(256 * 1024 + 1), False),
+    ],
+)
+def test_what_is_too_large_is_not_stored(key, body, stored):
+    cache = ResponseCache(9)
+    assert (store(cache, key, body=body) is not None) == stored
+
+
+def test_the_oldest_entries_are_evicted_first(monkeypatch):
+    cache = ResponseCache(9)
+    weight = store(cache, b"0").weight + 2
+    monkeypatch.setattr("stretta.http.server.response_cache.MAX_SIZE", 3 * weight)
+    for number in range(1, 5):
+        store(cache, b"%d" % number)
+    assert list(cache) == [b"2", b"3", b"4"]
+    assert cache._size == 3 * weight
+    store(cache, b"2")  # stored again, it is the youngest
+    store(cache, b"5")
+    assert list(cache) == [b"4", b"2", b"5"]
+    cache.remove(b"missing")
+    cache.remove_all()
+    assert (list(cache), cache._size) == ([], 0)
+
+
+def test_only_so_many_files_are_kept_open(tmp_path, monkeypatch):
+    monkeypatch.setattr("stretta.http.server.response_cache.MAX_OPEN_FILES", 2)
+    cache = ResponseCache(9)
+    for number in range(3):
+        path = tmp_path / str(number)
+        path.write_bytes(LARGE)
+        file = OpenFile(os.open(path, os.O_RDONLY))
+        version = FileVersion.of(path.stat())
+        body = FileBody(file, [range(len(LARGE))], version)
+        cache.store(b"%d" % number, request(), Response(200, [], body, len(LARGE), depends=()), "")
+    assert list(cache) == [b"1", b"2"]
+    assert cache[b"2"].size == len(LARGE)
+    cache.tick(1.0)  # they were used since they were stored
+    assert list(cache) == [b"1", b"2"]
+    cache.tick(1.0)
+    assert list(cache) == []
 
 
 def test_a_version_younger_than_the_clock_step_is_not_trusted(monkeypatch):

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
 from stretta.http.server.body_sender import BodySender, Progress, can_sendfile
+from stretta.http.server.files.file_body import FileChanged
 from stretta.http.server.pages import error_reply
 from stretta.http.server.protocol import Closing, Input, ServerProtocol, Timeout
 from stretta.http.server.request import Refused, Request
@@ -33,6 +35,9 @@ SPARE_PROTOCOLS = 64
 """Protocol objects that a server keeps for the next connections that become active."""
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+
+EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN}
+"""Errors of the system after which the same request may succeed later."""
 
 DROPPED = {
     Timeout.HEAD: "slow_head",
@@ -203,7 +208,7 @@ class HttpConnection(Connection):
         handler = self.server.handler
         if isinstance(item, Refused):
             self.server.counts["refused"] += 1
-            response = self._safely(lambda: handler.refusal(item))
+            response = self._safely(lambda: handler.refusal(item), item.status)
             self._respond(protocol, item.request, response, out, lingers=True)
             return
         try:
@@ -243,12 +248,14 @@ class HttpConnection(Connection):
 
     def _failed(self, error: BaseException) -> Response:
         """Report an error of ours, or of the service, and return the response that hides it."""
-        if isinstance(error, OSError):
-            status, why = 503, f"it cannot be served: {error}"
-        elif isinstance(error, ServiceFailed):
-            status, why = 500, str(error)
+        status = 500
+        if isinstance(error, ServiceFailed):
+            why = str(error)
+        elif isinstance(error, OSError):
+            status = 503 if isinstance(error, FileChanged) or error.errno in EXHAUSTED else 500
+            why = f"it cannot be served: {error}"
         else:
-            status, why = 500, f"it failed with {type(error).__name__}: {error}"
+            why = f"it failed with {type(error).__name__}: {error}"
         self.server.dropped(self.peer, "failed", why)
         handler = self.server.handler
         return self._safely(lambda: handler.finish(error_reply(status)), status)

@@ -173,24 +173,30 @@ class FileHandler:
 
         compresses = bool(acceptable_codings(request.headers.get("accept-encoding"), GZIP))
 
-        def make() -> bytes:
-            with self._root.opened(target.names) as opened:
+        def make() -> bytes | None:
+            try:
+                opened = self._root.open(target.names)
+            except FileNotFoundError:  # removed meanwhile
+                return None
+            try:
                 if kind == JSON:
                     page = listing_json(self._root, target, opened.descriptor)
                 else:
                     page = listing_page(
                         self._root, target, opened.descriptor, offers_zip=self._options.zip
                     )
+            finally:
+                os.close(opened.descriptor)
             return gzip(page) if compresses else page
 
         try:
             page = await self._listings.run(
                 make, (target, kind, compresses), is_there=client.is_there
             )
-        except FileNotFoundError:  # removed meanwhile
-            return _error(request, 404)
         except Overloaded:
             return _error(request, 503, "", RETRY_LATER)
+        if page is None:
+            return _error(request, 404)
         etag = blake2b(page, digest_size=9).hexdigest()
         policy = page_policy("listing.css", "listing.js")
         headers = [("Vary", "Accept, Accept-Encoding"), ("ETag", f'"{etag}"'), policy]
