@@ -27,7 +27,7 @@ class HttpRequestOptions(Options):
     )  # fmt: skip
     header: tuple[str, ...] = option(
         (), "header field to add or replace; an empty value removes it",
-        unit="'name: value'", short="H",
+        unit="'name: value'", short="H", secret=True,
     )  # fmt: skip
     data: str | None = option(
         None, "body to send: the text, a file's bytes, or standard input", unit="text|@file|-",
@@ -76,6 +76,10 @@ class HttpResponseOptions(Options):
     verbose: int = option(
         0, "show times and directions; -vv shows each read and write too", kind=int, zero=True,
         most=100, short="v", counts=True, group="Output", variable="",
+    )  # fmt: skip
+    show_secrets: bool = option(
+        default=False, words="show passwords, Authorization and Cookie of the request",
+        group="Output", variable="",
     )  # fmt: skip
     curl: bool = option(
         default=False, words="print the equivalent curl command and send nothing",

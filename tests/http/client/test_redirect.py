@@ -59,6 +59,10 @@ def test_redirects_that_are_refused(url, location):
         follow("GET", 302, location, url)
 
 
+def test_a_redirect_from_https_to_https_is_followed():
+    assert follow("GET", 302, "https://b.example/", "https://a.example/").url.host == "b.example"
+
+
 def test_a_fragment_is_inherited():
     assert follow("GET", 302, "/y", "http://a.example/x#part").url.fragment == "part"
     assert follow("GET", 302, "/y#other", "http://a.example/x#part").url.fragment == "other"

@@ -153,7 +153,7 @@ def test_invalid_responses_are_refused(data):
 @pytest.mark.parametrize(
     ("data", "why"),
     [
-        (b"HTTP/1.1 200 OK\r\n" + b"A: b\r\n" * 1001 + b"\r\n", "1000 header fields"),
+        (b"HTTP/1.1 200 OK\r\n" + b"A: b\r\n" * 1001 + b"\r\n", "1000 lines"),
         (b"HTTP/1.1 200 OK\r\n" + (b"A: " + b"b" * 1000 + b"\r\n") * 400, "exceeds 307200 bytes"),
         (b"HTTP/1.1 200 OK\r\nA: " + b"b" * 200_000 + b"\r\n\r\n", "exceeds 102400 bytes"),
         (message(b"100 Continue") * 101, "100 interim responses"),
@@ -193,15 +193,16 @@ def test_the_status_line_is_canonical():
     assert parse(WHOLE["not modified"])[0].head.status_line == "HTTP/1.1 304 Not Modified"
 
 
-@pytest.mark.parametrize(("length", "fits"), [(2**63 - 1, True), (2**63, False)])
-def test_the_largest_content_length(length, fits):
+@pytest.mark.parametrize("zeros", ["", "0" * 5000])
+@pytest.mark.parametrize(("length", "fits"), [(0, True), (2**63 - 1, True), (2**63, False)])
+def test_the_largest_content_length(length, fits, zeros):
     parser = ResponseParser("GET")
     if fits:
-        parser.feed(message(b"200 OK\nContent-Length: %d" % length))
+        parser.feed(message(b"200 OK\nContent-Length: %b%d" % (zeros.encode(), length)))
         assert parser.expected == length
     else:
         with pytest.raises(InvalidReply, match="exceeds any file's"):
-            parser.feed(message(b"200 OK\nContent-Length: %d" % length))
+            parser.feed(message(b"200 OK\nContent-Length: %b%d" % (zeros.encode(), length)))
 
 
 def test_limits_can_be_chosen():
@@ -234,8 +235,13 @@ START = b"HTTP/1.1 200 OK\r\n"
         (HeadLimits(line=30), b"HTTP/1.1 200 " + b"x" * 90, 30, "a line of its head"),
         (HeadLimits(total=50), START + b"A: " + b"b" * 90, 50, "its head exceeds 50 bytes"),
         (HeadLimits(total=50), START + b"A:b\r\n" * 90, 50, "its head exceeds 50 bytes"),
-        # a field is counted when the parser has seen the next line
-        (HeadLimits(fields=3), START + b"A: b\r\n" * 9, len(START) + 5 * 6 - 1, "3 header fields"),
+        (HeadLimits(fields=3), START + b"A: b\r\n" * 9, len(START) + 4 * 6 - 1, "3 lines"),
+        (
+            HeadLimits(fields=3),
+            START + b"A: b\r\n" + b" c\r\n" * 9,
+            len(START) + 6 + 3 * 4 - 1,
+            "3 lines",
+        ),
         (HeadLimits(interim=2), b"HTTP/1.1 100 C\r\n\r\n" * 9, 18 * 3 - 1, "2 interim"),
         (HeadLimits(total=40), b"HTTP/1.1 100 C\r\n\r\n" * 9, 40, "its head exceeds 40 bytes"),
     ],
@@ -297,6 +303,14 @@ def test_the_number_of_trailers_is_limited():
 def test_a_trailer_with_a_nul_byte_is_refused(trailer):
     with pytest.raises(InvalidReply):
         parse(CHUNKED + b"0\r\n" + trailer + b"\r\n\r\n")
+
+
+def test_a_folded_field_costs_at_most_its_lines():
+    """The parser copies what it holds of a folded field for each of its lines."""
+    folded = START + b"A: b\r\n" + b" c\r\n" * 998 + b"D: e\r\n"
+    assert parse(folded + b"\r\n")[0].head.headers.get("d") == "e"
+    with pytest.raises(InvalidReply, match="1000 lines"):
+        parse(folded + b"F: g\r\n\r\n")
 
 
 def test_the_default_limits():

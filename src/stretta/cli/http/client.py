@@ -91,7 +91,11 @@ def command(
             )  # fmt: skip
             write_stdout(f"{line}\n".encode(errors="surrogateescape"))
         return 0
-    show = Show(Console(quiet=output.quiet, as_json=output.json), verbose=save.verbose)
+    show = Show(
+        Console(quiet=output.quiet, as_json=output.json),
+        verbose=save.verbose,
+        show_secrets=save.show_secrets,
+    )
     fetcher = Fetcher(request_options, show)
     with Client(
         version=ask.http, compressed=compressed, follow=ask.follow, patience=patience,
@@ -141,8 +145,11 @@ def _request_options(
 def _field(line: str) -> tuple[str, str]:
     name, colon, value = line.partition(":")
     if not colon:
+        first = line.split(maxsplit=1)[0] if line.strip() else ""  # the rest may be a secret
         raise UsageError(
-            f"cannot send the header {escape(line)!r}", "it has no colon", "As in: -H 'Accept: */*'"
+            f"cannot send the header {escape(first)!r}",
+            "it has no colon",
+            "As in: -H 'Accept: */*'",
         )
     # text that is not ASCII is sent as UTF-8
     return name.strip(), value.strip().encode(errors="surrogateescape").decode("latin-1")
@@ -187,7 +194,9 @@ def _run(fetcher: Fetcher, urls: tuple[str, ...], har: str | None) -> int:
             if fetcher.show.console.as_json:
                 from stretta.http.client.exchange_json import as_json  # noqa: PLC0415
 
-                fetcher.show.console.write_json(as_json(fetcher.records[-1]))
+                record = fetcher.records[-1] if har is not None else fetcher.records.pop()
+                document = as_json(record, show_secrets=fetcher.show.show_secrets)
+                fetcher.show.console.write_json(document)
             if statuses[-1] == Interrupted.status and not typed:
                 return Interrupted.status
     finally:  # also after Ctrl-C, and when the reader of stdout has gone

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 from stretta.cli.http.show import Show
 from stretta.cli.ui.console import print_error, write_stdout
 from stretta.errors import HttpStatus, OutputError, StrettaError, UsageError
+from stretta.escape import escape, escape_json
 from stretta.http.client.blocking import Client, ResponseStream
 from stretta.http.client.exchange_state import MAX_DECODED, Phases
 from stretta.http.client.reports import Redirected, Requesting, Securing
@@ -138,14 +139,14 @@ class Fetcher:
         head, console = stream.head, self.show.console
         error = status_error(head, str(stream.exchange.request.url))
         if download is not None and download.complete_if_whole(head):
-            note = f"{download.path} is complete: {download.done} bytes. {download.note}"
+            path = escape(str(download.path))
+            note = f"{path} is complete: {download.done} bytes. {download.note}"
             console.print_message(note.rstrip())
             return None
         if download is not None and error is None:
             download.save(stream)
-            console.print_message(
-                f"Saved {download.done} bytes in {download.path} {download.note}".rstrip()
-            )
+            note = f"Saved {download.done} bytes in {escape(str(download.path))} {download.note}"
+            console.print_message(note.rstrip())
         elif download is not None and error is not None:
             console.print_message("(nothing was saved)")
             if head.status == 416 and download.fields():
@@ -282,7 +283,7 @@ def save_har(path: str, records: list[ExchangeRecord]) -> None:
     from stretta.http.client.har import har  # noqa: PLC0415
 
     try:
-        text = json.dumps(har(records), indent=1, ensure_ascii=False) + "\n"
+        text = escape_json(json.dumps(har(records), indent=1, ensure_ascii=False)) + "\n"
         # bytes of the command line that are not text are escaped as in JSON
         write_private(path, text.encode("utf-8", "backslashreplace"))
     except OSError as error:

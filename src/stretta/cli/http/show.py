@@ -13,6 +13,7 @@ from stretta.http.client.blocking import ResponseStream
 from stretta.http.client.exchange_state import Phases
 from stretta.http.client.reports import Awaiting, Interim, Requesting, Responding
 from stretta.http.client.response_parser import Head
+from stretta.http.message.redaction import redact_head
 from stretta.reports import LookedUp, NotReached, Report
 
 __all__ = ["Show"]
@@ -34,14 +35,21 @@ class Show:
     """Shows the reports of exchanges, one exchange after the other.
 
     ``verbose`` is 0 for the lecture's lines, 1 for lines with time and direction, 2 for each read
-    and write too.
+    and write too. ``show_secrets``: with the credentials in the request.
     """
 
     def __init__(
-        self, console: Console, *, verbose: int = 0, clock: Callable[[], float] = time.monotonic
+        self,
+        console: Console,
+        *,
+        verbose: int = 0,
+        show_secrets: bool = False,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.console = console
         self.verbose = verbose
+        self.show_secrets = show_secrets
+        self._hides = False  # credentials in the current request
         self._clock = clock
         self._began = clock()
         self._awaiting = False
@@ -66,7 +74,7 @@ class Show:
             self._awaiting = True
             self.console.print_message(f"{report} ", end="")
         elif isinstance(report, Requesting):
-            self.console.print_message(escape(str(report)), end="")
+            self.console.print_message(self._request(report), end="")
             if report.body != 0:
                 self.console.print_message(f"({_size(report.body)} of body)\n")
         elif isinstance(report, Interim | Responding):
@@ -79,16 +87,24 @@ class Show:
 
     def _show_verbose(self, report: Report) -> None:
         if isinstance(report, Requesting):
-            for line in str(report).split("\n")[:-1]:
-                self.line(">", escape(line))
+            for line in self._request(report).split("\n")[:-1]:
+                self.line(">", line)
             self.line(">", f"({len(report.head)} bytes of head, {_size(report.body)} of body)")
         elif isinstance(report, Interim | Responding):
             for line in _coloured(report.head):
                 self.line("<", line)
             self.line("<", f"({len(report.head.raw)} bytes of head)")
+        elif report.event == "moved" and self._hides and getattr(report, "outwards", False):
+            self.line("*", f"{escape(str(report)).partition(': ')[0]}: (with hidden credentials)")
         elif not isinstance(report, Awaiting):
             for line in str(report).split("\n"):
                 self.line("*", escape(line))
+
+    def _request(self, report: Requesting) -> str:
+        """Return the head of a request, escaped, without its credentials unless they are shown."""
+        shown = report.head if self.show_secrets else redact_head(report.head)
+        self._hides = shown != report.head
+        return escape(shown.decode("latin-1").replace("\r\n", "\n"))
 
     def line(self, mark: str, text: str) -> None:
         """Print one line with the time since the exchange began."""

@@ -83,7 +83,11 @@ class AsyncClient(BaseClient):
         self, method: str, url: str | Url, *, headers: GivenHeaders = (), body: Body = b""
     ) -> Response:
         """Return the whole response to a request; raises the errors of ``stretta.http.get``."""
-        return await (await self._open(method, url, headers, body)).whole()
+        stream = await self._open(method, url, headers, body)
+        try:
+            return await stream.whole()
+        finally:
+            stream.exchange.abort()
 
     @asynccontextmanager
     async def stream(
@@ -114,7 +118,7 @@ class AsyncClient(BaseClient):
         return AsyncResponseStream(await self._sender.send(request))
 
     async def close(self) -> None:
-        """Close the idle connections."""
+        """Close the idle connections; from now on none is kept."""
         self._sender.close()
 
     async def __aenter__(self) -> Self:

@@ -191,7 +191,7 @@ class Client(BaseClient):
         return ResponseStream(run_now(self._sender.send(request)))
 
     def close(self) -> None:
-        """Close the idle connections."""
+        """Close the idle connections; from now on none is kept."""
         self._sender.close()
 
     def __enter__(self) -> Self:

@@ -130,11 +130,19 @@ class Connector:
         from stretta.net.client.channel.tls import TlsChannel  # noqa: PLC0415 - plain HTTP needs no TLS
         from stretta.net.tls import client_context  # noqa: PLC0415
 
-        context = client_context(
-            self._route.tls_ca, insecure=self._route.insecure, alpn=("http/1.1",)
-        )
+        try:
+            context = client_context(
+                self._route.tls_ca, insecure=self._route.insecure, alpn=("http/1.1",)
+            )
+        except BaseException:  # an authority that cannot be read
+            channel.close()
+            raise
         secure = await TlsChannel.open(channel, context, url.host.rstrip("."), timer)
-        stopwatch.report(Securing(secure.secured))
+        try:
+            stopwatch.report(Securing(secure.secured))
+        except BaseException:  # the observer raised
+            secure.close()
+            raise
         return secure
 
     async def _tunnel(

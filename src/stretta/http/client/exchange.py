@@ -95,12 +95,14 @@ class Exchange:
         """Whether the body arrives compressed and is decoded."""
         return self.state.is_decoding
 
-    async def begin(self) -> None:
-        """Send the request and receive the final head.
+    async def begin(self, report: Report | None = None) -> None:
+        """Send the request and receive the final head; ``report`` is passed on first.
 
         Raises NetworkError, TimedOut, InvalidReply, ReplyEndedEarly.
         """
         try:
+            if report is not None:
+                self._stopwatch.report(report)
             await self._send()
             self.phases.sent = self._stopwatch.now()
             self._stopwatch.report(Awaiting())

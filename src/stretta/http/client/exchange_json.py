@@ -14,11 +14,12 @@ from stretta.http.client.request import ClientRequest
 from stretta.http.client.response_parser import Head
 from stretta.http.message.charset import charset_of, is_text
 from stretta.http.message.headers import Headers
+from stretta.http.message.redaction import redact_head, redact_value
 
 __all__ = ["ExchangeRecord", "as_json", "body_text", "exchange_fields"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class ExchangeRecord:
     """Everything known of one exchange, successful or not.
 
@@ -68,14 +69,17 @@ def exchange_fields(exchange: ExchangeState, server: Endpoint) -> dict[str, Any]
     }
 
 
-def as_json(record: ExchangeRecord) -> dict[str, Any]:
-    """Return an exchange as a JSON object; docs/http-client.md describes its fields."""
+def as_json(record: ExchangeRecord, *, show_secrets: bool = False) -> dict[str, Any]:
+    """Return an exchange as a JSON object; docs/http-client.md describes its fields.
+
+    ``show_secrets``: with the credentials in the request.
+    """
     head, error = record.head, record.error
     return {
         "url": record.url,
         "started": record.started,
         "redirects": [{"status": status, "url": url} for status, url in record.redirects],
-        "request": _request(record),
+        "request": _request(record, show_secrets=show_secrets),
         "addresses": record.addresses,
         "server": list(record.server) if record.server else None,
         "tls": record.tls,
@@ -98,18 +102,22 @@ def phases_of(phases: Phases) -> dict[str, float | None]:
     }
 
 
-def _request(record: ExchangeRecord) -> dict[str, Any] | None:
-    request = record.request
-    if request is None and not record.request_head:
+def _request(record: ExchangeRecord, *, show_secrets: bool) -> dict[str, Any] | None:
+    request, head = record.request, record.request_head
+    if request is None and not head:
         return None
+    text = (head if show_secrets else redact_head(head)).decode("latin-1")
     if request is None:  # it was sent, and no valid response came
-        return {"head": record.request_head.decode("latin-1")}
+        return {"head": text}
     return {
         "method": request.method,
         "target": request.target,
         "version": request.version,
-        "headers": [list(field) for field in request.fields()],
-        "head": record.request_head.decode("latin-1"),
+        "headers": [
+            [name, value if show_secrets else redact_value(name, value)]
+            for name, value in request.fields()
+        ],
+        "head": text,
         "body_bytes": request.size,
     }
 

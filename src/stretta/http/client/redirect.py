@@ -9,14 +9,12 @@ from stretta.escape import escape
 from stretta.http.client.request import ClientRequest
 from stretta.http.client.response_parser import Head
 from stretta.http.message.headers import Headers
-from stretta.http.message.url import parse_url
+from stretta.http.message.redaction import CREDENTIALS
+from stretta.http.message.url import parse_url, without_password
 
 __all__ = ["redirected"]
 
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
-
-CREDENTIALS = frozenset({"authorization", "cookie", "proxy-authorization"})
-"""Header fields that are sent to their own origin only."""
 
 CONTENT = frozenset({"content-length", "content-type", "content-encoding", "content-language"})
 """Header fields that describe the body."""
@@ -58,7 +56,7 @@ def redirected(request: ClientRequest, head: Head) -> ClientRequest | None:
 
 def _refused(location: str, why: str) -> InvalidReply:
     return InvalidReply(
-        f"the redirect to <{escape(location)}> is not followed",
+        f"the redirect to <{escape(without_password(location))}> is not followed",
         why,
         "To follow it yourself, request that URL.",
     )

@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from stretta.address import Endpoint
+from stretta.escape import one_line
 from stretta.http.client.response_parser import Head
+from stretta.http.message.redaction import redact_head
 from stretta.reports import Report
 
 if TYPE_CHECKING:  # plain HTTP does not load TLS
@@ -39,8 +41,9 @@ class Securing(Report):
         if not secured.checked:
             return f"{first}\nCertificate not verified: the server may be anyone"
         names = ", ".join(secured.names[:3]) + (", ..." if len(secured.names) > 3 else "")
-        subject = f"Certificate of {names or secured.subject}"
-        return f"{first}\n{subject}, issued by {secured.issuer}, valid until {secured.until}"
+        subject = one_line(f"Certificate of {names or secured.subject}")
+        issuer = one_line(secured.issuer)
+        return f"{first}\n{subject}, issued by {issuer}, valid until {one_line(secured.until)}"
 
     def as_json(self) -> dict[str, Any]:
         secured = self.secured
@@ -60,7 +63,7 @@ class Securing(Report):
 class Requesting(Report):
     """The request is about to be sent: its head, byte for byte, and the size of its body in bytes.
 
-    ``body`` is None if the size is unknown.
+    ``body`` is None if the size is unknown. ``str()`` and ``as_json()`` hide the credentials.
     """
 
     event = "requesting"
@@ -68,10 +71,11 @@ class Requesting(Report):
     body: int | None
 
     def __str__(self) -> str:
-        return self.head.decode("latin-1").replace("\r\n", "\n")
+        return redact_head(self.head).decode("latin-1").replace("\r\n", "\n")
 
     def as_json(self) -> dict[str, Any]:
-        return {"event": self.event, "head": self.head.decode("latin-1"), "body": self.body}
+        head = redact_head(self.head).decode("latin-1")
+        return {"event": self.event, "head": head, "body": self.body}
 
 
 @dataclass(eq=False, repr=False)

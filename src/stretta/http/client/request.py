@@ -10,6 +10,7 @@ from stretta.errors import UsageError
 from stretta.escape import escape
 from stretta.http.client.content_decoding import accepted
 from stretta.http.message.headers import NO_HEADERS, Headers, is_field_value, is_token
+from stretta.http.message.redaction import redact_value
 from stretta.http.message.url import Url
 
 __all__ = ["Body", "ClientRequest", "HttpVersion", "basic"]
@@ -19,7 +20,7 @@ Body = bytes | BinaryIO
 HttpVersion = Literal["1.0", "1.1"]
 
 
-@dataclass(slots=True, kw_only=True, eq=False)
+@dataclass(slots=True, kw_only=True, eq=False, repr=False)
 class ClientRequest:
     """One request.
 
@@ -52,7 +53,7 @@ class ClientRequest:
         for name, value in self.headers:
             if not (is_token(name) and is_field_value(value)):
                 raise UsageError(
-                    f"cannot send the header {escape(f'{name}: {value}')!r}",
+                    f"cannot send the header {escape(f'{name}: {redact_value(name, value)}')!r}",
                     "a name is one word, and a value has no control characters",
                     "A header looks like -H 'Accept-Language: it'",
                 )
@@ -62,6 +63,9 @@ class ClientRequest:
                     "it says where the request ends, so it is computed from the body",
                     "Leave it out.",
                 )
+
+    def __repr__(self) -> str:
+        return f"ClientRequest({self.method!r}, {str(self.url)!r})"
 
     @property
     def target(self) -> str:

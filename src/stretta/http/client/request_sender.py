@@ -50,6 +50,7 @@ class RequestSender:
     ) -> None:
         self.limits = limits
         self.pool: ConnectionPool[Channel] = ConnectionPool()
+        self._closed = False
         self._connector = connector
         self._patience = patience
         self._follow = follow
@@ -95,7 +96,8 @@ class RequestSender:
             request = target
 
     def close(self) -> None:
-        """Close the idle connections."""
+        """Close the idle connections; from now on none is kept."""
+        self._closed = True
         for channel in self.pool.clear():
             channel.close()
 
@@ -109,10 +111,9 @@ class RequestSender:
         # the peer may close an idle connection; a body that can be read only once takes a new one
         channel = None if start is None else self._take_idle(key)
         if channel is not None:
-            stopwatch.report(Reusing(channel.peer))
             exchange = self._exchange(request, channel, timer, Phases(), stopwatch, key)
             try:
-                await exchange.begin()
+                await exchange.begin(Reusing(channel.peer))
             except (NetworkError, InvalidReply) as error:
                 state = exchange.state
                 attempt = Attempt(
@@ -142,7 +143,8 @@ class RequestSender:
         key: Key,
     ) -> Exchange:
         def release(channel: Channel, reusable: bool) -> None:  # noqa: FBT001 - a callback
-            surplus = self.pool.put(key, channel) if reusable else channel
+            keep = reusable and not self._closed
+            surplus = self.pool.put(key, channel) if keep else channel
             if surplus is not None:
                 surplus.close()
 

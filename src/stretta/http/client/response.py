@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Self
 
 from stretta.address import Endpoint
@@ -18,7 +18,7 @@ from stretta.http.message.headers import Headers
 __all__ = ["Response"]
 
 
-@dataclass(slots=True, kw_only=True, eq=False)
+@dataclass(slots=True, kw_only=True, eq=False, repr=False)
 class Response:
     """A response to a request.
 
@@ -34,9 +34,9 @@ class Response:
     """
 
     request: ClientRequest
-    request_head: bytes = field(repr=False)
+    request_head: bytes
     head: Head
-    body: bytes = field(repr=False)
+    body: bytes
     received: int
     trailers: Headers
     interim: tuple[Head, ...]
@@ -60,6 +60,9 @@ class Response:
             phases=exchange.phases,
             history=tuple(cls.of(earlier, b"") for earlier in exchange.history),
         )
+
+    def __repr__(self) -> str:
+        return f"Response({self.status}, {self.url!r})"
 
     @property
     def url(self) -> str:

@@ -28,9 +28,9 @@ Buffer = bytes | memoryview
 class HeadLimits(NamedTuple):
     """Limits of the heads and the framing of one response.
 
-    ``line``: bytes of one line of a head; ``total``: bytes of all heads; ``fields``: header fields
-    of one head; ``interim``: interim responses; ``overhead``: bytes of chunk extensions and
-    trailers beyond what ordinary chunks need.
+    ``line``: bytes of one line of a head; ``total``: bytes of all heads; ``fields``: lines of
+    header fields in one head, or trailers; ``interim``: interim responses; ``overhead``: bytes of
+    chunk extensions and trailers beyond what ordinary chunks need.
     """
 
     line: int = 100 * 1024
@@ -48,6 +48,9 @@ class Head(NamedTuple):
     reason: str
     headers: Headers
     raw: bytes = b""
+
+    def __repr__(self) -> str:
+        return f"Head({self.status_line!r})"
 
     @property
     def status_line(self) -> str:
@@ -85,7 +88,7 @@ class ResponseParser:
         self._head_bytes = 0  # of the heads that are complete
         self._overhead = 0  # of the chunks: see HeadLimits
         self._raw = bytearray()  # the current head so far
-        self._parsed = 0  # bytes of it that the parser has: whole lines
+        self._parsed = self._lines = 0  # bytes and lines of it that were given to the parser
         self._ambiguous = False
         self._events, self._parser = _new_parser()
 
@@ -170,14 +173,17 @@ class ResponseParser:
             if longest > self.limits.line:
                 raise self._invalid(f"a line of its head exceeds {self.limits.line} bytes")
         self._parsed = end or raw.rfind(b"\n", seen) + 1 or parsed
+        lines = bytes(raw[parsed : self._parsed])
+        self._lines += lines.count(b"\n")
+        # lines, not fields: the parser copies what it holds of a folded field for each line
+        if self._lines - (2 if end else 1) > self.limits.fields:
+            raise self._invalid(f"it has more than {self.limits.fields} lines of header fields")
         try:
-            self._parser.feed_data(bytes(raw[parsed : self._parsed]))
+            self._parser.feed_data(lines)
         except HttpParserUpgrade:  # status 101, which _frame refuses
             pass
         except HttpParserError as error:
             raise self._invalid(_reason(error)) from None
-        if len(self._events.fields) > self.limits.fields:
-            raise self._invalid(f"it has more than {self.limits.fields} header fields")
         if not end:
             return None
         head, following = self._make_head(bytes(raw[:end])), bytes(raw[end:])
@@ -187,7 +193,7 @@ class ResponseParser:
             if len(self.interim) > self.limits.interim:
                 raise self._invalid(f"more than {self.limits.interim} interim responses came")
             raw.clear()
-            self._parsed = 0
+            self._parsed = self._lines = 0
             self._events, self._parser = _new_parser()
             return following or None
         self.head = head
@@ -230,9 +236,10 @@ class ResponseParser:
             self.framing = "chunked" if codings[-1] == "chunked" else "close"
         elif length is not None:
             self.framing = "length"
-            self.expected = int(length)
-            if self.expected > MAX_LENGTH:
-                raise self._invalid(f"its Content-Length {self.expected} exceeds any file's")
+            digits = length.lstrip("0") or "0"
+            if len(digits) > len(str(MAX_LENGTH)) or int(digits) > MAX_LENGTH:
+                raise self._invalid(f"its Content-Length {digits[:30]} exceeds any file's")
+            self.expected = int(digits)
             self.complete = self.expected == 0
         else:
             self.framing = "close"

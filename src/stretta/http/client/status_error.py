@@ -5,6 +5,7 @@ from __future__ import annotations
 from stretta.errors import HttpStatus
 from stretta.escape import one_line
 from stretta.http.client.response_parser import Head
+from stretta.http.message.url import without_password
 
 __all__ = ["status_error"]
 
@@ -17,7 +18,7 @@ def status_error(head: Head, url: str) -> HttpStatus | None:
     if head.status == 304:
         return HttpStatus(head.status, answer, "your copy is still valid")
     if head.status < 400:
-        location = head.headers.get("location")
+        location = without_password(head.headers.get("location") or "")
         return HttpStatus(
             head.status,
             answer,

@@ -41,6 +41,9 @@ CODECS = {
 Python's other codecs (UTF-7, punycode, rot13, ...) are left out: a peer must not choose them.
 """
 
+MAX_SNIFFED = 1024
+"""Bytes of a body, and characters of a Content-Type, that are searched for a charset."""
+
 _CHARSET = re.compile(r";\s*charset\s*=\s*(?:\"([^\"]*)\"|([^\s;]*))", re.IGNORECASE)
 _META = re.compile(rb"<meta\s[^>]*?charset\s*=\s*[\"']?\s*([A-Za-z0-9_.:-]+)", re.IGNORECASE)
 _XML = re.compile(rb"<\?xml\s[^>]*?encoding\s*=\s*[\"']([A-Za-z0-9_.:-]+)[\"']")
@@ -62,7 +65,8 @@ def media_type(content_type: str | None) -> str:
 def charset_of(content_type: str | None, beginning: bytes) -> str:
     """Return the codec of a text: from its BOM, Content-Type, or meta element, else UTF-8.
 
-    ``beginning`` is the first kilobyte of the body (WHATWG HTML section 13.2.3.2).
+    ``beginning`` is the start of the body; its first kilobyte is used (WHATWG HTML section
+    13.2.3.2).
 
     >>> charset_of("text/html; charset=latin1", b""), charset_of(None, b"<meta charset=euc-jp>")
     ('cp1252', 'euc_jp')
@@ -70,10 +74,11 @@ def charset_of(content_type: str | None, beginning: bytes) -> str:
     for bom, codec in BOMS.items():
         if beginning.startswith(bom):
             return codec
-    found = _CHARSET.search(content_type or "")
+    found = _CHARSET.search((content_type or "")[:MAX_SNIFFED])
     named = (found[1] or found[2] or "") if found else ""
     if not named:
-        inside = _META.search(beginning) or _XML.match(beginning)
+        sniffed = beginning[:MAX_SNIFFED]
+        inside = _META.search(sniffed) or _XML.match(sniffed)
         named = inside[1].decode("ascii") if inside else "utf-8"
     return _codec(named) or "utf_8"
 
@@ -98,7 +103,7 @@ def is_plain(content_type: str | None) -> bool:
     """
     kind = media_type(content_type)
     needs_body = kind in {"", "application/octet-stream"} or kind.endswith(("html", "xml"))
-    return not needs_body or _CHARSET.search(content_type or "") is not None
+    return not needs_body or _CHARSET.search((content_type or "")[:MAX_SNIFFED]) is not None
 
 
 def is_text(content_type: str | None, beginning: bytes) -> bool:

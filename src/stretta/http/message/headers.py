@@ -6,6 +6,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from string import ascii_letters, digits
 from typing import overload
 
+from stretta.http.message.redaction import redact_value
+
 __all__ = ["NO_HEADERS", "Headers", "is_field_value", "is_token"]
 
 _TOKEN = frozenset(b"!#$%&'*+.^_`|~-" + digits.encode() + ascii_letters.encode())
@@ -100,7 +102,8 @@ class Headers(Sequence[tuple[str, str]]):
         return hash(self._pairs)
 
     def __repr__(self) -> str:
-        return f"Headers({list(self._pairs)!r})"
+        shown = [(name, redact_value(name, value)) for name, value in self._pairs]
+        return f"Headers({shown!r})"
 
 
 NO_HEADERS = Headers()

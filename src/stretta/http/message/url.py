@@ -68,12 +68,18 @@ class Url(NamedTuple):
         fragment = f"#{self.fragment}" if self.fragment else ""
         return f"{self.scheme}://{authority}{self.target}{fragment}"
 
+    def __repr__(self) -> str:
+        return f"Url({str(self)!r})"
+
     def __str__(self) -> str:
         """Return the URL without user, password and fragment: it can be shown and sent."""
         return f"{self.scheme}://{self.authority}{self.target}"
 
 
-@lru_cache(maxsize=256)
+MAX_CACHED = 2048
+"""Characters of a URL whose result is cached."""
+
+
 def parse_url(text: str, base: Url | None = None) -> Url:
     """Return the parsed URL, by the WHATWG URL standard.
 
@@ -86,6 +92,10 @@ def parse_url(text: str, base: Url | None = None) -> Url:
     >>> str(parse_url("../d", base=parse_url("example.com/a/b/c")))
     'http://example.com/a/d'
     """
+    return (_parse_cached if len(text) <= MAX_CACHED else _parse)(text, base)
+
+
+def _parse(text: str, base: Url | None) -> Url:
     full = text if base is not None else _expand(text)
     try:
         found = URL(full, base.href if base is not None else None)
@@ -103,6 +113,9 @@ def parse_url(text: str, base: Url | None = None) -> Url:
         password=found.password,
         fragment=found.hash[1:],
     )
+
+
+_parse_cached = lru_cache(maxsize=256)(_parse)
 
 
 def without_password(text: str) -> str:
