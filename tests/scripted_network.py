@@ -63,13 +63,13 @@ class ScriptedChannel:
         self.steps.pop(0)
         data = bytes(data)
         assert data.startswith(step.prefix), (data, step)
+        self.network.now += self.network.send_delay
         size = len(data) if step.size is None else step.size
         self.sent += data[:size]
         return size
 
     async def receive(self, timer):
         assert not self.closed
-        timer.left()
         step = self._next()
         assert step is not None, "the client waits, and the script has ended"
         assert not isinstance(step, SEND), f"the client waits, and should send {step}"
@@ -93,7 +93,8 @@ class ScriptedNetwork:
     """The connections that the client will open, in order; ``log`` tells when, and when closed."""
 
     connections: list[list]
-    delay: float = 0.0
+    delay: float = 0.0  # seconds until data arrives
+    send_delay: float = 0.0
     now: float = 0.0
     log: list[str] = field(default_factory=list)
     channels: list[ScriptedChannel] = field(default_factory=list)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Iterable
 from pathlib import Path
 
 __all__ = ["open_private", "write_private"]
@@ -24,14 +25,12 @@ def open_private(path: str | Path) -> int:
     return descriptor
 
 
-def write_private(path: str | Path, data: bytes) -> None:
+def write_private(path: str | Path, parts: Iterable[bytes]) -> None:
     """Replace the content of a file; its mode becomes 0600 before the first byte is written.
 
     Raises OSError.
     """
-    with open(open_private(path), "wb", buffering=0) as file:
+    with open(open_private(path), "wb") as file:
         if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
             file.truncate(0)
-        view = memoryview(data)
-        while view:  # write(2) may take a part
-            view = view[file.write(view) :]
+        file.writelines(parts)

@@ -110,8 +110,8 @@ class HttpClientLimits(Options):
     max_redirects: int = option(20, "redirects to follow, one after the other", kind=int, zero=True)
     max_size: int | None = option(
         None,
-        "largest body; no limit unless given, but 1 GiB for a body that is decompressed or kept in"
-        " memory",
+        "largest body; no limit unless given, but 1 GiB for a compressed body, 256 MiB for one in"
+        " memory (library), 32 MiB with --json",
         unit="bytes",
         kind=int,
     )

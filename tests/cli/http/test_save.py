@@ -390,6 +390,30 @@ def test_a_har_file_holds_the_exchanges(tmp_path):
     assert sum(t for t in entry["timings"].values() if t > 0) == pytest.approx(entry["time"], abs=1)
 
 
+def test_a_har_file_omits_bodies_that_are_too_large_together(tmp_path):
+    body = bytes(12 << 20)
+    answer = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body
+    with canned(answer) as server:
+        stretta("http", "client", "-q", "--har", "x", *[server.url] * 3, cwd=tmp_path)
+    entries = json.loads((tmp_path / "x").read_text())["log"]["entries"]
+    kept = ["text" in entry["response"]["content"] for entry in entries]
+    assert kept == [True, True, False]
+    assert "omitted" in entries[2]["comment"]
+    assert entries[2]["response"]["content"]["size"] == len(body)
+
+
+def test_a_json_document_has_a_limit_that_max_size_raises():
+    body = bytes(33 << 20)
+    answer = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body
+    with canned(answer) as server:
+        refused = stretta("http", "client", "--json", server.url)
+        allowed = stretta("http", "client", "--json", "--max-size", "34MiB", server.url)
+    assert refused.returncode == 7
+    assert b"33554432 is the limit" in refused.stderr
+    assert json.loads(refused.stdout)["response"].get("text") is None
+    assert json.loads(allowed.stdout)["response"]["body_bytes"] == len(body)
+
+
 def test_a_har_file_holds_redirects_failures_and_what_was_sent(tmp_path):
     moved = b"HTTP/1.1 307 T\r\nLocation: /x\r\nContent-Length: 0\r\n\r\n"
     with canned(moved, HELLO) as server:

@@ -135,6 +135,20 @@ def test_a_compression_bomb_exceeds_the_size_limit(get):
 
 
 @BOTH
+@pytest.mark.parametrize(("limit", "fits"), [(4, True), (3, False)])
+def test_a_body_in_memory_has_a_default_limit(get, limit, fits, monkeypatch):
+    for module in ("blocking", "asynchronous"):
+        monkeypatch.setattr(f"stretta.http.client.{module}.MAX_IN_MEMORY", limit)
+    with canned(HELLO) as server:
+        if fits:
+            assert get(server.url).text == "ciao"
+        else:
+            with pytest.raises(ReplyEndedEarly, match=f"{limit} is the limit"):
+                get(server.url)
+        assert get(server.url, limits=HttpClientLimits(max_size=4)).text == "ciao"
+
+
+@BOTH
 @pytest.mark.parametrize(
     "answer",
     [

@@ -1,5 +1,6 @@
 """Sending requests over a scripted network: reuse, retries, redirects; no sockets."""
 
+import gzip
 import io
 
 import pytest
@@ -378,3 +379,34 @@ def test_the_time_limit_covers_all_redirects():
     with pytest.raises(TimedOut, match="longer than 3 s"):
         fetch(sender(network, follow=True, patience=HttpPatience(timeout=3.0)), request())
     assert network.log[-1] == "close 1"
+
+
+def test_the_time_limit_covers_data_that_arrives_without_waiting():
+    head = b"HTTP/1.1 200 OK\r\n\r\n"
+    network = ScriptedNetwork([[SEND(b"GET / "), RECEIVE(head), *[RECEIVE(b"x")] * 9]])
+    exchange = run_now(sender(network, patience=HttpPatience(timeout=3.0)).send(request()))
+    with pytest.raises(TimedOut, match="longer than 3 s"):
+        while run_now(exchange.read()):
+            network.now += 1.0
+    assert network.now == 3.0
+    assert network.log[-1] == "close 1"
+
+
+def test_the_time_limit_covers_decoding():
+    coded = gzip.compress(bytes(2_000_000), mtime=0)
+    head = b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\n\r\n"
+    network = ScriptedNetwork([[SEND(b"GET / "), RECEIVE(head + coded)]])
+    exchange = run_now(sender(network, patience=HttpPatience(timeout=3.0)).send(request()))
+    assert len(run_now(exchange.read())) < 1_000_000
+    network.now += 4.0
+    with pytest.raises(TimedOut):
+        run_now(exchange.read())
+
+
+def test_the_time_limit_covers_sending():
+    steps = [SEND(b"PUT / ")] + [SEND(b"\0")] * 50
+    network = ScriptedNetwork([steps], send_delay=1.0)
+    file = io.BytesIO(bytes(9_000_000))
+    with pytest.raises(TimedOut):
+        fetch(sender(network, patience=HttpPatience(timeout=3.0)), request("PUT", body=file))
+    assert network.now == 3.0

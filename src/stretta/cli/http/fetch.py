@@ -13,7 +13,7 @@ from stretta.cli.ui.console import print_error, write_stdout
 from stretta.errors import HttpStatus, OutputError, StrettaError, UsageError
 from stretta.escape import escape, escape_json
 from stretta.http.client.blocking import Client, ResponseStream
-from stretta.http.client.exchange_state import MAX_DECODED, Phases
+from stretta.http.client.exchange_state import Phases
 from stretta.http.client.reports import Redirected, Requesting, Securing
 from stretta.http.client.request import Body, ClientRequest
 from stretta.http.client.response_parser import Buffer
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Fetcher", "Interrupted", "RequestOptions", "check_har", "save_har"]
 
-MAX_HAR_BODY = 64 << 20
-"""Bytes of a body that a HAR file holds; a larger one is omitted."""
+MAX_RECORDED = 32 << 20
+"""Bytes of the bodies in a HAR file together, and of one body in a JSON document."""
 
 
 class RequestOptions(NamedTuple):
@@ -129,10 +129,11 @@ class Fetcher:
         return stack.enter_context(recorded)
 
     def _max_recorded(self) -> int:
-        """Return how many bytes of a body are recorded."""
-        if not self.show.console.as_json:
-            return MAX_HAR_BODY
-        return self.client.limits.max_size or MAX_DECODED
+        """Return how many bytes of a body are recorded; memory has to hold several copies."""
+        if self.show.console.as_json:
+            return self.client.limits.max_size or MAX_RECORDED
+        recorded = sum(len(record.body or b"") for record in self.records)
+        return max(0, MAX_RECORDED - recorded)
 
     def _receive(self, stream: RecordedStream, download: Download | None) -> StrettaError | None:
         """Save or show the body; return the error for the status."""
@@ -154,7 +155,7 @@ class Fetcher:
                 error = HttpStatus(416, error.what, why, "Start again, without -c.")
         elif console.as_json:
             for _ in stream:  # recorded, and printed at the end
-                stream.exchange.state.check_size(MAX_DECODED)
+                stream.exchange.state.check_size(MAX_RECORDED)
         elif self.options.output == "-":
             for chunk in stream:
                 write_stdout(chunk)
@@ -237,10 +238,10 @@ class RecordedStream(ResponseStream):
 
     def __iter__(self) -> Iterator[Buffer]:
         for chunk in super().__iter__():
-            if self.body is not None:
+            if self.body is not None and len(self.body) + len(chunk) > self._max_size:
+                self.body, self.omitted = None, True
+            elif self.body is not None:
                 self.body += chunk
-                if len(self.body) > self._max_size:
-                    self.body, self.omitted = None, True
             yield chunk
 
 
@@ -283,9 +284,10 @@ def save_har(path: str, records: list[ExchangeRecord]) -> None:
     from stretta.http.client.har import har  # noqa: PLC0415
 
     try:
-        text = escape_json(json.dumps(har(records), indent=1, ensure_ascii=False)) + "\n"
+        encoder = json.JSONEncoder(indent=1, ensure_ascii=False)
+        parts = (escape_json(part) for part in encoder.iterencode(har(records)))
         # bytes of the command line that are not text are escaped as in JSON
-        write_private(path, text.encode("utf-8", "backslashreplace"))
+        write_private(path, (part.encode("utf-8", "backslashreplace") for part in parts))
     except OSError as error:
         raise _cannot_write_har(path, error) from error
 

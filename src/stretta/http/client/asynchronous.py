@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from io import BytesIO
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from stretta.errors import ReplyEndedEarly
 from stretta.http.client.blocking import BaseClient, GivenHeaders
 from stretta.http.client.exchange import Exchange
-from stretta.http.client.exchange_state import MAX_DECODED
+from stretta.http.client.exchange_state import MAX_IN_MEMORY
 from stretta.http.client.request import Body, HttpVersion
 from stretta.http.client.response_parser import Buffer, Head
 from stretta.http.message.url import Url
@@ -161,12 +162,12 @@ class AsyncResponseStream:
         """Read the rest of the body; return the response. Raises what iterating raises."""
         from stretta.http.client.response import Response  # noqa: PLC0415 - the command needs none
 
-        body = bytearray()
+        body = BytesIO()  # unlike a bytearray it gives its bytes away without a copy
         try:
             while chunk := await self.exchange.read():
-                body += chunk
-                self.exchange.state.check_size(MAX_DECODED)
+                body.write(chunk)
+                self.exchange.state.check_size(MAX_IN_MEMORY)
         except ReplyEndedEarly as error:
-            error.reply = bytes(body)
+            error.reply = body.getvalue()
             raise
-        return Response.of(self.exchange, bytes(body))
+        return Response.of(self.exchange, body.getvalue())

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from io import BytesIO
 from types import TracebackType
 from typing import TYPE_CHECKING, ClassVar, Self
 
 from stretta.errors import ReplyEndedEarly
 from stretta.http.client.connector import Connector, Network
 from stretta.http.client.exchange import Exchange
-from stretta.http.client.exchange_state import MAX_DECODED
+from stretta.http.client.exchange_state import MAX_IN_MEMORY
 from stretta.http.client.request import Body, ClientRequest, HttpVersion
 from stretta.http.client.request_body import body_size
 from stretta.http.client.request_sender import RequestSender
@@ -233,15 +234,15 @@ class ResponseStream:
         """Read the rest of the body; return the response. Raises what iterating raises."""
         from stretta.http.client.response import Response  # noqa: PLC0415 - the command needs none
 
-        body = bytearray()
+        body = BytesIO()  # unlike a bytearray it gives its bytes away without a copy
         try:
             for chunk in self:
-                body += chunk
-                self.exchange.state.check_size(MAX_DECODED)
+                body.write(chunk)
+                self.exchange.state.check_size(MAX_IN_MEMORY)
         except ReplyEndedEarly as error:
-            error.reply = bytes(body)
+            error.reply = body.getvalue()
             raise
-        return Response.of(self.exchange, bytes(body))
+        return Response.of(self.exchange, body.getvalue())
 
     def __enter__(self) -> Self:
         return self

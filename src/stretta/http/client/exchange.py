@@ -119,6 +119,7 @@ class Exchange:
         Raises NetworkError, TimedOut, InvalidReply, ReplyEndedEarly.
         """
         try:
+            self._timer.left_in_all()  # decoding takes time too
             while (chunk := self.state.next_chunk()) is None:
                 if self._released:
                     return b""
@@ -168,6 +169,7 @@ class Exchange:
             for chunk in self._outgoing():
                 unsent = memoryview(chunk)
                 while unsent:
+                    self._timer.left_in_all()
                     size = await self._channel.send(unsent, self._timer)
                     state.bytes_sent += size
                     unsent = unsent[size:]
@@ -193,6 +195,7 @@ class Exchange:
     async def _receive(self, *, sending: bool = False) -> None:
         """Receive once."""
         state = self.state
+        self._timer.left_in_all()  # the channel looks at the time only when it waits
         try:
             data = await self._channel.receive(self._timer)
         except NetworkError as error:

@@ -20,10 +20,13 @@ from stretta.http.client.content_decoding import Decoder, decoder_for
 from stretta.http.client.request import ClientRequest
 from stretta.http.client.response_parser import Buffer, Head, HeadLimits, ResponseParser
 
-__all__ = ["MAX_DECODED", "BodyTooLarge", "ExchangeState", "Phases"]
+__all__ = ["MAX_DECODED", "MAX_IN_MEMORY", "BodyTooLarge", "ExchangeState", "Phases"]
 
 MAX_DECODED = 1 << 30
 """Bytes to which a compressed body may grow unless ``max_size`` is given."""
+
+MAX_IN_MEMORY = 256 << 20
+"""Bytes of a body that is kept in memory as a whole, unless ``max_size`` is given."""
 
 MAX_EARLY = 64 << 20
 """Bytes of a response that are kept while its request is still being sent."""

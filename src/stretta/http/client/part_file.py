@@ -108,7 +108,7 @@ class PartFile:
 
     def save_metadata(self, metadata: PartMetadata) -> None:
         """Write the metadata; a URL may hold secrets."""
-        write_private(self._metadata_path, json.dumps(asdict(metadata)).encode())
+        write_private(self._metadata_path, [json.dumps(asdict(metadata)).encode()])
 
     def replace_target(self) -> None:
         """Give the complete part its target's name, over a file of that name."""
