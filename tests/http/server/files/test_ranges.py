@@ -55,3 +55,30 @@ def test_every_range_lies_within_the_file(text, size):
         return
     for one in found or []:
         assert 0 <= one.start < one.stop <= size
+
+
+def test_sixteen_ranges_are_sent_and_more_are_the_whole_file():
+    specs = [f"{n}-{n}" for n in range(17)]
+    assert parse_ranges("bytes=" + ",".join(specs[:16]), 100) == [
+        range(n, n + 1) for n in range(16)
+    ]
+    assert parse_ranges("bytes=" + ",".join(specs), 100) is None
+    # empty elements do not count as ranges, but the field has a limit
+    assert parse_ranges("bytes=0-1" + "," * 32, 100) == [range(2)]
+    assert parse_ranges("bytes=0-1" + "," * 33, 100) is None
+    assert parse_ranges("bytes=0-1" + ", \t" * 32, 100) == [range(2)]
+
+
+def test_a_malformed_range_among_others_makes_the_field_unsatisfiable():
+    for field in ("bytes=0-1,5-2", "bytes=0-1,x", "bytes=a-,0-1"):
+        with pytest.raises(RangeNotSatisfiable):
+            parse_ranges(field, 10)
+
+
+def test_numbers_of_more_than_eighteen_digits_are_past_the_end_of_any_file():
+    largest = 2**63 - 1
+    assert parse_ranges(f"bytes={10**18 - 1}-", largest) == [range(10**18 - 1, largest)]
+    assert parse_ranges(f"bytes=-{10**18 - 1}", largest) == [range(largest - 10**18 + 1, largest)]
+    assert parse_ranges("bytes=0-" + "9" * 19, 10**18 + 1) == [range(10**18 + 1)]
+    assert parse_ranges("bytes=-" + "9" * 19, 10**18) == [range(10**18)]
+    assert parse_ranges("bytes=-1" + "0" * 17, largest) == [range(largest - 10**17, largest)]
