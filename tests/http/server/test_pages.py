@@ -3,6 +3,8 @@
 import base64
 import hashlib
 import re
+import subprocess
+import sys
 
 import pytest
 from http_raw import Raw
@@ -10,7 +12,7 @@ from http_raw import Raw
 from stretta import http as stretta_http
 from stretta.http.server import pages
 from stretta.http.server.pages import error_reply
-from support import serving
+from support import PATIENCE, serving
 
 
 def policy_of(answer):
@@ -92,3 +94,32 @@ def test_every_error_has_an_explanation(status, accept, content_type):
     assert reply.headers[0] == ("Content-Type", content_type)
     assert ("Vary", "Accept") in reply.headers
     assert len(reply.body) > 20
+
+
+WITHOUT_DESCRIPTORS = """
+import resource, socket, sys
+from stretta import http
+
+with http.serve(sys.argv[1]).in_background() as server:
+    with socket.create_connection(("127.0.0.1", server.port)) as sock:
+        sock.sendall(b"GET / HTTP/1.1\\r\\nHost: a\\r\\n\\r\\n")
+        first = sock.recv(1 << 20)
+        limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (3, limits[1]))
+        sock.sendall(b"GET /file HTTP/1.1\\r\\nHost: a\\r\\nConnection: close\\r\\n\\r\\n")
+        answer = b"".join(iter(lambda: sock.recv(1 << 20), b""))
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+sys.stdout.buffer.write(answer)
+"""
+
+
+def test_an_error_page_needs_no_descriptor(tmp_path):
+    """The templates are loaded when the server starts, not with the first error."""
+    (tmp_path / "index.html").write_text("index")
+    ran = subprocess.run(
+        [sys.executable, "-c", WITHOUT_DESCRIPTORS, tmp_path],
+        capture_output=True, timeout=PATIENCE, check=True,
+    )  # fmt: skip
+    head, _, page = ran.stdout.partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 503 ")
+    assert b"<h1>503 Service Unavailable</h1>" in page
