@@ -80,17 +80,19 @@ class TestStamps:
         assert stamp_of(stamp, path, version).is_current() is False
 
 
-@pytest.mark.parametrize(("changed", "margin"), [(1000.25, 0.1), (1000.0, 2.1)])
-def test_the_age_of_a_change(monkeypatch, changed, margin):
-    monkeypatch.setattr(file_stamp, "YOUNG", 0.1)
-    at = int(changed * SECOND)
+@pytest.mark.parametrize("second", [0, 1, 2, 9])
+@pytest.mark.parametrize(("nanoseconds", "margin"), [(250_000_000, 0.1), (0, 2.1)])
+def test_the_age_of_a_change(second, nanoseconds, margin):
+    seconds = 1_700_000_000 + second
+    changed = seconds * SECOND + nanoseconds
+    at = seconds + nanoseconds / SECOND
     for version in (
-        FileVersion(1, 1, 1, 0, at),
-        FileVersion(1, 1, 1, at, at % SECOND),
+        FileVersion(1, 1, 1, 0, changed),
+        FileVersion(1, 1, 1, changed, nanoseconds),
     ):
-        assert is_young(version, changed + margin - 0.01)
-        assert not is_young(version, changed + margin + 0.01)
-    assert is_young(FileVersion(1, 1, 1, 2000 * SECOND, 1), 1000.0)  # of the future
+        assert is_young(version, at + margin - 0.01)
+        assert not is_young(version, at + margin + 0.01)
+    assert is_young(FileVersion(1, 1, 1, 2 * changed, 1), at)  # of the future
 
 
 def test_entity_tags_differ_with_every_field():

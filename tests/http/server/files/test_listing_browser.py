@@ -84,7 +84,7 @@ def browser(tmp_path):
         driver.wait()
 
 
-def test_a_person_finds_the_way(browser, tmp_path):
+def test_search_sorting_and_keyboard_navigation(browser, tmp_path):
     folder = tmp_path / "served"
     (folder / "sub").mkdir(parents=True)
     for size, name in ((3, "photo 10.jpg"), (2, "photo 2.jpg"), (1, "<b>bold.txt")):
@@ -114,4 +114,20 @@ def test_a_person_finds_the_way(browser, tmp_path):
         assert browser.run("return document.getElementById('empty').hidden") is False
         browser.type(BACKSPACE)
         until(lambda: browser.run("return location.pathname") == "/")
+        assert browser.console_errors() == []
+
+
+def test_the_server_searches_a_folder_of_several_pages(browser, tmp_path):
+    folder = tmp_path / "served"
+    folder.mkdir()
+    for number in range(1001):
+        (folder / f"entry {number}").touch()
+    (folder / "zebra").touch()
+    with serving(http.serve(folder)) as server:
+        browser.open(server.urls[0])
+        assert len(browser.run(ROWS)) == 1000
+        browser.type("/")
+        browser.type("zeb")
+        until(lambda: "q=zeb" in browser.run("return location.search"))
+        until(lambda: browser.run(ROWS) == ["zebra"])
         assert browser.console_errors() == []
