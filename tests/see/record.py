@@ -1,6 +1,7 @@
 """Makes tests/see/recordings anew, each by a real run in a lab: python tests/see/record.py [NAME].
 
-The tests read the recordings; they need no lab, and say the same on every machine.
+The tests read the recordings; they need no lab, and say the same on every machine. With --pictures
+only tests/see/pictures are made anew: how each recording is drawn, explained and linked.
 """
 
 import json
@@ -238,6 +239,13 @@ RUNS = {
 
 
 def main() -> None:
+    if sys.argv[1:] == ["--pictures"]:
+        sys.path.append(str(Path(__file__).parents[1]))
+        from recordings import PICTURES, RECORDINGS, load, picture  # noqa: PLC0415
+
+        for path in RECORDINGS:
+            (PICTURES / f"{path.stem}.txt").write_text(picture(load(path.stem)), encoding="utf-8")
+        return
     FOLDER.mkdir(exist_ok=True)
     names = sys.argv[1:] or list(RUNS)
     with tempfile.TemporaryDirectory() as folder:

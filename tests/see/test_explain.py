@@ -1,12 +1,7 @@
-import json
-from pathlib import Path
-
 import pytest
 
+from recordings import RECORDINGS, load
 from stretta.see.explain import RULES
-from stretta.see.json_document import from_document
-
-RECORDINGS = Path(__file__).parent / "recordings"
 
 # each rule, on a recording of a real run (tests/see/record.py), with words that only that run has
 FOUND = [
@@ -84,10 +79,6 @@ HARMLESS = {
 }  # fmt: skip
 
 
-def load(name):
-    return from_document(json.loads((RECORDINGS / f"{name}.json").read_text(encoding="utf-8")))
-
-
 @pytest.mark.parametrize(("recording", "rule", "words"), FOUND, ids=lambda value: value[:24])
 def test_rule_on_a_recording(recording, rule, words):
     timeline = load(recording)
@@ -107,7 +98,7 @@ def test_nothing_is_made_up_where_nothing_happened(recording):
 
 
 def test_a_lost_frame_is_blamed_only_where_one_was_lost():
-    for path in RECORDINGS.glob("*.json"):
+    for path in RECORDINGS:
         timeline = load(path.stem)
         blamed = any("lost on the wire" in note.text for note in timeline.notes)
         lost = any(getattr(event, "effect", "") == "lost" for event in timeline.events)

@@ -1,28 +1,21 @@
 """Modules give each other facts: words can be changed, and nothing but words changes."""
 
-import json
 import random
 from copy import deepcopy
 from dataclasses import FrozenInstanceError, fields, is_dataclass, replace
-from pathlib import Path
 
 import pytest
 
 from conversation import FLOW, HANDSHAKE, HOSTS, build, call, segment
+from recordings import RECORDINGS, load
 from stretta.see import events as vocabulary
 from stretta.see.events import Call, Cause, Event, Fault, Frame, State
 from stretta.see.explain import RULES, explain, reason
 from stretta.see.explain.catalogue import SENTENCES
 from stretta.see.explain.reasons import REASONS
-from stretta.see.json_document import from_document, to_document
+from stretta.see.json_document import to_document
 from stretta.see.render.layout import lay_out
 from stretta.see.render.mermaid import to_mermaid
-
-RECORDINGS = sorted((Path(__file__).parent / "recordings").glob("*.json"))
-
-
-def load(path):
-    return from_document(json.loads(path.read_text(encoding="utf-8")))
 
 
 def decisions(timeline):
@@ -55,7 +48,7 @@ def other_words(event, word):
 
 @pytest.mark.parametrize("path", RECORDINGS, ids=lambda path: path.stem)
 def test_other_words_change_no_decision(path, monkeypatch):
-    before = load(path)
+    before = load(path.stem)
     chance = random.Random(path.stem)
 
     def word():

@@ -4,11 +4,11 @@ import re
 import shutil
 import subprocess
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
 from conversation import FLOW, HANDSHAKE, build, call, segment
+from recordings import PICTURES, RECORDINGS, load, picture
 from segments import tcp
 from stretta.errors import UsageError
 from stretta.see.events import Arrival, Frame
@@ -18,27 +18,17 @@ from stretta.see.pcapng import to_pcapng
 from stretta.see.render.mermaid import to_mermaid
 from stretta.see.render.terminal import draw
 
-RECORDINGS = sorted((Path(__file__).parent / "recordings").glob("*.json"))
-
-
-def load(path):
-    return from_document(json.loads(path.read_text(encoding="utf-8")))
-
-
-def named(name):
-    return load(Path(__file__).parent / "recordings" / f"{name}.json")
-
 
 @pytest.mark.parametrize("width", [60, 80, 140])
 def test_every_recording_is_drawn_within_its_columns(width):
     for path in RECORDINGS:
-        text = draw(load(path), width=width)
+        text = draw(load(path.stem), width=width)
         assert max(map(len, text.splitlines())) <= width, path.name
         assert "\x1b" not in text
 
 
 def test_the_handshake_reads_as_what_it_is():
-    lines = draw(named("handshake"), width=80).splitlines()
+    lines = draw(load("handshake"), width=80).splitlines()
 
     def row(pattern):
         return next(n for n, line in enumerate(lines) if re.search(pattern, line))
@@ -52,29 +42,29 @@ def test_the_handshake_reads_as_what_it_is():
 
 
 def test_a_loss_is_a_cross_and_a_repetition_says_so():
-    text = draw(named("lost-syn-ack"), width=80)
+    text = draw(load("lost-syn-ack"), width=80)
     assert re.search(r"lost ×─SYN ACK─│", text)
     assert "SYN ACK again" in text
     assert re.search(r"⋮ *\d", text)  # the long wait is not drawn row by row
-    assert "lost" in draw(named("udp-lost"), width=80)
+    assert "lost" in draw(load("udp-lost"), width=80)
 
 
 def test_explanations_stand_beside_where_there_is_room_and_below_elsewhere():
-    wide, narrow = draw(named("handshake"), width=140), draw(named("handshake"), width=80)
+    wide, narrow = draw(load("handshake"), width=140), draw(load("handshake"), width=80)
     assert re.search(r"┌ connect.*\[\d\] ", wide) or "[2]" in wide
     assert narrow.rstrip().splitlines()[-1].startswith("    ")
     assert re.search(r"connect\(\) +SYN_SENT.*\[\d\]$", narrow, re.MULTILINE)
 
 
 def test_colour_changes_nothing_but_colour():
-    timeline = named("lost-syn-ack")
+    timeline = load("lost-syn-ack")
     coloured = draw(timeline, width=80, colour=True)
     assert "\x1b[31m" in coloured
     assert re.sub(r"\x1b\[\d*m", "", coloured) == draw(timeline, width=80)
 
 
 def test_ascii_has_the_same_shape():
-    timeline = named("handshake")
+    timeline = load("handshake")
     plain = draw(timeline, width=80, ascii_only=True)
     drawn = plain.split("\n\n")[0]
     assert drawn.isascii()
@@ -159,7 +149,7 @@ def test_a_fold_is_never_cut_off(width):
 
 
 def test_a_damaged_document_says_which_event():
-    document = to_document(load(RECORDINGS[0]))
+    document = to_document(load(RECORDINGS[0].stem))
     place = next(n for n, e in enumerate(document["events"]) if e["kind"] == "frame")
     del document["events"][place]["host"]
     with pytest.raises(UsageError, match=rf"events\[{place}\] has no host"):
@@ -178,7 +168,7 @@ def test_what_a_peer_sends_cannot_move_the_cursor():
 
 def test_documents_come_back_as_they_were():
     for path in RECORDINGS:
-        timeline = load(path)
+        timeline = load(path.stem)
         again = from_document(json.loads(json.dumps(to_document(timeline))))
         assert again.events == timeline.events, path.name
         assert again.links == timeline.links
@@ -201,7 +191,7 @@ def test_what_is_no_document_is_refused(document, says):
 
 
 def test_mermaid_has_every_segment_and_no_sign_that_would_end_a_line():
-    text = to_mermaid(named("lost-syn-ack"))
+    text = to_mermaid(load("lost-syn-ack"))
     assert text.startswith("sequenceDiagram\n")
     assert "sk-xck: SYN ACK (lost)" in text
     assert "cp->>ck: connect(" in text
@@ -254,3 +244,10 @@ def test_wireshark_reads_the_frames_and_agrees_on_retransmissions(tmp_path):
     )  # fmt: skip
     file = one
     assert len(tshark("-Y", "tcp.analysis.retransmission", "-e", "frame.number")) == 1
+
+
+@pytest.mark.parametrize("path", RECORDINGS, ids=lambda path: path.stem)
+def test_every_recording_is_drawn_explained_and_linked_as_it_was(path):
+    """When a change is meant: python tests/see/record.py --pictures."""
+    expected = (PICTURES / f"{path.stem}.txt").read_text(encoding="utf-8")
+    assert picture(load(path.stem)) == expected

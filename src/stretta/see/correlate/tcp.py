@@ -223,8 +223,8 @@ def _opening(talk: TcpConversation) -> None:
     connects = initiator.call("connect")
     answer = next((f for f in responder.syns if f.arrived is not None), None)
     if answer:
-        asked = next((f for f in initiator.syns if (f.arrived or NEVER) <= answer.at), syn)
-        talk.link(asked.id, answer.id, LinkKind.ANSWERED, Cause.SYN)
+        asked = [f for f in initiator.syns if (f.arrived or NEVER) <= answer.at] or [syn]
+        talk.link(asked[-1].id, answer.id, LinkKind.ANSWERED, Cause.SYN)
         for call in connects:
             returned = not call.error and call.end is not None
             if returned and (answer.arrived or 0) <= call.latest_end:

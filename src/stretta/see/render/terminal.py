@@ -137,7 +137,7 @@ def _below(notes: list[str], width: int) -> list[str]:
     lines: list[str] = []
     for note in notes:
         indent = " " * (note.index("]") + 2)
-        lines += textwrap.wrap(note, width, subsequent_indent=indent)
+        lines += textwrap.wrap(note, width, subsequent_indent=indent, break_on_hyphens=False)
     return lines
 
 
@@ -148,7 +148,10 @@ def _with_margin(texts: list[str], page: Page, notes: list[str], width: int) -> 
     for number, text in enumerate(texts):
         for ref in page.references.get(number, ()):
             waiting += textwrap.wrap(
-                notes[ref - 1], width - page.width - 3, subsequent_indent="    "
+                notes[ref - 1],
+                width - page.width - 3,
+                subsequent_indent="    ",
+                break_on_hyphens=False,
             )
         margin = waiting.pop(0) if waiting else ""
         lines.append(f"{_padded(text, page.width)}   {margin}".rstrip())
