@@ -11,8 +11,10 @@ __all__ = ["Address", "Descriptors", "Socket"]
 
 Address = tuple[str, int]
 
-NAMED = re.compile(r"(-?\d+)<(TCP|UDP)(?:v6)?:\[(.*?)\]>")
-ENDS = re.compile(r"\[?([0-9a-fA-F:.]+?)\]?:(\d+)(?:->\[?([0-9a-fA-F:.]+?)\]?:(\d+))?")
+NAMED = re.compile(r"(-?\d{1,10})<(TCP|UDP)(?:v6)?:\[(.*?)\]>")
+ENDS = re.compile(
+    r"\[?([0-9a-fA-F:.]+?)\]?:(\d{1,5})(?:->\[?([0-9a-fA-F:.]+?)\]?:(\d{1,5}))?", re.ASCII
+)
 
 
 @dataclass(slots=True, eq=False)

@@ -115,7 +115,7 @@ def _section() -> bytes:
 def _packet(
     timeline: Timeline, interface: int, at: int, data: bytes, comment: str, direction: int
 ) -> bytes:
-    time = timeline.start + at
+    time = max(0, timeline.start + at)
     head = struct.pack("<IIIII", interface, time >> 32, time & 0xFFFFFFFF, len(data), len(data))
     options = _text(COMMENT, comment) + _option(EPB_FLAGS, struct.pack("<I", direction))
     return _block(PACKET, head + data + b"\0" * (-len(data) % 4) + options + _option(0, b""))

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
+from stretta.errors import UsageError
 from stretta.see.descriptors import Address, Descriptors, Socket
 from stretta.see.events import Call, Direction, Endpoint, Flow, Process
 from stretta.see.hosts import Host, HostTable
@@ -52,11 +53,19 @@ def read_strace(
     """Return the events in strace's output of the programs on a host.
 
     ``hosts`` are all that take part; ``start`` is taken off all times (nanoseconds). With
-    ``loopback``, conversations with loopback addresses and the host's own count too.
+    ``loopback``, conversations with loopback addresses and the host's own count too. Raises
+    UsageError, which names the line, for a call that no strace prints.
     """
     reader = Reader(host, HostTable(hosts), start, loopback=loopback)
     for line in parse_lines(text):
-        reader.read(line)
+        try:
+            reader.read(line)
+        except (ValueError, IndexError) as error:  # a number or an argument is not what it must be
+            raise UsageError(
+                "cannot read strace's output",
+                f"line {line.number}, {line.name}(), is damaged",
+                "Run it again; if it fails again, update strace.",
+            ) from error
     return StraceEvents(reader.resolved(), reader.processes, reader.blind)
 
 

@@ -8,26 +8,34 @@ from dataclasses import dataclass
 
 __all__ = ["StraceLine", "parse_lines", "quoted", "sockaddr", "split_arguments", "unescape"]
 
-LINE = re.compile(r"(?:(\d+)\s+)?(\d+)\.(\d{9}) (.*)", re.DOTALL)
-RESULT = re.compile(r"(.*)\)\s+= (-?\d+|0x[0-9a-f]+|\?)(.*?)(?: <(\d+)\.(\d{9})>)?", re.DOTALL)
-RESUMED = re.compile(r"<\.\.\. (\w+) resumed>(.*)", re.DOTALL)
+ANY = re.DOTALL | re.ASCII
+LINE = re.compile(r"(?:(\d{1,10})\s+)?(\d{1,10})\.(\d{9}) (.*)", ANY)
+RESULT = re.compile(
+    r"(.*)\)\s+= (-?\d{1,19}|0x[0-9a-f]{1,16}|\?)(?!\w)(.*?)(?: <(\d{1,9})\.(\d{9})>)?", ANY
+)
+RESUMED = re.compile(r"<\.\.\. (\w+) resumed>(.*)", ANY)
+ESCAPED = re.compile(rb"\\([0-7]{1,3}|x[0-9a-fA-F]{2}|.)", re.DOTALL)
+LETTERS = {
+    b"n": b"\n", b"t": b"\t", b"r": b"\r", b"v": b"\v", b"f": b"\f", b"a": b"\a", b"b": b"\b",
+}  # fmt: skip
 OBJECT = re.compile(r"(?<=[\w])<(?:->|[^<>])*>")
 """What a descriptor refers to, as strace -yy prints it: a path (without < and >), or two ends."""
 
-QUOTED = re.compile(r'"((?:[^"\\]|\\.)*)"(\.\.\.)?')
-IPV4 = re.compile(r'sin_port=htons\((\d+)\), sin_addr=inet_addr\("([^"]*)"\)')
-IPV6 = re.compile(r'sin6_port=htons\((\d+)\),.*?inet_pton\(AF_INET6, "([^"]*)"', re.DOTALL)
+QUOTED = re.compile(r'"((?:[^"\\]|\\.)*)"(\.\.\.)?', re.DOTALL)
+IPV4 = re.compile(r'sin_port=htons\((\d{1,5})\), sin_addr=inet_addr\("([^"]*)"\)', ANY)
+IPV6 = re.compile(r'sin6_port=htons\((\d{1,5})\),.*?inet_pton\(AF_INET6, "([^"]*)"', ANY)
 
 
 @dataclass(slots=True)
 class StraceLine:
     """One call (or signal, or exit) of one thread; times in nanoseconds since 1970.
 
-    ``end`` is None for a call that never returned; ``latest`` is when its thread was seen again;
-    ``result`` is None where strace prints ``?``. ``rest`` follows the result: a
-    descriptor's name, or an error and its words.
+    ``number`` is that of the line of text, from 1. ``end`` is None for a call that never returned;
+    ``next_seen`` is when its thread was seen again; ``result`` is None where strace prints ``?``.
+    ``rest`` follows the result: a descriptor's name, or an error and its description.
     """
 
+    number: int
     thread: int
     at: int
     name: str
@@ -47,7 +55,7 @@ def parse_lines(text: str) -> Iterator[StraceLine]:
     lines: list[StraceLine] = []
     begun: dict[int, StraceLine] = {}
     before: dict[int, StraceLine] = {}
-    for raw in text.split("\n"):
+    for number, raw in enumerate(text.split("\n"), 1):
         found = LINE.fullmatch(raw)
         if found is None:
             continue
@@ -63,12 +71,12 @@ def parse_lines(text: str) -> Iterator[StraceLine]:
                 _finish(line, line.arguments + resumed[2])
             continue
         if body.startswith("+++"):
-            lines.append(StraceLine(thread, at, "+++", body.strip("+ "), at))
+            lines.append(StraceLine(number, thread, at, "+++", body.strip("+ "), at))
             continue
         name, parenthesis, rest = body.partition("(")
         if not parenthesis or not name.isidentifier():
             continue
-        line = StraceLine(thread, at, name, rest)
+        line = StraceLine(number, thread, at, name, rest)
         lines.append(line)
         before[thread] = line
         if rest.endswith("<unfinished ...>"):
@@ -86,7 +94,7 @@ def _finish(line: StraceLine, text: str) -> None:
         return
     line.arguments = found[1]
     if found[2] != "?":
-        line.result = int(found[2], 0)
+        line.result = int(found[2], 16 if found[2].startswith("0x") else 10)
     line.rest = found[3].strip()
     if found[4] is not None:
         line.end = line.at + int(found[4]) * 1_000_000_000 + int(found[5])
@@ -129,7 +137,16 @@ def unescape(text: str) -> bytes:
     >>> unescape(r'perch\303\251\0\n')
     b'perch\xc3\xa9\x00\n'
     """
-    return text.encode("latin-1").decode("unicode_escape").encode("latin-1")
+    return ESCAPED.sub(_byte, text.encode("latin-1"))
+
+
+def _byte(found: re.Match[bytes]) -> bytes:
+    code = found[1]
+    if code[:1] == b"x" and len(code) == 3:
+        return bytes([int(code[1:], 16)])
+    if code.isdigit() and code[:1] < b"8":
+        return bytes([int(code, 8) & 255])
+    return LETTERS.get(code, code)
 
 
 def quoted(text: str) -> bytes:

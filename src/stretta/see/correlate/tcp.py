@@ -340,7 +340,7 @@ def _reset_cause(talk: TcpConversation, side: Side, reset: Frame) -> None:
         if last is not None and last.arrived is not None and close.at > last.arrived:
             talk.link(close.id, reset.id, LinkKind.SENT, Cause.ABORT)
             return
-    if last and any(c.at <= reset.at for c in side.call("close")):
+    if last and any(c.at <= reset.at and not c.shared for c in side.call("close")):
         talk.link(last.id, reset.id, LinkKind.PROVOKED, Cause.ALREADY_CLOSED)
         return
     ender = _nearest_exit(talk, side, reset.at)
