@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from typing import Any, NoReturn
 
 from stretta.errors import UsageError
+from stretta.escape import escape_json
 from stretta.see.events import (
     Arrival,
     Call,
@@ -31,7 +32,7 @@ from stretta.see.json_values import Damaged, decode
 from stretta.see.packets import Packet
 from stretta.see.timeline import Timeline, build
 
-__all__ = ["VERSION", "from_document", "from_json", "to_document"]
+__all__ = ["VERSION", "from_document", "from_json", "to_document", "to_json"]
 
 VERSION = 2
 """Of the schema; a document of another version is refused."""
@@ -65,6 +66,12 @@ def to_document(timeline: Timeline) -> dict[str, Any]:
         ],
         "notes": [dataclasses.asdict(note) for note in timeline.notes],
     }
+
+
+def to_json(timeline: Timeline) -> bytes:
+    """Return the document as JSON in UTF-8, one line."""
+    text = json.dumps(to_document(timeline), ensure_ascii=False)
+    return f"{escape_json(text)}\n".encode("utf-8", "replace")  # a command may be no text
 
 
 def _event(event: Event) -> dict[str, Any]:

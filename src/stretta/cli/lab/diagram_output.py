@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import json
 import os
 import shutil
 import sys
@@ -13,9 +12,8 @@ from pathlib import Path
 from stretta.cli.ui.console import write_stdout
 from stretta.cli.ui.terminal import is_terminal, wants_colour
 from stretta.errors import OutputError, UsageError
-from stretta.escape import escape_json
 from stretta.options.lab import DiagramOptions, RecordOptions
-from stretta.see.json_document import to_document
+from stretta.see.json_document import to_json
 from stretta.see.render.mermaid import to_mermaid
 from stretta.see.render.terminal import draw
 from stretta.see.timeline import Timeline
@@ -33,13 +31,8 @@ def show_diagram(
     ``more`` maps further files to functions that return their content. Raises OutputError when a
     file cannot be written.
     """
-
-    def as_json() -> bytes:
-        document = json.dumps(to_document(timeline), ensure_ascii=False)
-        return f"{escape_json(document)}\n".encode()
-
     contents: dict[str | None, Callable[[], bytes]] = {
-        options.json: as_json,
+        options.json: lambda: to_json(timeline),
         options.mermaid: lambda: to_mermaid(timeline, everything=options.everything).encode(),
         **(more or {}),
     }

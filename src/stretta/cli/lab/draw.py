@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import click
@@ -10,10 +9,9 @@ import click
 from stretta.cli.command import Command
 from stretta.cli.flags import flags
 from stretta.cli.lab.diagram_output import check_files, show_diagram
-from stretta.errors import UsageError
 from stretta.options.console import ColourOptions
 from stretta.options.lab import DiagramOptions
-from stretta.see.json_document import from_document
+from stretta.see.json_document import from_json
 
 __all__ = ["command"]
 
@@ -34,12 +32,4 @@ def command(
       stretta lab draw timeline.json --width 120
     """
     check_files(diagram)
-    try:
-        document = json.load(file)
-    except (ValueError, RecursionError) as error:
-        raise UsageError(
-            f"{file.name} is not JSON",
-            str(error).lower(),
-            "To record a timeline: stretta lab run handshake --json timeline.json",
-        ) from error
-    show_diagram(from_document(document), diagram)
+    show_diagram(from_json(file.read(), file.name), diagram)

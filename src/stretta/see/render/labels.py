@@ -26,7 +26,8 @@ SPACES = str.maketrans("\n\t", "  ")
 
 def safe(text: str) -> str:
     """Return text in one line, with what would move a cursor or hide other text spelled out."""
-    return escape(text).translate(SPACES)
+    whole = text.encode("utf-8", "backslashreplace").decode()  # halves of surrogate pairs
+    return escape(whole).translate(SPACES)
 
 
 def frame_label(frame: Frame) -> str:
