@@ -96,9 +96,7 @@ def test_every_text_of_every_event():
     ports = {"source_port": 40000, "target_port": 12000, "flags": ACK, "seq": 9, "window": 9}
     for protocol in ("tcp", "udp", "icmp", "arp", EVIL):
         packet = Packet(protocol, 60, "10.0.0.1", EVIL, words=EVIL, **ports)
-        assert_safe(
-            explained(build([segment(1, [2], 0).__class__(-1, 1, "client", packet=packet)]))
-        )
+        assert_safe(explained(build([Frame(-1, 1, "client", packet=packet)])))
 
 
 def test_the_name_and_the_bytes_of_a_program_that_was_traced():

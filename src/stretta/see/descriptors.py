@@ -47,7 +47,7 @@ class Descriptors:
         self._forking: dict[int, bool] = {}  # threads inside clone(): is the table shared?
 
     def table(self, thread: int) -> Table:
-        """Return a thread's table; one never seen is the child of whoever is forking now."""
+        """Return a thread's table; a new thread is the child of the one that forks now."""
         if thread not in self.tables:
             parent = next(iter(self._forking), None)
             if parent is None:
@@ -76,7 +76,7 @@ class Descriptors:
         self.processes[child] = child
 
     def socket(self, thread: int, text: str) -> Socket | None:
-        """Return the socket that a printed descriptor is, having learnt from what was printed."""
+        """Return the socket that a printed descriptor means; learn its ends from the text."""
         number, _, _ = text.partition("<")
         if not number.lstrip("-").isdecimal():
             return None

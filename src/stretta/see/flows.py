@@ -5,7 +5,7 @@ call. Three kinds of calls do not show their ends: they get the conversation of 
 another call on their socket (``_name_senders``, ``_name_receivers``, ``_name_failures``).
 
 The initiator is the sender of the first SYN or the first datagram. Where none was seen, it is the
-caller of connect(), the peer that accept() returned, or whoever sent the first frame.
+caller of connect(), the peer that accept() returned, or the sender of the first frame.
 """
 
 from __future__ import annotations
@@ -102,7 +102,7 @@ def _name_senders(
     frames: Sequence[Frame],
     ends: Sequence[Flow | None],
 ) -> None:
-    """Name the conversations of sockets whose own end strace never showed, by what they sent.
+    """Name the conversations of sockets whose own end strace never showed, by their frames.
 
     A refused connect() leaves no trace of its port but the SYN; nor does the only datagram of a
     socket that is never used again.
@@ -144,7 +144,7 @@ def _name_receivers(
     frames: Sequence[Frame],
     ends: Sequence[Flow | None],
 ) -> None:
-    """Name the conversations of receives that did not ask where a datagram came from."""
+    """Name the conversations of receives that did not ask for the sender's address."""
     nameless = [
         place for place, call in enumerate(calls)
         if names[place] is None and call.protocol == "udp" and call.local and not call.error

@@ -80,7 +80,7 @@ def _event(event: Event) -> dict[str, Any]:
 
 
 def _fields(thing: Any, skip: Iterable[str] = ()) -> dict[str, Any]:
-    """Return the fields that say something: those that differ from their defaults."""
+    """Return the fields that differ from their defaults."""
     found: dict[str, Any] = {}
     for field in dataclasses.fields(thing):
         value = getattr(thing, field.name)

@@ -13,7 +13,7 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 __all__ = ["Damaged", "decode"]
 
 DEEPEST = 8
-"""Packets within ICMP errors within packets: deeper is no packet's doing."""
+"""Packets within ICMP errors within packets: no packet is nested deeper."""
 
 BOUNDS = {
     "port": (0, 2**16 - 1),
@@ -33,7 +33,7 @@ WHOLE = (-(2**62), 2**62)
 
 
 class Damaged(Exception):
-    """A value is not what its place demands; ``path`` is the place, as ``events[3].packet.seq``."""
+    """A value has a wrong type or range; ``path`` is its place, as ``events[3].packet.seq``."""
 
     def __init__(self, path: str, problem: str) -> None:
         super().__init__(f"{path} {problem}")

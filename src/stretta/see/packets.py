@@ -86,7 +86,7 @@ class Packet:
     timestamps: tuple[int, int] | None = None
     icmp: tuple[int, int] = (0, 0)
     words: str = ""
-    inner: Packet | None = None  # what an ICMP error complains about
+    inner: Packet | None = None  # the packet that an ICMP error is about
 
     @property
     def is_housekeeping(self) -> bool:
@@ -252,7 +252,7 @@ def transport_checksum(source: bytes, target: bytes, protocol: int, body: bytes)
 
 
 def checksum_is_good(frame: bytes) -> bool:
-    """Return whether a frame's TCP or UDP checksum is right; True for what has none to check."""
+    """Return whether a frame's TCP or UDP checksum is right; True for packets without one."""
     packet = decode(frame)
     if packet.protocol not in ("tcp", "udp") or packet.more:
         return True
@@ -271,7 +271,7 @@ HTTP_METHODS = (b"GET ", b"HEAD ", b"POST ", b"PUT ", b"DELETE ", b"OPTIONS ", b
 
 
 class TlsRecord(StrEnum):
-    """The kinds of TLS records, handshake messages told apart (RFC 8446 sections 4 and 5.1)."""
+    """The kinds of TLS records, with the handshake messages (RFC 8446 sections 4 and 5.1)."""
 
     CHANGE_CIPHER_SPEC = "change cipher spec"
     ALERT = "alert"

@@ -60,7 +60,7 @@ def read_strace(
     for line in parse_lines(text):
         try:
             reader.read(line)
-        except (ValueError, IndexError) as error:  # a number or an argument is not what it must be
+        except (ValueError, IndexError) as error:  # a number or an argument is missing
             raise UsageError(
                 "cannot read strace's output",
                 f"line {line.number}, {line.name}(), is damaged",
@@ -84,7 +84,7 @@ class Reader:
         self._numbers: dict[int, int] = {}  # of sockets
 
     def read(self, line: StraceLine) -> None:
-        """Add what one line of strace says."""
+        """Add the call or the exit of one line."""
         name = line.name
         self._descriptors.table(line.thread)
         if name in FORKS:

@@ -48,18 +48,18 @@ ARRIVED = {
 }
 
 
-def infer_states(talk: TcpConversation) -> list[State]:
+def infer_states(conversation: TcpConversation) -> list[State]:
     """Return the changes of state of both ends, in order; the responder begins in LISTEN."""
-    changes = [change for side in talk.sides for change in _of(talk, side)]
+    changes = [change for side in conversation.sides for change in _of(conversation, side)]
     changes.sort(key=lambda s: (s.at, s.cause))
     return changes
 
 
-def _of(talk: TcpConversation, side: Side) -> Iterator[State]:
+def _of(conversation: TcpConversation, side: Side) -> Iterator[State]:
     """Return the changes of state of one end."""
-    peer = talk.peer(side)
+    peer = conversation.peer(side)
     state = TcpState.CLOSED
-    if side is talk.responder and any(f.packet.flags & SYN for f in side.frames):
+    if side is conversation.responder and any(f.packet.flags & SYN for f in side.frames):
         state = TcpState.LISTEN
     fin_end = next((f.seq + f.packet.span for f in side.fins), None)
     # of what happens at one time, arrivals come first
@@ -72,7 +72,13 @@ def _of(talk: TcpConversation, side: Side) -> Iterator[State]:
                 after = TcpState.CLOSED
             if after is not state:
                 yield State(
-                    -1, at, side.host, flow=talk.flow, before=state, state=after, cause=frame.id
+                    -1,
+                    at,
+                    side.host,
+                    flow=conversation.flow,
+                    before=state,
+                    state=after,
+                    cause=frame.id,
                 )
                 state = after
 

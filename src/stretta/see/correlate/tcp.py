@@ -54,35 +54,37 @@ def correlate(
     ``settings`` are the calls of setsockopt() on sockets that have no conversation: they listen.
     The frames have relative sequence numbers already.
     """
-    talk = TcpConversation(
+    conversation = TcpConversation(
         flow, Side(flow.initiator), Side(flow.responder), faults=faults, watched=watched
     )
     for call in calls:
-        if side := talk.side(call.host):
+        if side := conversation.side(call.host):
             side.calls.append(call)
     for frame in frames:
-        if frame.packet.protocol == "tcp" and (side := talk.side(frame.host)):
+        if frame.packet.protocol == "tcp" and (side := conversation.side(frame.host)):
             side.frames.append(frame)
-    ports = {side.host: side.end.port for side in talk.sides}
-    talk.inherited = [c for c in settings if c.local and c.local[1] == ports.get(c.host)]
+    ports = {side.host: side.end.port for side in conversation.sides}
+    conversation.inherited = [c for c in settings if c.local and c.local[1] == ports.get(c.host)]
     numbers = {(c.host, c.process) for c in calls}
-    talk.exits = [p for p in processes if p.status is not None and (p.host, p.process) in numbers]
-    for side in talk.sides:
-        _windows(talk, side)
-        _bytes_out(talk, side)
-    for side in talk.sides:
-        _bytes_in(talk, side)
-    _opening(talk)
-    _acknowledgements(talk)
-    _endings(talk)
-    _resets(talk)
-    _wakes(talk, polls)
-    return talk
+    conversation.exits = [
+        p for p in processes if p.status is not None and (p.host, p.process) in numbers
+    ]
+    for side in conversation.sides:
+        _windows(conversation, side)
+        _bytes_out(conversation, side)
+    for side in conversation.sides:
+        _bytes_in(conversation, side)
+    _opening(conversation)
+    _acknowledgements(conversation)
+    _endings(conversation)
+    _resets(conversation)
+    _wakes(conversation, polls)
+    return conversation
 
 
-def _windows(talk: TcpConversation, side: Side) -> None:
+def _windows(conversation: TcpConversation, side: Side) -> None:
     """Note the window that each segment offers, in bytes (RFC 7323: scaled if both ends agree)."""
-    scales = [s.packet.scale for each in talk.sides for s in each.syns[:1]]
+    scales = [s.packet.scale for each in conversation.sides for s in each.syns[:1]]
     scale = side.syns[0].packet.scale if len(scales) == 2 and None not in scales else 0
     for frame in side.frames:
         packet = frame.packet
@@ -91,7 +93,7 @@ def _windows(talk: TcpConversation, side: Side) -> None:
             side.windows.append((frame, packet.window << shift))
 
 
-def _bytes_out(talk: TcpConversation, side: Side) -> None:
+def _bytes_out(conversation: TcpConversation, side: Side) -> None:
     """Relate the bytes of each sending call to the segments that carried them first."""
     for call in side.calls:
         if call.direction is not Direction.OUT:
@@ -115,7 +117,7 @@ def _bytes_out(talk: TcpConversation, side: Side) -> None:
         for first, last in new:
             side.carried_by.add(first, last, frame)
             for a, b, call in side.sent_by.within(first, last):
-                talk.link(call.id, frame.id, LinkKind.CARRIED, Cause.BYTES, a, b)
+                conversation.link(call.id, frame.id, LinkKind.CARRIED, Cause.BYTES, a, b)
         original = _original(frame, carriers, once, new=bool(new))
         if packet.length:
             carriers.append(frame)
@@ -123,7 +125,7 @@ def _bytes_out(talk: TcpConversation, side: Side) -> None:
             if packet.flags & flag:
                 once[flag, place] = frame
         if original:
-            _retransmission(talk, side, frame, original)
+            _retransmission(conversation, side, frame, original)
 
 
 def _original(
@@ -146,11 +148,13 @@ def _original(
     return once.get((FIN, start)) if packet.flags & FIN else None
 
 
-def _retransmission(talk: TcpConversation, side: Side, frame: Frame, original: Frame) -> None:
+def _retransmission(
+    conversation: TcpConversation, side: Side, frame: Frame, original: Frame
+) -> None:
     """Find out why a segment was sent again."""
     arrived = original.arrived
     heard = [
-        f for f in talk.peer(side).frames
+        f for f in conversation.peer(side).frames
         if f.arrived is not None and original.at < f.arrived <= frame.at
     ]  # fmt: skip
     again = Retransmission(
@@ -161,7 +165,7 @@ def _retransmission(talk: TcpConversation, side: Side, frame: Frame, original: F
         needless=arrived is not None and arrived < frame.at,
     )
     side.retransmissions.append(again)
-    talk.link(original.id, frame.id, LinkKind.RETRANSMITTED, again.cause)
+    conversation.link(original.id, frame.id, LinkKind.RETRANSMITTED, again.cause)
 
 
 def _why_again(frame: Frame, original: Frame, heard: list[Frame]) -> Cause:
@@ -184,9 +188,9 @@ def _last(frame: Frame) -> int:
     return max((a.at for a in frame.arrivals if not a.corrupted), default=0)
 
 
-def _bytes_in(talk: TcpConversation, side: Side) -> None:
+def _bytes_in(conversation: TcpConversation, side: Side) -> None:
     """Relate the bytes of each receiving call to the segments that brought them."""
-    sender = talk.peer(side)
+    sender = conversation.peer(side)
     arrivals = sorted(
         (
             (a.at, f) for f in sender.frames for a in f.arrivals
@@ -204,37 +208,37 @@ def _bytes_in(talk: TcpConversation, side: Side) -> None:
     for call in sorted(receives, key=lambda c: c.latest_end):
         sender.received_by.add(at, at + call.transferred, call)
         for first, last, frame in sender.delivered_by.within(at, at + call.transferred):
-            talk.link(frame.id, call.id, LinkKind.DELIVERED, Cause.BYTES, first, last)
+            conversation.link(frame.id, call.id, LinkKind.DELIVERED, Cause.BYTES, first, last)
         at += call.transferred
     sender.bytes_received = at
 
 
-def _opening(talk: TcpConversation) -> None:
+def _opening(conversation: TcpConversation) -> None:
     """Relate connect() and accept() to the three segments of the handshake."""
-    initiator, responder = talk.sides
+    initiator, responder = conversation.sides
     syn = next(iter(initiator.syns), None)
     if syn is None:
         return
     for call in initiator.call("connect", "send", "sendto", "sendmsg"):
         # the SYN may leave later than a call that does not block returns: the address comes first
         if call.at <= syn.at and (call.name == "connect" or "FASTOPEN" in call.flags):
-            talk.link(call.id, syn.id, LinkKind.SENT, Cause.CONNECT)
+            conversation.link(call.id, syn.id, LinkKind.SENT, Cause.CONNECT)
             break
     connects = initiator.call("connect")
     answer = next((f for f in responder.syns if f.arrived is not None), None)
     if answer:
         asked = [f for f in initiator.syns if (f.arrived or NEVER) <= answer.at] or [syn]
-        talk.link(asked[-1].id, answer.id, LinkKind.ANSWERED, Cause.SYN)
+        conversation.link(asked[-1].id, answer.id, LinkKind.ANSWERED, Cause.SYN)
         for call in connects:
             returned = not call.error and call.end is not None
             if returned and (answer.arrived or 0) <= call.latest_end:
-                talk.link(answer.id, call.id, LinkKind.RETURNED, Cause.SYN_ACK)
-    confirm = talk.confirmation
+                conversation.link(answer.id, call.id, LinkKind.RETURNED, Cause.SYN_ACK)
+    confirm = conversation.confirmation
     for call in responder.call("accept"):
         if confirm and confirm.arrived is not None and not call.error:
             waited = call.at < confirm.arrived
             cause = Cause.HANDSHAKE_COMPLETE if waited else Cause.HANDSHAKE_WAS_COMPLETE
-            talk.link(confirm.id, call.id, LinkKind.RETURNED, cause)
+            conversation.link(confirm.id, call.id, LinkKind.RETURNED, cause)
             break
     for call in connects:
         if call.error in ("ECONNREFUSED", "ECONNRESET"):
@@ -242,30 +246,32 @@ def _opening(talk: TcpConversation) -> None:
                 (f for f in responder.resets if f.arrived and f.arrived <= call.latest_end), None
             )
             if reset:
-                talk.link(reset.id, call.id, LinkKind.FAILED, Cause.RST)
+                conversation.link(reset.id, call.id, LinkKind.FAILED, Cause.RST)
 
 
-def _acknowledgements(talk: TcpConversation) -> None:
+def _acknowledgements(conversation: TcpConversation) -> None:
     """Relate each acknowledgement of something new to the last segment that it acknowledges."""
-    for side in talk.sides:
+    for side in conversation.sides:
         sent = [(f.seq + f.packet.span, f) for f in side.frames if f.packet.span and not f.forged]
         sent.sort(key=lambda pair: (pair[0], pair[1].id))
         ends = [end for end, _ in sent]
         highest = 0
-        for frame in talk.peer(side).frames:
+        for frame in conversation.peer(side).frames:
             if frame.ack <= highest or frame.forged or frame.packet.flags & RST:
                 continue
             highest = frame.ack
             for at in range(bisect_right(ends, frame.ack) - 1, -1, -1):
                 done = sent[at][1]
                 if done.arrived is not None and done.arrived <= frame.at:
-                    talk.link(done.id, frame.id, LinkKind.ACKNOWLEDGED, Cause.ACKNOWLEDGEMENT)
+                    conversation.link(
+                        done.id, frame.id, LinkKind.ACKNOWLEDGED, Cause.ACKNOWLEDGEMENT
+                    )
                     break
 
 
-def _endings(talk: TcpConversation) -> None:
+def _endings(conversation: TcpConversation) -> None:
     """Relate close() and shutdown() to FIN, and FIN to the receive that returned nothing."""
-    for side in talk.sides:
+    for side in conversation.sides:
         fin = next(iter(side.fins), None)
         if fin is None:
             continue
@@ -274,54 +280,54 @@ def _endings(talk: TcpConversation) -> None:
             if c.at <= fin.at and not c.error and not c.shared and c.flags != "SHUT_RD"
         ]  # fmt: skip
         if closes:
-            talk.link(closes[0].id, fin.id, LinkKind.SENT, Cause.CLOSE)
+            conversation.link(closes[0].id, fin.id, LinkKind.SENT, Cause.CLOSE)
         else:
             # the kernel closes before strace can say that the program is gone
-            ender = _nearest_exit(talk, side, fin.at)
+            ender = _nearest_exit(conversation, side, fin.at)
             if ender:
-                talk.link(ender.id, fin.id, LinkKind.SENT, Cause.EXIT)
+                conversation.link(ender.id, fin.id, LinkKind.SENT, Cause.EXIT)
         came = [(f.arrived, f) for f in side.fins if f.arrived is not None]
         if not came:
             continue
         arrived, first = min(came, key=lambda pair: pair[0])
-        for call in talk.peer(side).calls:
+        for call in conversation.peer(side).calls:
             empty = call.direction is Direction.IN and call.result == 0 and call.requested != 0
             if empty and call.latest_end >= arrived:
-                talk.link(first.id, call.id, LinkKind.ENDED, Cause.FIN)
+                conversation.link(first.id, call.id, LinkKind.ENDED, Cause.FIN)
                 break
 
 
-def _nearest_exit(talk: TcpConversation, side: Side, at: int) -> Process | None:
+def _nearest_exit(conversation: TcpConversation, side: Side, at: int) -> Process | None:
     """Return the end of the program that can have closed a socket then: the nearest in time."""
-    near = [p for p in talk.exits if p.host == side.host and abs(p.at - at) < NEAR]
+    near = [p for p in conversation.exits if p.host == side.host and abs(p.at - at) < NEAR]
     return min(near, key=lambda p: abs(p.at - at), default=None)
 
 
-def _resets(talk: TcpConversation) -> None:
+def _resets(conversation: TcpConversation) -> None:
     """Relate each RST to its cause, and the first one to the call that failed because of it."""
-    for side in talk.sides:
+    for side in conversation.sides:
         for number, reset in enumerate(side.resets):
-            _reset_cause(talk, side, reset)
+            _reset_cause(conversation, side, reset)
             if number or reset.arrived is None:
                 continue
-            for call in talk.peer(side).calls:
+            for call in conversation.peer(side).calls:
                 if call.error in ("ECONNRESET", "EPIPE") and call.latest_end >= reset.arrived:
-                    if not talk.cause_of(call, LinkKind.FAILED):
-                        talk.link(reset.id, call.id, LinkKind.FAILED, Cause.RST)
+                    if not conversation.cause_of(call, LinkKind.FAILED):
+                        conversation.link(reset.id, call.id, LinkKind.FAILED, Cause.RST)
                     break
 
 
-def _reset_cause(talk: TcpConversation, side: Side, reset: Frame) -> None:
+def _reset_cause(conversation: TcpConversation, side: Side, reset: Frame) -> None:
     """Relate a RST to its cause (RFC 9293 section 3.5.3, RFC 2525 section 2.17)."""
-    peer = talk.peer(side)
+    peer = conversation.peer(side)
     before = [f for f in peer.frames if f.arrived is not None and f.arrived <= reset.at]
     last = before[-1] if before else None
     if last and last.packet.flags & SYN and not last.packet.flags & ACK:
-        talk.link(last.id, reset.id, LinkKind.REFUSED, Cause.NOT_LISTENING)
+        conversation.link(last.id, reset.id, LinkKind.REFUSED, Cause.NOT_LISTENING)
         return
-    if not side.calls and side.host in talk.watched:
+    if not side.calls and side.host in conversation.watched:
         source = last or reset
-        talk.link(source.id, reset.id, LinkKind.UNACCEPTED, Cause.LISTENER_CLOSED)
+        conversation.link(source.id, reset.id, LinkKind.UNACCEPTED, Cause.LISTENER_CLOSED)
         return
     closes = [
         c for c in side.call("close")
@@ -332,33 +338,33 @@ def _reset_cause(talk: TcpConversation, side: Side, reset: Frame) -> None:
         close = closes[-1]
         if end > first:
             cause = Cause.CLOSE_UNREAD
-            talk.link(close.id, reset.id, LinkKind.SENT, cause, first, end)
+            conversation.link(close.id, reset.id, LinkKind.SENT, cause, first, end)
             return
-        if talk.is_set(side, "SO_LINGER"):
-            talk.link(close.id, reset.id, LinkKind.SENT, Cause.LINGER)
+        if conversation.is_set(side, "SO_LINGER"):
+            conversation.link(close.id, reset.id, LinkKind.SENT, Cause.LINGER)
             return
         if last is not None and last.arrived is not None and close.at > last.arrived:
-            talk.link(close.id, reset.id, LinkKind.SENT, Cause.ABORT)
+            conversation.link(close.id, reset.id, LinkKind.SENT, Cause.ABORT)
             return
     if last and any(c.at <= reset.at and not c.shared for c in side.call("close")):
-        talk.link(last.id, reset.id, LinkKind.PROVOKED, Cause.ALREADY_CLOSED)
+        conversation.link(last.id, reset.id, LinkKind.PROVOKED, Cause.ALREADY_CLOSED)
         return
-    ender = _nearest_exit(talk, side, reset.at)
+    ender = _nearest_exit(conversation, side, reset.at)
     if ender and end > first:
-        talk.link(ender.id, reset.id, LinkKind.SENT, Cause.EXIT_UNREAD, first, end)
+        conversation.link(ender.id, reset.id, LinkKind.SENT, Cause.EXIT_UNREAD, first, end)
     elif last:
-        talk.link(last.id, reset.id, LinkKind.PROVOKED, Cause.UNKNOWN_CONNECTION)
+        conversation.link(last.id, reset.id, LinkKind.PROVOKED, Cause.UNKNOWN_CONNECTION)
 
 
-def _wakes(talk: TcpConversation, polls: Sequence[Call]) -> None:
+def _wakes(conversation: TcpConversation, polls: Sequence[Call]) -> None:
     """Relate the calls that wait for several sockets to the segments that ended their wait."""
-    for side in talk.sides:
-        sender = talk.peer(side)
+    for side in conversation.sides:
+        sender = conversation.peer(side)
         arrivals = sorted((f.arrived, f.id) for f in sender.frames if f.arrived is not None)
         if not arrivals:
             continue
         times = [at for at, _ in arrivals]
-        confirm = talk.confirmation if sender is talk.initiator else None
+        confirm = conversation.confirmation if sender is conversation.initiator else None
         weighty = {f.id for f in sender.frames if f.packet.span or f.packet.flags & RST}
         for call in polls:
             if call.host != side.host or call.end is None:
@@ -367,11 +373,11 @@ def _wakes(talk: TcpConversation, polls: Sequence[Call]) -> None:
                 confirm and call.local and call.local[1] == side.end.port
                 and call.at <= (confirm.arrived or 0) <= call.latest_end
             ):  # fmt: skip
-                talk.link(confirm.id, call.id, LinkKind.WOKE, Cause.ACCEPTABLE)
-            if talk.flow not in call.ready:
+                conversation.link(confirm.id, call.id, LinkKind.WOKE, Cause.ACCEPTABLE)
+            if conversation.flow not in call.ready:
                 continue
             found = arrivals[bisect_left(times, call.at) : bisect_right(times, call.latest_end)]
             chosen = next((i for _, i in found if i in weighty), found[-1][1] if found else None)
             if chosen is not None:
                 cause = Cause.READABLE if chosen in weighty else Cause.WRITABLE
-                talk.link(chosen, call.id, LinkKind.WOKE, cause)
+                conversation.link(chosen, call.id, LinkKind.WOKE, cause)

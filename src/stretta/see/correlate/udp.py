@@ -122,14 +122,14 @@ def correlate(
     watched: frozenset[str] = frozenset(),
 ) -> UdpConversation:
     """Return what is found out about the datagrams between two ends."""
-    talk = UdpConversation(flow, list(calls), list(frames), faults=faults, watched=watched)
-    talk.datagrams = _join(frames)
-    _senders(talk)
-    _receivers(talk)
-    _errors(talk, frames)
-    _wakes(talk, polls)
-    talk.in_vain = _in_vain(talk, polls)
-    return talk
+    conversation = UdpConversation(flow, list(calls), list(frames), faults=faults, watched=watched)
+    conversation.datagrams = _join(frames)
+    _senders(conversation)
+    _receivers(conversation)
+    _errors(conversation, frames)
+    _wakes(conversation, polls)
+    conversation.in_vain = _in_vain(conversation, polls)
+    return conversation
 
 
 def _join(frames: Sequence[Frame]) -> list[Datagram]:
@@ -157,36 +157,36 @@ def _join(frames: Sequence[Frame]) -> list[Datagram]:
     return datagrams
 
 
-def _senders(talk: UdpConversation) -> None:
+def _senders(conversation: UdpConversation) -> None:
     """Relate each datagram to the first call before it that sent as many bytes."""
     waiting = [
-        c for c in talk.calls
+        c for c in conversation.calls
         if c.direction is Direction.OUT and not c.error and c.result is not None
     ]  # fmt: skip
-    for datagram in talk.datagrams:
+    for datagram in conversation.datagrams:
         for call in waiting:
             fits = call.host == datagram.host and call.transferred == datagram.size
             if fits and call.at <= datagram.frame.at:
                 datagram.call = call
                 waiting.remove(call)
                 for frame in datagram.frames:
-                    talk.link(call.id, frame.id, LinkKind.CARRIED, Cause.DATAGRAM)
+                    conversation.link(call.id, frame.id, LinkKind.CARRIED, Cause.DATAGRAM)
                 break
 
 
-def _receivers(talk: UdpConversation) -> None:
+def _receivers(conversation: UdpConversation) -> None:
     """Relate each receive to the datagram that it returned: the first to arrive that fits."""
     arrived = sorted(
-        ((at, number) for number, d in enumerate(talk.datagrams) for at in d.arrivals),
+        ((at, number) for number, d in enumerate(conversation.datagrams) for at in d.arrivals),
     )
     calls = [
-        c for c in talk.calls
+        c for c in conversation.calls
         if c.direction is Direction.IN and not c.error and c.result is not None
     ]  # fmt: skip
     calls.sort(key=lambda c: c.latest_end)
     for call in calls:
         for at, number in arrived:
-            datagram = talk.datagrams[number]
+            datagram = conversation.datagrams[number]
             if datagram.host == call.host or at > call.latest_end:
                 continue
             if call.transferred == datagram.size or (
@@ -194,26 +194,28 @@ def _receivers(talk: UdpConversation) -> None:
             ):
                 arrived.remove((at, number))
                 datagram.received_by.append(call)
-                talk.link(datagram.frames[-1].id, call.id, LinkKind.DELIVERED, Cause.DATAGRAM)
+                conversation.link(
+                    datagram.frames[-1].id, call.id, LinkKind.DELIVERED, Cause.DATAGRAM
+                )
                 break
 
 
-def _errors(talk: UdpConversation, frames: Sequence[Frame]) -> None:
+def _errors(conversation: UdpConversation, frames: Sequence[Frame]) -> None:
     """Relate each ICMP message to the datagram that provoked it, and to the call that failed."""
     for frame in frames:
         if frame.packet.inner is None:
             continue
-        talk.errors.append(frame)
-        for datagram in reversed(talk.datagrams):
+        conversation.errors.append(frame)
+        for datagram in reversed(conversation.datagrams):
             if datagram.host != frame.host and datagram.frame.at <= frame.at:
-                talk.link(datagram.frame.id, frame.id, LinkKind.PROVOKED, Cause.ICMP)
+                conversation.link(datagram.frame.id, frame.id, LinkKind.PROVOKED, Cause.ICMP)
                 break
-        for call in talk.calls:
+        for call in conversation.calls:
             if (
                 call.host != frame.host and frame.arrived is not None
                 and call.error in ICMP_ERRORS and call.latest_end >= frame.arrived
             ):  # fmt: skip
-                talk.link(frame.id, call.id, LinkKind.FAILED, Cause.ICMP)
+                conversation.link(frame.id, call.id, LinkKind.FAILED, Cause.ICMP)
                 break
 
 
@@ -221,11 +223,11 @@ LONG = 50_000_000
 """Nanoseconds: shorter polls do not count as waiting."""
 
 
-def _in_vain(talk: UdpConversation, polls: Sequence[Call]) -> list[Call]:
+def _in_vain(conversation: UdpConversation, polls: Sequence[Call]) -> list[Call]:
     """Return the receives, and the polls of their sockets, that waited until their time-out."""
-    sockets = {(c.host, c.socket) for c in talk.calls if c.socket >= 0}
+    sockets = {(c.host, c.socket) for c in conversation.calls if c.socket >= 0}
     found = [
-        c for c in talk.calls
+        c for c in conversation.calls
         if c.direction is Direction.IN and c.error in ("EAGAIN", "ETIMEDOUT")
     ]  # fmt: skip
     found += [
@@ -238,16 +240,16 @@ def _in_vain(talk: UdpConversation, polls: Sequence[Call]) -> list[Call]:
     return sorted((c for c in found if c.duration > LONG), key=lambda c: c.at)
 
 
-def _wakes(talk: UdpConversation, polls: Sequence[Call]) -> None:
+def _wakes(conversation: UdpConversation, polls: Sequence[Call]) -> None:
     """Relate the calls that wait for several sockets to what arrived for this conversation."""
-    came = [(at, d.host, d.frames[-1].id) for d in talk.datagrams for at in d.arrivals]
-    came += [(f.arrived, f.host, f.id) for f in talk.errors if f.arrived is not None]
+    came = [(at, d.host, d.frames[-1].id) for d in conversation.datagrams for at in d.arrivals]
+    came += [(f.arrived, f.host, f.id) for f in conversation.errors if f.arrived is not None]
     came.sort()
     for call in polls:
-        of_this = talk.flow in call.ready or (
+        of_this = conversation.flow in call.ready or (
             call.flow is None and not call.ready and call.protocol == "udp"
         )
         for at, host, number in came if of_this and call.result else ():
             if host != call.host and call.at <= at <= call.latest_end:
-                talk.link(number, call.id, LinkKind.WOKE, Cause.READABLE)
+                conversation.link(number, call.id, LinkKind.WOKE, Cause.READABLE)
                 break

@@ -1,4 +1,4 @@
-"""Explanations: what a person should notice, in words. Rules over the timeline, which never guess.
+"""Explanations of a timeline in words, by rules that never guess.
 
 Each rule looks at one conversation, decides by its facts alone, and yields phrases: keys of the
 catalogue with facts. ``Wording`` makes sentences of them, last. Pure.
@@ -25,7 +25,7 @@ RULES = (*TCP_RULES, *UDP_RULES)
 
 
 def explain(timeline: Timeline) -> tuple[Note, ...]:
-    """Return what is worth noticing, in the order of the events it is about."""
+    """Return the explanations, in the order of the events that they are about."""
     wording = Wording(timeline.hosts)
     notes: list[Note] = []
 

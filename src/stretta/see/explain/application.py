@@ -33,9 +33,9 @@ def _came(side: Side, frame: Frame, place: int) -> int | None:
     return next((f.arrived for _, _, f in side.delivered_by.within(at, at + 1)), None)
 
 
-def http_exchange(talk: TcpConversation) -> Iterator[Found]:
+def http_exchange(conversation: TcpConversation) -> Iterator[Found]:
     """A request and its response, where only one request can be meant (RFC 9112 section 9.3.2)."""
-    initiator, responder = talk.sides
+    initiator, responder = conversation.sides
     requests, reported = _heads(initiator, REQUEST), 0
     unanswered: list[tuple[Frame, int, re.Match[bytes]]] = []
     for came, place, status in _heads(responder, STATUS):
@@ -59,9 +59,9 @@ def http_exchange(talk: TcpConversation) -> Iterator[Found]:
         del unanswered[:1]
 
 
-def tls_handshake(talk: TcpConversation) -> Iterator[Found]:
+def tls_handshake(conversation: TcpConversation) -> Iterator[Found]:
     """A TLS handshake, from ClientHello to the first application data."""
-    initiator, responder = talk.sides
+    initiator, responder = conversation.sides
     hello = _first(initiator, TlsRecord.CLIENT_HELLO)
     answer = _first(responder, TlsRecord.SERVER_HELLO)
     if hello and answer and answer.arrived is not None:

@@ -18,20 +18,20 @@ from stretta.see.packets import ACK, RST, SYN
 __all__ = ["RULES"]
 
 
-def _connect(talk: TcpConversation) -> Call | None:
-    return next(iter(talk.initiator.call("connect")), None)
+def _connect(conversation: TcpConversation) -> Call | None:
+    return next(iter(conversation.initiator.call("connect")), None)
 
 
-def _syn_ack(talk: TcpConversation) -> Frame | None:
+def _syn_ack(conversation: TcpConversation) -> Frame | None:
     """Return the first SYN ACK that arrived."""
-    return next((f for f in talk.responder.syns if f.arrived is not None), None)
+    return next((f for f in conversation.responder.syns if f.arrived is not None), None)
 
 
-def handshake(talk: TcpConversation) -> Iterator[Found]:
+def handshake(conversation: TcpConversation) -> Iterator[Found]:
     """connect() took one round trip."""
-    call, answer = _connect(talk), _syn_ack(talk)
-    syns = talk.initiator.syns
-    once = len(syns) == len(talk.responder.syns) == 1
+    call, answer = _connect(conversation), _syn_ack(conversation)
+    syns = conversation.initiator.syns
+    once = len(syns) == len(conversation.responder.syns) == 1
     if not (call and answer and not call.error and call.end is not None and once):
         return
     trip = (answer.arrived or 0) - syns[0].at
@@ -44,9 +44,9 @@ def handshake(talk: TcpConversation) -> Iterator[Found]:
     )
 
 
-def not_blocking(talk: TcpConversation) -> Iterator[Found]:
+def not_blocking(conversation: TcpConversation) -> Iterator[Found]:
     """connect() on a socket that does not block."""
-    call, answer = _connect(talk), _syn_ack(talk)
+    call, answer = _connect(conversation), _syn_ack(conversation)
     if call and call.error == "EINPROGRESS":
         went_on = None
         if answer and answer.arrived is not None:
@@ -54,9 +54,9 @@ def not_blocking(talk: TcpConversation) -> Iterator[Found]:
         yield phrase("not-blocking", went_on=went_on), [call.id]
 
 
-def _waited(talk: TcpConversation) -> tuple[Call, Phrase] | None:
+def _waited(conversation: TcpConversation) -> tuple[Call, Phrase] | None:
     """Return the connect(), and how long the handshake made it wait."""
-    call, end = _connect(talk), _syn_ack(talk)
+    call, end = _connect(conversation), _syn_ack(conversation)
     if call is None or end is None or end.arrived is None:
         return None
     if call.error == "EINPROGRESS":
@@ -66,13 +66,13 @@ def _waited(talk: TcpConversation) -> tuple[Call, Phrase] | None:
     return call, phrase("waited.connect", wait=call.duration)
 
 
-def _lost_first(talk: TcpConversation, side: Side) -> tuple[list[Retransmission], Phrase]:
-    """Return the repetitions of lost SYNs of a side, and what became of those."""
+def _lost_first(conversation: TcpConversation, side: Side) -> tuple[list[Retransmission], Phrase]:
+    """Return the repetitions of lost SYNs of a side, and the fates of the originals."""
     lost = [
         r for r in side.retransmissions
         if r.frame.packet.flags & SYN and r.original.arrived is None
     ]  # fmt: skip
-    fates = [fate(talk.faults, r.original) for r in lost]
+    fates = [fate(conversation.faults, r.original) for r in lost]
     if len(set(fates)) == 1:
         key = "lost-first.often" if len(lost) > 1 else "lost-first"
         return lost, phrase(key, fate=fates[0], count=len(lost))
@@ -84,10 +84,10 @@ def _later(repeats: list[Retransmission]) -> list[Phrase]:
     return [phrase("time", wait=r.waited) for r in repeats]
 
 
-def lost_syn(talk: TcpConversation) -> Iterator[Found]:
+def lost_syn(conversation: TcpConversation) -> Iterator[Found]:
     """connect() waited because a SYN was lost."""
-    side, waited = talk.initiator, _waited(talk)
-    lost, fates = _lost_first(talk, side)
+    side, waited = conversation.initiator, _waited(conversation)
+    lost, fates = _lost_first(conversation, side)
     if waited and lost:
         call, how_long = waited
         yield (
@@ -96,10 +96,10 @@ def lost_syn(talk: TcpConversation) -> Iterator[Found]:
         )
 
 
-def lost_syn_ack(talk: TcpConversation) -> Iterator[Found]:
+def lost_syn_ack(conversation: TcpConversation) -> Iterator[Found]:
     """connect() waited because a SYN ACK was lost."""
-    (initiator, side), waited = talk.sides, _waited(talk)
-    lost, fates = _lost_first(talk, side)
+    (initiator, side), waited = conversation.sides, _waited(conversation)
+    lost, fates = _lost_first(conversation, side)
     if not waited or not lost:
         return
     call, how_long = waited
@@ -130,10 +130,10 @@ def _syn_before(initiator: Side, frame: Frame) -> Frame | None:
     return came[-1] if came else None
 
 
-def lost_handshake_ack(talk: TcpConversation) -> Iterator[Found]:
+def lost_handshake_ack(conversation: TcpConversation) -> Iterator[Found]:
     """The third segment of the handshake was lost."""
-    initiator, responder = talk.sides
-    answer = _syn_ack(talk)
+    initiator, responder = conversation.sides
+    answer = _syn_ack(conversation)
     if answer is None or answer.arrived is None:
         return
     third = next(
@@ -149,19 +149,21 @@ def lost_handshake_ack(talk: TcpConversation) -> Iterator[Found]:
         )
         key = "lost-handshake-ack" if healer else "lost-handshake-ack.open"
         yield (
-            phrase(key, fate=fate(talk.faults, third), host=initiator.host, peer=responder.host),
+            phrase(
+                key, fate=fate(conversation.faults, third), host=initiator.host, peer=responder.host
+            ),
             [third.id, *([healer.id] if healer else [])],
         )
 
 
-def refused(talk: TcpConversation) -> Iterator[Found]:
+def refused(conversation: TcpConversation) -> Iterator[Found]:
     """No socket listened."""
-    initiator, responder = talk.sides
+    initiator, responder = conversation.sides
     for reset in responder.resets:
-        cause = talk.cause_of(reset, LinkKind.REFUSED)
+        cause = conversation.cause_of(reset, LinkKind.REFUSED)
         if cause is None:
             continue
-        call = _connect(talk)
+        call = _connect(conversation)
         later = [c for c in initiator.calls if c.latest_end >= (reset.arrived or NEVER)]
         failed = next((c for c in later if c.error == "ECONNREFUSED"), None)
         asked = next((c for c in initiator.call("getsockopt") if c.option == "SO_ERROR"), None)
@@ -186,9 +188,9 @@ def refused(talk: TcpConversation) -> Iterator[Found]:
         return
 
 
-def unanswered(talk: TcpConversation) -> Iterator[Found]:
+def unanswered(conversation: TcpConversation) -> Iterator[Found]:
     """No SYN was ever answered."""
-    initiator, responder = talk.sides
+    initiator, responder = conversation.sides
     heard = any(f.arrived is not None for f in responder.frames)
     if not initiator.syns or heard:
         return
@@ -201,17 +203,17 @@ def unanswered(talk: TcpConversation) -> Iterator[Found]:
             "unanswered",
             count=len(initiator.syns),
             after=after,
-            fates=_no_answer(talk),
-            outcome=_outcome(talk),
+            fates=_no_answer(conversation),
+            outcome=_outcome(conversation),
         ),
-        [(_connect(talk) or initiator.syns[0]).id, *(f.id for f in initiator.syns)],
+        [(_connect(conversation) or initiator.syns[0]).id, *(f.id for f in initiator.syns)],
     )
 
 
-def _no_answer(talk: TcpConversation) -> list[Phrase]:
-    """Return what became of SYNs that were not answered."""
-    initiator, responder = talk.sides
-    lost = [fate(talk.faults, f) for f in initiator.syns if f.arrived is None]
+def _no_answer(conversation: TcpConversation) -> list[Phrase]:
+    """Return the fates of SYNs that were not answered."""
+    initiator, responder = conversation.sides
+    lost = [fate(conversation.faults, f) for f in initiator.syns if f.arrived is None]
     came = len(initiator.syns) - len(lost)
     if responder.frames:
         return [phrase("unanswered.answers-lost")]
@@ -225,24 +227,26 @@ def _no_answer(talk: TcpConversation) -> list[Phrase]:
     return parts
 
 
-def _outcome(talk: TcpConversation) -> Phrase | None:
+def _outcome(conversation: TcpConversation) -> Phrase | None:
     """Return how a connect() that was not answered ended."""
-    call = _connect(talk)
+    call = _connect(conversation)
     if call is None:
         return None
     if call.error == "EINPROGRESS":
         return phrase("unanswered.pending")
     if call.error:
         return phrase("unanswered.failed", error=call.error)
-    gone = next((p for p in talk.exits if (p.host, p.process) == (call.host, call.process)), None)
+    gone = next(
+        (p for p in conversation.exits if (p.host, p.process) == (call.host, call.process)), None
+    )
     if gone and gone.status is not None and gone.status < 0:
         return phrase("unanswered.killed", signal=-gone.status)
     return phrase("unanswered.open")
 
 
-def agreed(talk: TcpConversation) -> Iterator[Found]:
+def agreed(conversation: TcpConversation) -> Iterator[Found]:
     """What both ends announced in their SYNs."""
-    initiator, responder = talk.sides
+    initiator, responder = conversation.sides
     if not initiator.syns or not responder.syns:
         return
     one, two = initiator.syns[0].packet, responder.syns[0].packet
@@ -258,19 +262,19 @@ def agreed(talk: TcpConversation) -> Iterator[Found]:
     yield phrase("agreed", parts=parts), [responder.syns[0].id]
 
 
-def _accepted(talk: TcpConversation, cause: Cause) -> Iterator[tuple[Call, Frame, int]]:
+def _accepted(conversation: TcpConversation, cause: Cause) -> Iterator[tuple[Call, Frame, int]]:
     """Return each accept() that returned for a cause, with the segment and its arrival."""
-    calls = {c.id: c for c in talk.responder.call("accept")}
-    frames = {f.id: f for f in talk.initiator.frames}
-    for link in talk.links:
+    calls = {c.id: c for c in conversation.responder.call("accept")}
+    frames = {f.id: f for f in conversation.initiator.frames}
+    for link in conversation.links:
         call, frame = calls.get(link.target), frames.get(link.source)
         if link.cause is cause and call and frame and frame.arrived is not None:
             yield call, frame, frame.arrived
 
 
-def accept_waited(talk: TcpConversation) -> Iterator[Found]:
+def accept_waited(conversation: TcpConversation) -> Iterator[Found]:
     """accept() waited for a connection."""
-    for call, confirm, arrived in _accepted(talk, Cause.HANDSHAKE_COMPLETE):
+    for call, confirm, arrived in _accepted(conversation, Cause.HANDSHAKE_COMPLETE):
         if call.duration > 1_000_000:
             rest = call.at + call.duration - arrived
             at_once = rest < max(1_000_000, call.duration // 20)
@@ -278,22 +282,22 @@ def accept_waited(talk: TcpConversation) -> Iterator[Found]:
             yield phrase(key, wait=call.duration, rest=rest), [call.id, confirm.id]
 
 
-def accepted_late(talk: TcpConversation) -> Iterator[Found]:
+def accepted_late(conversation: TcpConversation) -> Iterator[Found]:
     """The connection was established before accept() was called."""
-    for call, confirm, arrived in _accepted(talk, Cause.HANDSHAKE_WAS_COMPLETE):
+    for call, confirm, arrived in _accepted(conversation, Cause.HANDSHAKE_WAS_COMPLETE):
         if call.at - arrived > 5_000_000:
             yield phrase("accepted-late", wait=call.at - arrived), [call.id, confirm.id]
 
 
-def never_accepted(talk: TcpConversation) -> Iterator[Found]:
+def never_accepted(conversation: TcpConversation) -> Iterator[Found]:
     """Established, but no program called accept()."""
-    initiator, responder = talk.sides
-    unseen = responder.host not in talk.watched or _syn_ack(talk) is None
+    initiator, responder = conversation.sides
+    unseen = responder.host not in conversation.watched or _syn_ack(conversation) is None
     if unseen or responder.calls or not initiator.calls:
         return
     if any(f.arrived is not None and f.ack >= 1 for f in initiator.frames):
-        call = _connect(talk)
-        reset = next((k for k in talk.links if k.kind is LinkKind.UNACCEPTED), None)
+        call = _connect(conversation)
+        reset = next((k for k in conversation.links if k.kind is LinkKind.UNACCEPTED), None)
         frame = next((f for f in responder.resets if reset and f.id == reset.target), None)
         size = unread_at(initiator, frame.at if frame else NEVER)
         then = phrase("never-accepted.holds", size=size) if size else None

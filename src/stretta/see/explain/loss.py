@@ -20,9 +20,9 @@ def _repairs(side: Side, cause: Cause) -> list[Retransmission]:
     ]  # fmt: skip
 
 
-def time_out(talk: TcpConversation) -> Iterator[Found]:
+def time_out(conversation: TcpConversation) -> Iterator[Found]:
     """A segment was sent again after a time-out."""
-    for side in talk.sides:
+    for side in conversation.sides:
         originals = {r.original.id for r in side.retransmissions}
         for again in _repairs(side, Cause.TIME_OUT)[:3]:
             last = again.frame.id not in originals
@@ -33,16 +33,16 @@ def time_out(talk: TcpConversation) -> Iterator[Found]:
                         "time-out",
                         size=again.frame.packet.length,
                         wait=again.waited,
-                        fate=fate(talk.faults, again.original),
+                        fate=fate(conversation.faults, again.original),
                         unseen=unseen,
                     ),
                     [again.frame.id, again.original.id],
                 )
 
 
-def back_off(talk: TcpConversation) -> Iterator[Found]:
+def back_off(conversation: TcpConversation) -> Iterator[Found]:
     """Each further time-out is longer."""
-    for side in talk.sides:
+    for side in conversation.sides:
         chain: list[Retransmission] = []
         for again in side.retransmissions:
             if again.cause is Cause.DUPLICATE_ACKS:
@@ -57,9 +57,9 @@ def back_off(talk: TcpConversation) -> Iterator[Found]:
                 break
 
 
-def fast(talk: TcpConversation) -> Iterator[Found]:
+def fast(conversation: TcpConversation) -> Iterator[Found]:
     """A segment was sent again without waiting for a time-out."""
-    for side in talk.sides:
+    for side in conversation.sides:
         repairs = _repairs(side, Cause.DUPLICATE_ACKS)
         for again in repairs[:1]:
             more = phrase("fast-retransmit.more", count=len(repairs)) if len(repairs) > 1 else None
@@ -67,18 +67,18 @@ def fast(talk: TcpConversation) -> Iterator[Found]:
                 phrase(
                     "fast-retransmit",
                     wait=again.waited,
-                    fate=fate(talk.faults, again.original),
+                    fate=fate(conversation.faults, again.original),
                     more=more,
                 ),
                 [again.frame.id, again.original.id],
             )
 
 
-def needless(talk: TcpConversation) -> Iterator[Found]:
+def needless(conversation: TcpConversation) -> Iterator[Found]:
     """The bytes that were sent again had arrived."""
-    for side in talk.sides:
+    for side in conversation.sides:
         for again in [r for r in side.retransmissions if r.needless and r.frame.packet.length][:1]:
-            peer = talk.peer(side)
+            peer = conversation.peer(side)
             ack = next(
                 (
                     f for f in peer.frames
@@ -88,16 +88,16 @@ def needless(talk: TcpConversation) -> Iterator[Found]:
             )  # fmt: skip
             why = phrase("needless.late")
             if ack and ack.arrived is None:
-                why = phrase("needless.lost", fate=fate(talk.faults, ack))
+                why = phrase("needless.lost", fate=fate(conversation.faults, ack))
             yield (
                 phrase("needless-retransmission", why=why, host=peer.host),
                 [again.frame.id, again.original.id],
             )
 
 
-def lost_ack(talk: TcpConversation) -> Iterator[Found]:
+def lost_ack(conversation: TcpConversation) -> Iterator[Found]:
     """A lost acknowledgement did no harm."""
-    for side in talk.sides:
+    for side in conversation.sides:
         for frame in side.frames:
             plain = not frame.packet.span and not frame.packet.flags & RST and not frame.forged
             if not plain or frame.arrivals or frame.ack <= 1:
@@ -108,51 +108,54 @@ def lost_ack(talk: TcpConversation) -> Iterator[Found]:
             )
             blamed = any(
                 r.needless and frame.at < r.frame.at and r.original.seq < frame.ack
-                for r in talk.peer(side).retransmissions
+                for r in conversation.peer(side).retransmissions
             )
             if later and not blamed:
-                yield phrase("lost-ack", fate=fate(talk.faults, frame)), [frame.id, later.id]
+                yield (
+                    phrase("lost-ack", fate=fate(conversation.faults, frame)),
+                    [frame.id, later.id],
+                )
                 return
 
 
-def corrupted(talk: TcpConversation) -> Iterator[Found]:
+def corrupted(conversation: TcpConversation) -> Iterator[Found]:
     """A damaged segment counts as lost."""
-    for side in talk.sides:
+    for side in conversation.sides:
         for frame in side.frames:
             if any(a.corrupted for a in frame.arrivals) and frame.arrived is None:
-                yield phrase("corrupted", host=talk.peer(side).host), [frame.id]
+                yield phrase("corrupted", host=conversation.peer(side).host), [frame.id]
                 return
 
 
-def doubled(talk: TcpConversation) -> Iterator[Found]:
+def doubled(conversation: TcpConversation) -> Iterator[Found]:
     """A segment arrived twice."""
-    for side in talk.sides:
+    for side in conversation.sides:
         for frame in side.frames:
             if len(frame.arrivals) > 1 and frame.packet.length:
                 yield phrase("doubled", count=len(frame.arrivals)), [frame.id]
                 return
 
 
-def overtaken(talk: TcpConversation) -> Iterator[Found]:
+def overtaken(conversation: TcpConversation) -> Iterator[Found]:
     """Segments arrived in another order."""
-    for side in talk.sides:
+    for side in conversation.sides:
         highest: Frame | None = None
         data = [f for f in side.frames if f.packet.length and f.arrived is not None]
         for frame in sorted(data, key=lambda f: f.arrived or 0):
             if highest and frame.seq < highest.seq and frame.at < highest.at:
-                yield phrase("overtaken", host=talk.peer(side).host), [frame.id, highest.id]
+                yield phrase("overtaken", host=conversation.peer(side).host), [frame.id, highest.id]
                 return
             if highest is None or frame.seq > highest.seq:
                 highest = frame
 
 
-def lost_fin(talk: TcpConversation) -> Iterator[Found]:
+def lost_fin(conversation: TcpConversation) -> Iterator[Found]:
     """A FIN that was lost."""
-    for side in talk.sides:
+    for side in conversation.sides:
         for again in side.retransmissions:
             if not again.frame.packet.flags & FIN or again.original.arrived is not None:
                 continue
-            causes = {k.source for k in talk.links if k.target == again.original.id}
+            causes = {k.source for k in conversation.links if k.target == again.original.id}
             call = next((c for c in side.calls if c.id in causes), None)
             done = None
             if call and call.end is not None and call.end < again.frame.at:
@@ -160,7 +163,7 @@ def lost_fin(talk: TcpConversation) -> Iterator[Found]:
             yield (
                 phrase(
                     "lost-fin",
-                    fate=fate(talk.faults, again.original),
+                    fate=fate(conversation.faults, again.original),
                     wait=again.waited,
                     done=done,
                 ),
@@ -169,11 +172,11 @@ def lost_fin(talk: TcpConversation) -> Iterator[Found]:
             return
 
 
-def unplugged(talk: TcpConversation) -> Iterator[Found]:
+def unplugged(conversation: TcpConversation) -> Iterator[Found]:
     """The wire was cut."""
-    ours = {f.id: f for side in talk.sides for f in side.frames}
+    ours = {f.id: f for side in conversation.sides for f in side.frames}
     cuts: dict[str, list[Frame]] = {}
-    for fault in talk.faults.values():
+    for fault in conversation.faults.values():
         if fault.effect is Effect.CUT and fault.frame in ours:
             cuts.setdefault(fault.option, []).append(ours[fault.frame])
     for option, lost in cuts.items():
@@ -182,7 +185,7 @@ def unplugged(talk: TcpConversation) -> Iterator[Found]:
         ended = any(f.packet.flags & (FIN | RST) and f.at < since for f in ours.values())
         after = next((f for f in ours.values() if f.arrived is not None and f.at > since), None)
         state = None
-        if talk.established is not None and talk.established < before and not ended:
+        if conversation.established is not None and conversation.established < before and not ended:
             stayed = after and not after.packet.flags & RST
             state = phrase("unplugged.stayed" if stayed else "unplugged.state")
         end = phrase("unplugged.silent")
@@ -194,38 +197,42 @@ def unplugged(talk: TcpConversation) -> Iterator[Found]:
         )
 
 
-def forged(talk: TcpConversation) -> Iterator[Found]:
+def forged(conversation: TcpConversation) -> Iterator[Found]:
     """A third party reset the connection."""
-    made = [f for side in talk.sides for f in side.frames if f.forged]
+    made = [f for side in conversation.sides for f in side.frames if f.forged]
     if made:
-        ours = {f.id for side in talk.sides for f in side.frames}
-        stopped = [f for f in talk.faults.values() if f.effect is Effect.RESET and f.frame in ours]
+        ours = {f.id for side in conversation.sides for f in side.frames}
+        stopped = [
+            f for f in conversation.faults.values() if f.effect is Effect.RESET and f.frame in ours
+        ]
         yield (
             phrase("forged-reset"),
             [stopped[0].frame if stopped else made[0].id, *(f.id for f in made)],
         )
 
 
-def queue_full(talk: TcpConversation) -> Iterator[Found]:
+def queue_full(conversation: TcpConversation) -> Iterator[Found]:
     """A slow wire's queue overflowed."""
-    ours = {f.id for side in talk.sides for f in side.frames}
-    full = [f for f in talk.faults.values() if f.effect is Effect.QUEUE_FULL and f.frame in ours]
+    ours = {f.id for side in conversation.sides for f in side.frames}
+    full = [
+        f for f in conversation.faults.values() if f.effect is Effect.QUEUE_FULL and f.frame in ours
+    ]
     if full:
         yield phrase("queue-full", count=len(full)), [full[0].frame]
 
 
-def gave_up(talk: TcpConversation) -> Iterator[Found]:
+def gave_up(conversation: TcpConversation) -> Iterator[Found]:
     """A call failed because nothing was acknowledged any more."""
-    for side in talk.sides:
+    for side in conversation.sides:
         for call in side.calls:
             if call.error == "ETIMEDOUT" and call.name != "connect":
                 yield phrase("gave-up", name=call.name, host=side.host), [call.id]
                 return
 
 
-def held(talk: TcpConversation) -> Iterator[Found]:
+def held(conversation: TcpConversation) -> Iterator[Found]:
     """Bytes that had arrived waited behind a gap."""
-    for side in talk.sides:
+    for side in conversation.sides:
         repaired = [(a, f) for a, _, f in side.delivered_by if f.retransmission_of is not None]
         for first, last, frame in side.delivered_by if repaired else ():
             taken = next(iter(side.received_by.within(first, last)), None)
@@ -235,7 +242,7 @@ def held(talk: TcpConversation) -> Iterator[Found]:
             wait = (gap[0].arrived or 0) - frame.arrived if gap else 0
             if wait > 1_000_000 and taken[2].latest_end > frame.arrived + wait:
                 yield (
-                    phrase("held-behind-gap", host=talk.peer(side).host, wait=wait),
+                    phrase("held-behind-gap", host=conversation.peer(side).host, wait=wait),
                     [frame.id, gap[0].id, taken[2].id],
                 )
                 return

@@ -40,7 +40,7 @@ FATAL = {Effect.LOST, Effect.CUT, Effect.QUEUE_FULL, Effect.CORRUPTED, Effect.RE
 
 
 def fate(faults: Mapping[int, Fault], frame: Frame) -> Phrase:
-    """Return what became of a frame that did not arrive, and by which option."""
+    """Return the fate of a frame that did not arrive, with the option that caused it."""
     fault = faults.get(frame.id)
     if fault is None or fault.effect not in FATAL:
         return phrase("fate.unknown")

@@ -22,9 +22,9 @@ SMALL_WINDOW = 2 * 1460
 """Bytes: a receiver that offers less does not read as fast as bytes arrive."""
 
 
-def _sides(talk: TcpConversation) -> Iterator[tuple[Side, Side]]:
-    for side in talk.sides:
-        yield side, talk.peer(side)
+def _sides(conversation: TcpConversation) -> Iterator[tuple[Side, Side]]:
+    for side in conversation.sides:
+        yield side, conversation.peer(side)
 
 
 def _mss(side: Side, peer: Side) -> int:
@@ -46,9 +46,9 @@ def _once(calls: Iterable[tuple[int, int, Call]]) -> list[Call]:
     return list({call.id: call for _, _, call in calls}.values())
 
 
-def segmented(talk: TcpConversation) -> Iterator[Found]:
+def segmented(conversation: TcpConversation) -> Iterator[Found]:
     """One send travelled in several segments."""
-    for side, peer in _sides(talk):
+    for side, peer in _sides(conversation):
         frames = _frames_of(side)
         reported = 0
         for _, _, call in side.sent_by:
@@ -73,9 +73,9 @@ def segmented(talk: TcpConversation) -> Iterator[Found]:
             )
 
 
-def coalesced(talk: TcpConversation) -> Iterator[Found]:
+def coalesced(conversation: TcpConversation) -> Iterator[Found]:
     """One segment carried several sends."""
-    for side in talk.sides:
+    for side in conversation.sides:
         reported = 0
         for frame in side.frames:
             size = frame.packet.length
@@ -91,9 +91,9 @@ def coalesced(talk: TcpConversation) -> Iterator[Found]:
                 )
 
 
-def received_together(talk: TcpConversation) -> Iterator[Found]:
+def received_together(conversation: TcpConversation) -> Iterator[Found]:
     """One receive returned the bytes of several sends."""
-    for side, peer in _sides(talk):
+    for side, peer in _sides(conversation):
         for first, last, call in side.received_by:
             calls = _once(side.sent_by.within(first, last))
             if len(calls) > 1:
@@ -104,9 +104,9 @@ def received_together(talk: TcpConversation) -> Iterator[Found]:
                 break
 
 
-def received_apart(talk: TcpConversation) -> Iterator[Found]:
+def received_apart(conversation: TcpConversation) -> Iterator[Found]:
     """One send took several receives."""
-    for side, peer in _sides(talk):
+    for side, peer in _sides(conversation):
         for first, last, call in side.sent_by:
             calls = _once(side.received_by.within(first, last))
             if len(calls) > 1:
@@ -123,9 +123,9 @@ def received_apart(talk: TcpConversation) -> Iterator[Found]:
                 break
 
 
-def partial_send(talk: TcpConversation) -> Iterator[Found]:
+def partial_send(conversation: TcpConversation) -> Iterator[Found]:
     """send() took less than it was given."""
-    for side in talk.sides:
+    for side in conversation.sides:
         calls = [
             c for c in side.calls
             if c.direction is Direction.OUT and c.name != "sendfile"
@@ -145,9 +145,9 @@ def partial_send(talk: TcpConversation) -> Iterator[Found]:
             )
 
 
-def send_blocked(talk: TcpConversation) -> Iterator[Found]:
+def send_blocked(conversation: TcpConversation) -> Iterator[Found]:
     """A sending call had to wait for room."""
-    for side, peer in _sides(talk):
+    for side, peer in _sides(conversation):
         for call in side.calls:
             sent = call.direction is Direction.OUT and call.transferred
             if not sent or call.duration < BLOCKED:
@@ -172,9 +172,9 @@ def send_blocked(talk: TcpConversation) -> Iterator[Found]:
             break
 
 
-def would_block(talk: TcpConversation) -> Iterator[Found]:
+def would_block(conversation: TcpConversation) -> Iterator[Found]:
     """A call on a socket that does not block found nothing to do."""
-    for side in talk.sides:
+    for side in conversation.sides:
         for direction, key in (
             (Direction.OUT, "would-block.send"),
             (Direction.IN, "would-block.receive"),
@@ -187,9 +187,9 @@ def would_block(talk: TcpConversation) -> Iterator[Found]:
                 yield phrase(key, name=calls[0].name, count=len(calls)), [calls[0].id]
 
 
-def zero_window(talk: TcpConversation) -> Iterator[Found]:
+def zero_window(conversation: TcpConversation) -> Iterator[Found]:
     """The receiver's buffer was full."""
-    for side, peer in _sides(talk):
+    for side, peer in _sides(conversation):
         shut = next(
             (f for f, w in side.windows if w == 0 and not f.packet.flags & (SYN | RST)), None
         )
@@ -219,11 +219,11 @@ def _is_probe(frame: Frame, side: Side) -> bool:
     return frame.seq < acked or (frame.seq == acked and frame.packet.length == 1)
 
 
-def nagle(talk: TcpConversation) -> Iterator[Found]:
+def nagle(conversation: TcpConversation) -> Iterator[Found]:
     """A small segment waited for an acknowledgement."""
-    for side, peer in _sides(talk):
-        if side.host not in talk.watched or any(
-            talk.is_set(side, option) for option in ("TCP_NODELAY", "TCP_CORK")
+    for side, peer in _sides(conversation):
+        if side.host not in conversation.watched or any(
+            conversation.is_set(side, option) for option in ("TCP_NODELAY", "TCP_CORK")
         ):
             continue
         limit = _mss(side, peer) - 40
@@ -273,10 +273,12 @@ def _released_by(
     return ack if released and ack.ack > first else None
 
 
-def delayed_ack(talk: TcpConversation) -> Iterator[Found]:
+def delayed_ack(conversation: TcpConversation) -> Iterator[Found]:
     """An acknowledgement waited for a reply to ride on."""
-    for side, peer in _sides(talk):
-        acknowledged = {k.target: k.source for k in talk.links if k.kind is LinkKind.ACKNOWLEDGED}
+    for side, peer in _sides(conversation):
+        acknowledged = {
+            k.target: k.source for k in conversation.links if k.kind is LinkKind.ACKNOWLEDGED
+        }
         theirs = {f.id: f for f in peer.frames}
         for frame in side.frames:
             if frame.packet.span or frame.packet.flags & (SYN | RST) or frame.forged:
@@ -289,21 +291,21 @@ def delayed_ack(talk: TcpConversation) -> Iterator[Found]:
                     return
 
 
-def piggyback(talk: TcpConversation) -> Iterator[Found]:
+def piggyback(conversation: TcpConversation) -> Iterator[Found]:
     """The acknowledgement rode on a reply."""
-    for side, peer in _sides(talk):
+    for side, peer in _sides(conversation):
         ours = {f.id: f for f in side.frames if f.packet.length}
         theirs = {f.id: f for f in peer.frames if f.packet.length}
-        for link in talk.links:
+        for link in conversation.links:
             frame, done = ours.get(link.target), theirs.get(link.source)
             if link.kind is LinkKind.ACKNOWLEDGED and frame and done:
                 yield phrase("piggyback", host=side.host), [frame.id, done.id]
                 return
 
 
-def receive_waited(talk: TcpConversation) -> Iterator[Found]:
+def receive_waited(conversation: TcpConversation) -> Iterator[Found]:
     """The parts of a receiving call's wait."""
-    for side, peer in _sides(talk):
+    for side, peer in _sides(conversation):
         reported = 0
         for first, _, call in side.received_by:
             if call.duration < SHORT or reported >= 3 or "MSG_WAITALL" in call.flags:
@@ -330,7 +332,7 @@ def receive_waited(talk: TcpConversation) -> Iterator[Found]:
 def _parts_of_wait(
     side: Side, first: int, call: Call, delivery: Frame, given: Call | None
 ) -> list[Phrase]:
-    """Return what a receiving call waited for, part by part, in order of time."""
+    """Return the parts of a receiving call's wait, in order of time."""
     original = next((f for _, _, f in side.carried_by.within(first, first + 1)), delivery)
     ends: list[tuple[int, Phrase]] = []
     if given:

@@ -41,7 +41,7 @@ class Slope(StrEnum):
 
 
 class Row:
-    """One line of the picture; what is written first stays."""
+    """One line of the picture; the text that is written first stays."""
 
     def __init__(self, width: int) -> None:
         self.cells = [" "] * width
@@ -53,7 +53,7 @@ class Row:
         return all(cell == " " for cell in self.cells[max(0, at) : at + size])
 
     def write(self, at: int, text: str, colour: str = "", *, over: bool = False) -> None:
-        """Write text from a column on; what does not fit is left out.
+        """Write text from a column on; text that does not fit is left out.
 
         No control character gets into a cell: HARD is the only one that is understood.
         """

@@ -57,7 +57,7 @@ class Span:
         return self.first + distance if self.rightward else self.first + self.size - 1 - distance
 
     def write_from_sender(self, row: Row, text: str, colour: str) -> None:
-        """Write words beside the kernel that a frame leaves."""
+        """Write words next to the kernel that a frame leaves."""
         row.write(
             self.first if self.rightward else self.first + self.size - len(text), text, colour
         )

@@ -212,7 +212,10 @@ def _busy_sockets(timeline: Timeline) -> set[tuple[str, int]]:
         (e.host, e.socket)
         for e in timeline.events
         if isinstance(e, Call)
-        and (e.name == "bind" or (e.flow and (talk := timeline.udp.get(e.flow)) and talk.frames))
+        and (
+            e.name == "bind"
+            or (e.flow and (conversation := timeline.udp.get(e.flow)) and conversation.frames)
+        )
     }
 
 

@@ -72,7 +72,7 @@ class Cell:
 
 @dataclass(slots=True)
 class Line:
-    """One row to be: what stands in it, before there are columns.
+    """The content of a row, before it has columns.
 
     ``frames`` leave (or arrive) with the number of their copy. ``across`` are words over all lanes:
     those of a fold, or of a gap.
@@ -202,7 +202,7 @@ class Page:
         return self.settle(lines)
 
     def join(self, line: Line, step: Step) -> bool:
-        """Add a step to the last row if it belongs to what is there; return whether it did."""
+        """Add a step to the last row if it belongs there; return whether it does."""
         event, host = step.event, step.event.host
         cell = line.cells.get(host)
         if isinstance(event, Frame):
