@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from stretta.errors import UsageError
+from stretta.see.call_display import display_address, display_rest, display_transfer
 from stretta.see.descriptors import Address, Descriptors, Socket
 from stretta.see.events import Call, Direction, Endpoint, Flow, Process
 from stretta.see.hosts import Host, HostTable
@@ -254,7 +255,7 @@ class Reader:
             self._move(line, parts, number, socket)
         else:
             option = parts[2] if name in ("setsockopt", "getsockopt") and len(parts) > 2 else ""
-            display = f"{name}({number}{_rest_of(parts[1:3])})"
+            display = f"{name}({number}{display_rest(parts[1:3])})"
             self._add(line, socket, descriptor=number, option=option, display=display)
 
     def _create(self, line: StraceLine, parts: list[str]) -> None:
@@ -308,14 +309,14 @@ class Reader:
             return
         if socket.protocol == "udp" or _error(line) in ("", "EINPROGRESS"):
             socket.peer = address
-        display = f"connect({number}, {_end(address)})"
+        display = f"connect({number}, {display_address(address)})"
         self._add(line, socket, descriptor=number, peer=address, display=display)
 
     def bind(self, line: StraceLine, parts: list[str], number: int, socket: Socket) -> None:
         """Add a call that names the socket's own end."""
         address, display = sockaddr(parts[1]), ""
         if address:
-            display = f"bind({number}, {_end(address)})"
+            display = f"bind({number}, {display_address(address)})"
             if not _error(line) and address[1]:
                 socket.local = address
         self._add(line, socket, descriptor=number, display=display)
@@ -378,7 +379,7 @@ class Reader:
             line, socket, name=name, descriptor=number, direction=direction, flags=flags,
             data=data, requested=requested, peer=peer, transferred=max(0, line.result or 0),
         )  # fmt: skip
-        self._calls.append((replace(call, display=_displayed(call)), socket, []))
+        self._calls.append((replace(call, display=display_transfer(call)), socket, []))
 
     def _many(self, line: StraceLine, number: int, direction: Direction, socket: Socket) -> None:
         """Add recvmmsg() or sendmmsg() as one event a datagram, all of the same time."""
@@ -394,7 +395,7 @@ class Reader:
                 data=data, requested=requested, peer=peer,
             )  # fmt: skip
             more = f" {ordinal} of {total}" if total > 1 else ""
-            self._calls.append((replace(call, display=_displayed(call) + more), socket, []))
+            self._calls.append((replace(call, display=display_transfer(call) + more), socket, []))
 
 
 HANDLERS: dict[str, Callable[[Reader, StraceLine, list[str], int, Socket], None]] = {
@@ -420,32 +421,6 @@ def _vector(header: str) -> tuple[bytes, int | None, Address | None]:
     vector = header[header.find("iov") :] if "iov" in header else header
     data = quoted(vector.partition("msg_control")[0])
     return data, sum(int(n) for n in ROOM.findall(header)) or None, sockaddr(header)
-
-
-def _displayed(call: Call) -> str:
-    """Return a call that sends or receives as a C programmer would write it."""
-    address = f", {_end(call.peer)}" if call.peer and call.protocol != "tcp" else ""
-    if call.direction is Direction.OUT:
-        said = _literal(call.data)
-        return f"{call.name}({call.descriptor}, {said}, {call.requested}{address})"
-    return f"{call.name}({call.descriptor}, {call.requested})"
-
-
-def _literal(data: bytes, most: int = 16) -> str:
-    text = "".join(
-        c if c.isprintable() else c.encode("unicode_escape").decode()
-        for c in data[:most].decode("utf-8", "backslashreplace")
-    )
-    return f'"{text}"' + ("…" if len(data) > most else "")
-
-
-def _end(address: Address) -> str:
-    host, port = address
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-
-
-def _rest_of(parts: list[str]) -> str:
-    return "".join(f", {part}" for part in parts)
 
 
 def _bracketed(text: str) -> str:

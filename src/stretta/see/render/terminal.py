@@ -6,8 +6,6 @@ margin where it is wide enough, else below.
 
 from __future__ import annotations
 
-import re
-import textwrap
 from dataclasses import dataclass, field
 from enum import Enum, auto
 
@@ -24,6 +22,7 @@ from stretta.see.render.labels import (
 )
 from stretta.see.render.lanes import TIME, Lane, Lanes
 from stretta.see.render.layout import Layout, Step, StepKind, lay_out
+from stretta.see.render.margin import below, with_margin, with_references
 from stretta.see.timeline import Timeline
 
 __all__ = ["draw"]
@@ -112,54 +111,14 @@ def draw(
     width = max(width, page.width + (MARGIN if at_margin else REFERENCE))
     notes = [f"[{n}] {safe(note.text)}" for n, note in enumerate(timeline.notes, 1)]
     if at_margin:
-        texts = _with_margin(texts, page, notes, width)
+        texts = with_margin(texts, page.references, notes, page.width, width)
     else:
-        texts = _with_references(texts, page)
-        texts += ["", *_below(notes, width)] if notes else []
+        texts = with_references(texts, page.references, page.width)
+        texts += ["", *below(notes, width)] if notes else []
     if layout.names:
         texts += ["", *(f"{name}: {safe(str(flow))}" for flow, name in layout.names.items())]
     text = "\n".join(texts) + "\n"
     return text.translate(ASCII) if ascii_only else text
-
-
-def _with_references(texts: list[str], page: Page) -> list[str]:
-    """Put the explanations' numbers beside their rows, one a row."""
-    waiting: list[int] = []
-    lines: list[str] = []
-    for number, text in enumerate(texts):
-        waiting += page.references.get(number, ())
-        mark = f" [{waiting.pop(0)}]" if waiting else ""
-        lines.append(f"{_padded(text, page.width)}{mark}".rstrip())
-    return lines + [f"{' ' * page.width} [{rest}]" for rest in waiting]
-
-
-def _below(notes: list[str], width: int) -> list[str]:
-    lines: list[str] = []
-    for note in notes:
-        indent = " " * (note.index("]") + 2)
-        lines += textwrap.wrap(note, width, subsequent_indent=indent, break_on_hyphens=False)
-    return lines
-
-
-def _with_margin(texts: list[str], page: Page, notes: list[str], width: int) -> list[str]:
-    """Put each explanation beside its row, or as soon below as there is room."""
-    waiting: list[str] = []
-    lines: list[str] = []
-    for number, text in enumerate(texts):
-        for ref in page.references.get(number, ()):
-            waiting += textwrap.wrap(
-                notes[ref - 1],
-                width - page.width - 3,
-                subsequent_indent="    ",
-                break_on_hyphens=False,
-            )
-        margin = waiting.pop(0) if waiting else ""
-        lines.append(f"{_padded(text, page.width)}   {margin}".rstrip())
-    return lines + [f"{' ' * page.width}   {rest}" for rest in waiting]
-
-
-def _padded(text: str, width: int) -> str:
-    return text + " " * (width - len(re.sub(r"\x1b\[\d*m", "", text)))
 
 
 class Page:
