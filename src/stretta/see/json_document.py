@@ -71,7 +71,7 @@ def to_document(timeline: Timeline) -> dict[str, Any]:
 def to_json(timeline: Timeline) -> bytes:
     """Return the document as JSON in UTF-8, one line."""
     text = json.dumps(to_document(timeline), ensure_ascii=False)
-    return f"{escape_json(text)}\n".encode("utf-8", "replace")  # a command may be no text
+    return f"{escape_json(text)}\n".encode()
 
 
 def _event(event: Event) -> dict[str, Any]:
