@@ -10,6 +10,7 @@ from stretta.http.message.headers import Headers
 PART = PartMetadata(url="http://a/", etag='"1"', last_modified="Sun", size=10)
 NO_SIZE = PartMetadata(url="http://a/", etag='"1"', last_modified="Sun")
 WEAK = PartMetadata(url="http://a/", etag='W/"1"')
+DATED = PartMetadata(url="http://a/", etag='W/"1"', last_modified="Sun")
 UNKNOWN = PartMetadata(url="")
 
 
@@ -45,14 +46,16 @@ def test_the_metadata_of_a_response():
     ("part", "head", "expected"),
     [
         (PART, response("bytes 4-9/10", etag='"1"'), (4, 10, 10, True)),
-        (PART, response("bytes 4-9/10"), (4, 10, 10, True)),
-        (PART, response(" bytes 4-9/10 "), (4, 10, 10, True)),
+        (PART, response("bytes 4-9/10"), (4, 10, 10, False)),
+        (PART, response(" bytes 4-9/10 "), (4, 10, 10, False)),
+        (DATED, response("bytes 4-9/10"), (4, 10, 10, True)),
+        (DATED, response("bytes 4-9/10", changed="Sun"), (4, 10, 10, True)),
         (PART, response("bytes 4-9/*", etag='"1"', changed="Sun"), (4, 10, 10, True)),
-        (PART, response("bytes 4-4/10"), (4, 5, 10, True)),
-        (PART, response("bytes 4-6/10"), (4, 7, 10, True)),
-        (NO_SIZE, response("bytes 4-98/99"), (4, 99, 99, True)),
-        (NO_SIZE, response("bytes 4-98/*"), (4, 99, None, True)),
-        (WEAK, response("bytes 4-9/10", etag='W/"1"'), (4, 10, 10, True)),
+        (PART, response("bytes 4-4/10", etag='"1"'), (4, 5, 10, True)),
+        (PART, response("bytes 4-6/10", etag='"1"'), (4, 7, 10, True)),
+        (NO_SIZE, response("bytes 4-98/99", etag='"1"'), (4, 99, 99, True)),
+        (NO_SIZE, response("bytes 4-98/*", etag='"1"'), (4, 99, None, True)),
+        (WEAK, response("bytes 4-9/10", etag='W/"1"'), (4, 10, 10, False)),
         (WEAK, response("bytes 4-9/10"), (4, 10, 10, False)),
         (UNKNOWN, response("bytes 4-9/10", etag='"1"', changed="Sun"), (4, 10, 10, False)),
         (PART, response(status=200), None),

@@ -26,7 +26,7 @@ from stretta.http.message.url import Url
 __all__ = ["Download"]
 
 RESTARTED = "(the object has changed or cannot be resumed: it was downloaded from the start)"
-UNVERIFIED = "(not verified: the server sent no validator, so the parts may be of two versions)"
+UNVERIFIED = "(not verified: no validator of the server shows that the parts are of one version)"
 
 
 class Progress(Protocol):

@@ -105,7 +105,8 @@ def partial_content(
         why = "the object has changed"
     if why or not found:
         raise InvalidReply("cannot resume the download", why, "Start again, without -c.")
-    verified = bool(part.if_range or (part.etag and etag == part.etag))
+    # a 206 repeats the entity tag that If-Range named, but not the date (RFC 9110 section 15.3.7)
+    verified = bool(part.if_range) and part.if_range in {etag, part.last_modified}
     size = part.size if total is None else total
     return PartialContent(have, int(found[2]) + 1, size, verified)
 
