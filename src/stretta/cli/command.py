@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import importlib
-import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -43,7 +42,9 @@ class Context(click.Context):
 
 def columns() -> int:
     """Return the width of the help: the terminal's, from 40 to 120."""
-    from stretta.cli.help_page import NARROWEST, WIDEST  # noqa: PLC0415 - only the help needs it
+    import shutil  # noqa: PLC0415 - only the help needs it
+
+    from stretta.cli.help_page import NARROWEST, WIDEST  # noqa: PLC0415
 
     return min(max(shutil.get_terminal_size().columns, NARROWEST), WIDEST)
 

@@ -30,11 +30,10 @@ SIZES = {
 }  # fmt: skip
 """Bytes in each unit of size, without its B."""
 
-_PLAIN = re.compile(
-    r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?|[+-]?(?:inf(?:inity)?|nan)", re.ASCII
-)
-_PART = re.compile(r"(\d+(?:\.\d+)?) ?([^\d\s.]+)", re.ASCII)
-_SIZE = re.compile(r"(-?)(\d{1,30})(?:\.(\d{1,30}))? ?([a-zA-Z]*)", re.ASCII)
+# patterns, compiled when they are needed: a client's start needs none
+_PLAIN = r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?|[+-]?(?:inf(?:inity)?|nan)"
+_PART = r"(\d+(?:\.\d+)?) ?([^\d\s.]+)"
+_SIZE = r"(-?)(\d{1,30})(?:\.(\d{1,30}))? ?([a-zA-Z]*)"
 
 
 def parse_time(text: str) -> float:
@@ -46,11 +45,11 @@ def parse_time(text: str) -> float:
     (5.0, 0.05, 90.0, 1800.0)
     """
     text = text.strip()
-    if _PLAIN.fullmatch(text):
+    if re.fullmatch(_PLAIN, text, re.ASCII):
         return float(text)
     sign, parts = text[:1] == "-", text.removeprefix("-")
     total, at, units = 0.0, 0, list(TIMES)
-    while found := _PART.match(parts, at):
+    while found := re.match(_PART, parts[at:], re.ASCII):
         unit = ALIASES.get(found[2], found[2])
         if unit not in TIMES:
             raise ValueError(f"{found[2]!r} is not a unit of time")
@@ -58,7 +57,7 @@ def parse_time(text: str) -> float:
             raise ValueError("its units do not go from the longest to the shortest")
         units = units[units.index(unit) + 1 :]
         total += float(found[1]) * TIMES[unit]
-        at = found.end()
+        at += found.end()
     if not at or at < len(parts):
         raise ValueError("it is not a time")
     return -total if sign else total
@@ -72,7 +71,7 @@ def parse_size(text: str) -> int:
     >>> parse_size("64k"), parse_size("10MB"), parse_size("1GiB"), parse_size("1.5Ki")
     (64000, 10000000, 1073741824, 1536)
     """
-    found = _SIZE.fullmatch(text.strip())
+    found = re.fullmatch(_SIZE, text.strip(), re.ASCII)
     if found is None:
         raise ValueError("it is not a size")
     sign, whole, fraction, unit = found[1], found[2], found[3] or "", found[4]

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 __all__ = ["SETTINGS"]
 
 
-@dataclass
 class Settings:
     """The colour that was asked for (auto, always or never), and whether tracebacks are shown."""
 
-    color: str = "auto"
-    debug: bool = False
+    def __init__(self) -> None:
+        self.color = "auto"
+        self.debug = False
 
 
 SETTINGS = Settings()
