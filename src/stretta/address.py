@@ -12,6 +12,7 @@ __all__ = [
     "USER_PORTS",
     "Endpoint",
     "PortError",
+    "check_port",
     "parse_host",
     "parse_port",
     "source_of",
@@ -152,6 +153,12 @@ def parse_port(text: str, allowed: range = USER_PORTS) -> int:
         if allowed == USER_PORTS
         else "",
     )
+
+
+def check_port(port: object) -> None:
+    """Raise UsageError unless a port is an integer in 0..65535, as a library's argument must be."""
+    if not isinstance(port, int) or isinstance(port, bool) or port not in ANY_PORT:
+        raise UsageError(f"port cannot be {port!r}", "it must be an integer in 0..65535")
 
 
 class PortError(UsageError):

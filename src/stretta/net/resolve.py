@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from itertools import chain, zip_longest
 from typing import Any, NamedTuple
 
+from stretta.address import check_port
 from stretta.errors import NetworkError, StrettaError, TimedOut
 
 __all__ = ["Target", "interleave", "name_error", "resolve", "resolve_async"]
@@ -35,8 +36,9 @@ def resolve(
 
     ``kind`` is SOCK_STREAM or SOCK_DGRAM; ``family`` may be AF_INET or AF_INET6, to get only those;
     ``passive`` asks for addresses to listen on. Raises NetworkError when the name has none, and
-    TimedOut after ``timeout`` seconds.
+    TimedOut after ``timeout`` seconds, UsageError for a port outside 0..65535.
     """
+    check_port(port)
     flags = socket.AI_PASSIVE if passive else 0
     try:  # a numeric address needs no look-up
         return _look_up(host, port, kind, family, flags | socket.AI_NUMERICHOST)

@@ -20,7 +20,12 @@ from stretta.http.message.url import Url, parse_url
 from stretta.net.client.channel.blocking import BlockingChannel
 from stretta.net.client.channel.interface import Channel, run_now
 from stretta.net.client.connect import dial
-from stretta.options.http_client import HttpClientLimits, HttpPatience, HttpRoute
+from stretta.options.http_client import (
+    HttpClientLimits,
+    HttpPatience,
+    HttpRequestOptions,
+    HttpRoute,
+)
 from stretta.reports import Observer
 
 if TYPE_CHECKING:
@@ -52,6 +57,8 @@ def make_request(
     compressed: bool = True,
 ) -> ClientRequest:
     """Return the request for these arguments. Raises UsageError when it cannot be sent."""
+    if version not in {"1.0", "1.1"}:
+        HttpRequestOptions(http=version)  # raises UsageError
     pairs = tuple(headers.items() if isinstance(headers, Mapping) else headers)
     size = body_size(body)
     if size is None and version == "1.0" and not isinstance(body, bytes):

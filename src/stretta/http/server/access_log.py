@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Literal
 
 from stretta.http.server.request import NO_REQUEST, Request
+from stretta.options.site import WebOptions
 
 __all__ = ["LOGGED_HEADERS", "AccessLog", "LogFormat"]
 
@@ -53,7 +54,7 @@ def _escape(found: re.Match[str]) -> str:
 class AccessLog:
     """Collects the lines of one event-loop iteration and passes them to ``sink`` together.
 
-    ``clock`` returns the time in seconds since 1970.
+    ``clock`` returns the time in seconds since 1970. Raises UsageError for an unknown ``form``.
     """
 
     def __init__(
@@ -62,6 +63,7 @@ class AccessLog:
         form: LogFormat = "common",
         clock: Callable[[], float] = time.time,
     ) -> None:
+        WebOptions(log=form)  # raises UsageError for another form
         self._sink, self._clock = sink, clock
         self._line = {"common": self._common, "combined": self._combined, "json": self._json}[form]
         self._lines: list[str] = []

@@ -19,6 +19,7 @@ from stretta.address import Endpoint
 from stretta.escape import one_line
 from stretta.net.server.listen import bind
 from stretta.net.server.loop import run
+from stretta.options.service import WorkerOptions
 from stretta.reports import Dropped, Observer, Stopped, Stopping, Waiting
 
 __all__ = ["Server"]
@@ -135,8 +136,9 @@ class Server(ABC):
         """Serve until SIGINT or SIGTERM, then stop; a second signal stops at once.
 
         Blocks. With more than one of ``workers``, that many processes share the port, each with
-        limits of its own. Raises CannotServe as ``start()`` does.
+        limits of its own. Raises CannotServe as ``start()`` does, UsageError for another number.
         """
+        WorkerOptions(workers=workers)  # raises UsageError
         if workers > 1:
             from stretta.net.server.workers import supervise  # noqa: PLC0415 - most servers are one process
 
