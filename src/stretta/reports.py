@@ -1,7 +1,7 @@
-"""What a conversation has to say while it goes on, as values; who watches chooses the words.
+"""The events of a conversation, as values: an observer is called with each.
 
-``str()`` of a report is the lecture's line; its fields are the JSON object's. The classes are
-plain, not frozen: to freeze one takes half a millisecond of a client's start.
+``str()`` of a report is the lecture's line, with control characters escaped; its fields are the
+JSON object's. The classes are not frozen: that would cost a client's start 0.5 ms for each.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from stretta.address import Endpoint
-from stretta.escape import escape
+from stretta.escape import escape_line
 
 __all__ = [
     "Asked",
@@ -37,7 +37,7 @@ __all__ = [
 
 
 class Report:
-    """One thing that happened."""
+    """One event."""
 
     event: ClassVar[str]
 
@@ -55,7 +55,7 @@ Observer = Callable[[Report], None]
 
 @dataclass(eq=False, repr=False)
 class Waiting(Report):
-    """A server accepts from now on."""
+    """A server has begun to accept."""
 
     event = "waiting"
     at: Endpoint
@@ -66,7 +66,7 @@ class Waiting(Report):
 
 @dataclass(eq=False, repr=False)
 class Serving(Report):
-    """An HTTP server accepts from now on, and where it can be reached."""
+    """An HTTP server has begun to accept, at these URLs."""
 
     event = "serving"
     port: int
@@ -76,16 +76,18 @@ class Serving(Report):
     trust: str | None = None
 
     def __str__(self) -> str:
-        lines = [f"Serving at port {self.port}/tcp ...", *(f"  {url}" for url in self.urls)]
-        lines.append(f"Folder: {escape(self.folder)}")
+        lines = [
+            f"Serving at port {self.port}/tcp ...",
+            *(f"  {escape_line(url)}" for url in self.urls),
+        ]
+        lines.append(f"Folder: {escape_line(self.folder)}")
         if self.shared:
             lines.append(
                 "Others on your network can read it. To keep it to this machine: -a 127.0.0.1"
             )
         if self.trust is not None:
-            lines.append(
-                f"To trust the certificate, import {self.trust} or: curl --cacert {self.trust} ..."
-            )
+            file = escape_line(self.trust)
+            lines.append(f"To trust the certificate, import {file} or: curl --cacert {file} ...")
         return "\n".join([*lines, "To stop: Ctrl-C"])
 
 
@@ -98,12 +100,12 @@ class LookedUp(Report):
     addresses: list[str]
 
     def __str__(self) -> str:
-        return f"{self.host} is {', '.join(self.addresses)}"
+        return escape_line(f"{self.host} is {', '.join(self.addresses)}")
 
 
 @dataclass(eq=False, repr=False)
 class Connecting(Report):
-    """An address is tried: a SYN goes out."""
+    """A connection attempt to an address begins: a SYN is sent."""
 
     event = "connecting"
     server: Endpoint
@@ -114,26 +116,26 @@ class Connecting(Report):
 
 @dataclass(eq=False, repr=False)
 class NotReached(Report):
-    """An address was tried in vain."""
+    """A connection attempt to an address has failed."""
 
     event = "not reached"
     server: Endpoint
     why: str
 
     def __str__(self) -> str:
-        return f"No connection to {self.server}: {self.why}"
+        return f"No connection to {self.server}: {escape_line(self.why)}"
 
 
 @dataclass(eq=False, repr=False)
 class Unanswered(Report):
-    """An address has not answered for a while; the next one is tried beside it (RFC 8305)."""
+    """An address has not answered yet; the next one is tried as well (RFC 8305)."""
 
     event = "unanswered"
     server: Endpoint
     waited: float
 
     def __str__(self) -> str:
-        return f"No answer from {self.server} for {self.waited:g} s; trying the next beside it"
+        return f"No answer from {self.server} for {self.waited:g} s; trying the next one as well"
 
 
 @dataclass(eq=False, repr=False)
@@ -149,7 +151,7 @@ class Connected(Report):
 
 @dataclass(eq=False, repr=False)
 class Closed(Report):
-    """A client's conversation is over."""
+    """A client's connection is closed."""
 
     event = "closed"
     server: Endpoint
@@ -160,7 +162,7 @@ class Closed(Report):
 
 @dataclass(eq=False, repr=False)
 class Asked(Report):
-    """A client's datagram is on its way."""
+    """A client has sent its datagram."""
 
     event = "asked"
     server: Endpoint
@@ -171,7 +173,7 @@ class Asked(Report):
 
 @dataclass(eq=False, repr=False)
 class Resending(Report):
-    """No reply to a datagram came in time; it goes out again."""
+    """No reply to a datagram arrived in time; it is sent again."""
 
     event = "resending"
     server: Endpoint
@@ -188,7 +190,7 @@ class Resending(Report):
 
 @dataclass(eq=False, repr=False)
 class Received(Report):
-    """A server got a request, or the first bytes of one."""
+    """A server has received a request, or the first bytes of one."""
 
     event = "received"
     client: Endpoint
@@ -199,7 +201,7 @@ class Received(Report):
 
 @dataclass(eq=False, repr=False)
 class Sent(Report):
-    """A server has answered all that it got."""
+    """A server has answered everything that it has received."""
 
     event = "sent"
     client: Endpoint
@@ -210,14 +212,14 @@ class Sent(Report):
 
 @dataclass(eq=False, repr=False)
 class Dropped(Report):
-    """A server ends or refuses one conversation, or leaves one datagram unanswered, and why."""
+    """A server ends or refuses a conversation, or does not answer a datagram."""
 
     event = "dropped"
     client: Endpoint
     why: str
 
     def __str__(self) -> str:
-        return f"Dropped {self.client}: {self.why}"
+        return f"Dropped {self.client}: {escape_line(self.why)}"
 
 
 @dataclass(eq=False, repr=False)
@@ -230,12 +232,12 @@ class Reloaded(Report):
     def __str__(self) -> str:
         if self.error is None:
             return "Reloaded the certificate: connections from now on get the new one."
-        return f"Not reloaded, the certificate of before stays: {self.error}"
+        return f"Not reloaded, the certificate of before stays: {escape_line(self.error)}"
 
 
 @dataclass(eq=False, repr=False)
 class Stopping(Report):
-    """A server takes nothing new and lets what it has begun come to its end."""
+    """A server accepts nothing new, and lets open conversations end."""
 
     event = "stopping"
     open: int
@@ -251,23 +253,23 @@ class Stopping(Report):
 
 @dataclass(eq=False, repr=False)
 class Stopped(Report):
-    """A server has stopped; what it did, in numbers."""
+    """A server has stopped; ``counts`` says what it did."""
 
     event = "stopped"
     counts: dict[str, int]
 
     def __str__(self) -> str:
         counts = ", ".join(f"{name.replace('_', ' ')} {n}" for name, n in self.counts.items())
-        return f"Server stopped: {counts or 'nobody came'}"
+        return escape_line(f"Server stopped: {counts or 'no requests'}")
 
 
 @dataclass(eq=False, repr=False)
 class WorkerEnded(Report):
-    """One of a server's processes has ended unasked; another takes its place."""
+    """A worker process has ended unexpectedly; another replaces it."""
 
     event = "worker ended"
     pid: int
     why: str
 
     def __str__(self) -> str:
-        return f"Worker {self.pid} ended {self.why}; another takes its place"
+        return f"Worker {self.pid} ended {escape_line(self.why)}; another takes its place"

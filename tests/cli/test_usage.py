@@ -307,11 +307,11 @@ def test_a_failing_service_cannot_forge_the_log(tmp_path):
     (tmp_path / "mine.py").write_text("def boom(data):\n    raise ValueError(data.decode())\n")
     words = ["tcp", "server", "--service", "mine:boom"]
     with Running(*words, cwd=tmp_path) as server:
-        stretta("tcp", "client", "-p", str(server.port), "x\nServer stopped: nobody came\n\x1b[2J")
+        stretta("tcp", "client", "-p", str(server.port), "x\nServer stopped: no requests\n\x1b[2J")
         line = server.expect("^Dropped")[0]
         assert server.stop() == 0
         dropped = next(one for one in server.lines if one.startswith(line))
-        assert dropped.endswith("ValueError: x Server stopped: nobody came \\x1b[2J")
+        assert dropped.endswith("ValueError: x Server stopped: no requests \\x1b[2J")
 
 
 def test_debug_comes_first_too():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import NoReturn
 
 import click
@@ -12,10 +13,10 @@ import click
 from stretta import __version__
 from stretta.address import PortError
 from stretta.cli.command import Group, more_help
+from stretta.cli.ui.console import print_error, print_traceback
+from stretta.cli.ui.gate import is_terminal, write_stderr
 from stretta.cli.ui.settings import SETTINGS
-from stretta.cli.ui.terminal import paint
 from stretta.errors import StrettaError
-from stretta.escape import escape, escape_line
 
 __all__ = ["ROOT", "main"]
 
@@ -117,7 +118,7 @@ def main() -> NoReturn:
         status = ROOT.main(prog_name="stretta", standalone_mode=False)
     except (KeyboardInterrupt, click.Abort, EOFError):
         status = 130
-        if sys.stderr.isatty():
+        if is_terminal(sys.stderr):
             _print_lines("")
     except click.exceptions.NoArgsIsHelpError as error:
         status = error.exit_code
@@ -125,70 +126,56 @@ def main() -> NoReturn:
     except click.ClickException as error:
         status = error.exit_code
         ctx = getattr(error, "ctx", None)
-        _print_lines(_headline(error.format_message()))
-        if ctx is not None:
-            _print_lines(ctx.get_usage(), more_help(ctx))
+        print_error(error.format_message(), *([ctx.get_usage(), more_help(ctx)] if ctx else []))
     except PortError as error:
-        _reraise_for_debug()
+        print_traceback(error)
         status = error.status
-        _print_lines(
-            f"ERROR: {error.what}", *filter(None, [error.hint]), *map(escape, error.__notes__)
-        )
+        _print_lines(f"ERROR: {error.what}", *filter(None, [error.hint]), *_notes(error))
     except StrettaError as error:
-        _reraise_for_debug()
         status = error.status
-        _print_lines(_headline(str(error)), *map(escape, getattr(error, "__notes__", [])))
-    except BrokenPipeError:  # the reader of our output has gone, as in: | head -c 1
+        print_error(error, *_notes(error))
+    except BrokenPipeError:  # the reader of stdout has closed it, as in: | head -c 1
         status = 1
     except OSError as error:
-        _reraise_for_debug()
         status = 1
-        _print_lines(_headline(f"operating system error: {error}. To see where, add --debug"))
-    except Exception as error:  # noqa: BLE001 - a mistake of ours: even then no traceback, unasked
-        _reraise_for_debug()
+        print_traceback(error)
+        print_error(f"operating system error: {error}. To see where, add --debug")
+    except Exception as error:  # noqa: BLE001 - a defect of Stretta's: no traceback, unless asked for
         status = 1
-        kind = type(error).__name__
-        _print_lines(_headline(f"internal error: {kind}: {error}. To see where, add --debug"))
+        print_traceback(error)
+        print_error(f"internal error: {type(error).__name__}: {error}. To see where, add --debug")
     _leave(status if isinstance(status, int) else 0)
 
 
-def _headline(message: str) -> str:
-    return f"{paint('stretta:', 'red', sys.stderr)} {escape_line(message)}"
+def _notes(error: BaseException) -> list[str]:
+    return getattr(error, "__notes__", [])
 
 
 def _print_lines(*lines: str) -> None:
-    try:
-        for line in lines:
-            print(line, file=sys.stderr)  # noqa: T201
-    except OSError:  # stderr is closed
-        pass
-
-
-def _reraise_for_debug() -> None:
-    if SETTINGS.debug:
-        raise  # noqa: PLE0704 - the exception that is being handled
+    with suppress(OSError):  # stderr is closed
+        write_stderr("".join(f"{line}\n" for line in lines))
 
 
 def _mend_closed_descriptors() -> None:
-    """Occupy descriptors 0 to 2 where the caller closed them: else a socket would get one.
+    """Open descriptors 0 to 2 where the caller closed them: a socket would get their numbers.
 
-    Opened for reading: writing to a closed stdout stays an error, and reading finds nothing.
+    They are opened for reading: writing to a closed stdout stays an error.
     """
     for descriptor in range(3):
         try:
             os.fstat(descriptor)
         except OSError:
             os.open(os.devnull, os.O_RDONLY)
-    sys.stdin = sys.stdin or open(0, closefd=False)  # noqa: SIM115 - lives as long as the process
+    sys.stdin = sys.stdin or open(0, closefd=False)  # noqa: SIM115 - open as long as the process runs
     sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115
     sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115
 
 
 def _leave(status: int) -> NoReturn:
-    """Flush and exit, without taking the interpreter apart, which takes 5 ms."""
+    """Flush and exit, without finalizing the interpreter, which takes 5 ms."""
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
-        except OSError:  # a full disk, or a reader that has gone
+        except OSError:  # a full disk, or a reader that has closed the pipe
             status = status or 1
     os._exit(status)

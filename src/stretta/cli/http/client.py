@@ -14,6 +14,7 @@ from stretta.cli.flags import flags
 from stretta.cli.http.fetch import Fetcher, Interrupted, RequestOptions, check_har, save_har
 from stretta.cli.http.show import Show
 from stretta.cli.ui.console import Console, write_stdout
+from stretta.cli.ui.gate import gate
 from stretta.cli.ui.terminal import is_terminal
 from stretta.errors import UsageError
 from stretta.escape import escape
@@ -162,7 +163,7 @@ def _credentials(auth: str) -> str:
     if not colon:
         from getpass import getpass  # noqa: PLC0415
 
-        password = getpass(f"Password of {user}: ")
+        password = getpass(gate(f"Password of {user}: "))
     return basic(quote(os.fsencode(user)), quote(os.fsencode(password)))
 
 

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 
 from stretta.cli.ui.console import Console, stdout_is_terminal, write_stdout
+from stretta.cli.ui.gate import keep_colours
 from stretta.cli.ui.terminal import is_terminal, paint, wants_colour
 from stretta.escape import TerminalText, escape
 from stretta.http.client.blocking import ResponseStream
@@ -192,7 +193,7 @@ class Show:
         ):
             shown = pretty.lay_out(name, shown)
             if wants_colour(sys.stdout):
-                shown = pretty.colour_text(name, shown)
+                shown = keep_colours(pretty.colour_text(name, shown))
         write_stdout(shown)
         for chunk in chunks:
             part = text.feed(chunk)

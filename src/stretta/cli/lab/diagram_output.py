@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from stretta.cli.ui.console import write_stdout
+from stretta.cli.ui.gate import keep_colours
 from stretta.cli.ui.terminal import is_terminal, wants_colour
 from stretta.errors import OutputError, UsageError
 from stretta.options.lab import DiagramOptions, RecordOptions
@@ -42,13 +43,15 @@ def show_diagram(
     if "-" not in contents:
         encoding = (getattr(sys.stdout, "encoding", None) or "ascii").lower()
         write_stdout(
-            draw(
-                timeline,
-                width=options.width or _columns(),
-                colour=wants_colour(sys.stdout),
-                ascii_only=not encoding.startswith("utf"),
-                everything=options.everything,
-                fold=options.fold,
+            keep_colours(
+                draw(
+                    timeline,
+                    width=options.width or _columns(),
+                    colour=wants_colour(sys.stdout),
+                    ascii_only=not encoding.startswith("utf"),
+                    everything=options.everything,
+                    fold=options.fold,
+                )
             )
         )
 

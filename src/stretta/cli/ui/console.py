@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-import errno
-import os
 import sys
 from typing import Any
 
+from stretta.cli.ui.gate import write_stderr, write_stdout
 from stretta.cli.ui.settings import SETTINGS
 from stretta.cli.ui.terminal import is_terminal, paint
-from stretta.errors import OutputError, StrettaError
+from stretta.errors import OutputError
 from stretta.escape import escape_json, escape_line
 from stretta.reports import Observer, Report
 
-__all__ = ["Console", "print_error", "stdout_is_terminal", "write_stdout"]
+__all__ = ["Console", "print_error", "print_traceback", "stdout_is_terminal", "write_stdout"]
 
 
 class Console:
@@ -53,8 +52,7 @@ class Console:
         if self.quiet or self.as_json:
             return
         try:
-            # one write: other processes may write to the same terminal
-            print(f"{line}{end}", end="", file=sys.stderr, flush=True)  # noqa: T201
+            write_stderr(f"{line}{end}")
         except OSError:  # stderr is closed; the conversation continues
             self.quiet = True
 
@@ -81,37 +79,24 @@ def _line(fields: dict[str, Any]) -> str:
     return escape_json(json.dumps(fields, ensure_ascii=False)) + "\n"
 
 
-def print_error(error: StrettaError) -> None:
-    """Print an error after which the command continues."""
+def print_error(error: BaseException | str, *notes: str) -> None:
+    """Print an error in one line, and notes below it; with ``--debug`` its traceback too."""
+    if isinstance(error, BaseException):
+        print_traceback(error)
+    lines = [f"{paint('stretta:', 'red', sys.stderr)} {escape_line(str(error))}", *notes]
+    with contextlib.suppress(OSError):  # stderr is closed
+        write_stderr("".join(f"{line}\n" for line in lines))
+
+
+def print_traceback(error: BaseException) -> None:
+    """Print where an error was raised, if ``--debug`` is given."""
     if SETTINGS.debug:
         import traceback  # noqa: PLC0415
 
-        traceback.print_exception(error)
-    with contextlib.suppress(OSError):  # stderr is closed
-        line = f"{paint('stretta:', 'red', sys.stderr)} {escape_line(str(error))}"
-        print(line, file=sys.stderr)  # noqa: T201
+        with contextlib.suppress(OSError):
+            write_stderr("".join(traceback.format_exception(error)))
 
 
 def stdout_is_terminal() -> bool:
     """Return whether stdout is a terminal: a person, not a program, reads the data."""
     return is_terminal(sys.stdout)
-
-
-def write_stdout(data: bytes | memoryview | str) -> None:
-    """Write all of the data to stdout; repeats write(2) when it takes only a part.
-
-    Raises BrokenPipeError when the reader has closed the pipe, OutputError for any other reason.
-    """
-    rest = memoryview(data.encode("utf-8", "backslashreplace") if isinstance(data, str) else data)
-    try:
-        while rest:
-            rest = rest[os.write(1, rest) :]
-    except BrokenPipeError:
-        raise
-    except OSError as error:
-        closed = error.errno == errno.EBADF
-        raise OutputError(
-            "cannot write the reply to standard output",
-            "it is closed" if closed else os.strerror(error.errno or 0).lower(),
-            "Part of the reply may have been written; make room, then run the command again.",
-        ) from error

@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Callable
 
-from stretta.cli.ui.terminal import is_terminal
+from stretta.cli.ui.gate import is_terminal, redraw_line
 
 __all__ = ["Progress", "human_size", "progress_line"]
 
@@ -89,4 +89,4 @@ class Progress:
 
     def _write(self, line: str) -> None:
         with contextlib.suppress(OSError):
-            print(f"\r{line}\x1b[K", end="", file=sys.stderr, flush=True)  # noqa: T201
+            redraw_line(line)

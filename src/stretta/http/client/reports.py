@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from stretta.address import Endpoint
-from stretta.escape import one_line
+from stretta.escape import escape, escape_line
 from stretta.http.client.response_parser import Head
 from stretta.http.message.redaction import redact_head
+from stretta.http.message.url import without_password
 from stretta.reports import Report
 
 if TYPE_CHECKING:  # plain HTTP does not load TLS
@@ -37,13 +38,13 @@ class Securing(Report):
 
     def __str__(self) -> str:
         secured = self.secured
-        first = f"{secured.version}, {secured.cipher}"
+        first = escape_line(f"{secured.version}, {secured.cipher}")
         if not secured.checked:
             return f"{first}\nCertificate not verified: the server may be anyone"
         names = ", ".join(secured.names[:3]) + (", ..." if len(secured.names) > 3 else "")
-        subject = one_line(f"Certificate of {names or secured.subject}")
-        issuer = one_line(secured.issuer)
-        return f"{first}\n{subject}, issued by {issuer}, valid until {one_line(secured.until)}"
+        subject = f"Certificate of {names or secured.subject}"
+        names = f"{subject}, issued by {secured.issuer}, valid until {secured.until}"
+        return f"{first}\n{escape_line(names)}"
 
     def as_json(self) -> dict[str, Any]:
         secured = self.secured
@@ -71,7 +72,7 @@ class Requesting(Report):
     body: int | None
 
     def __str__(self) -> str:
-        return redact_head(self.head).decode("latin-1").replace("\r\n", "\n")
+        return escape(redact_head(self.head).decode("latin-1").replace("\r\n", "\n"))
 
     def as_json(self) -> dict[str, Any]:
         head = redact_head(self.head).decode("latin-1")
@@ -96,7 +97,7 @@ class Interim(Report):
     head: Head
 
     def __str__(self) -> str:
-        return self.head.status_line
+        return escape_line(self.head.status_line)
 
     def as_json(self) -> dict[str, Any]:
         return {"event": self.event, "status": self.head.status}
@@ -110,7 +111,7 @@ class Responding(Report):
     head: Head
 
     def __str__(self) -> str:
-        return self.head.raw.decode("utf-8", "backslashreplace").replace("\r\n", "\n")
+        return escape(self.head.raw.decode("utf-8", "backslashreplace").replace("\r\n", "\n"))
 
     def as_json(self) -> dict[str, Any]:
         head = self.head
@@ -132,4 +133,7 @@ class Redirected(Report):
     url: str
 
     def __str__(self) -> str:
-        return f"Redirected ({self.status}) to {self.url}"
+        return f"Redirected ({self.status}) to {escape_line(without_password(self.url))}"
+
+    def as_json(self) -> dict[str, Any]:
+        return {"event": self.event, "status": self.status, "url": without_password(self.url)}

@@ -23,6 +23,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from stretta.errors import CannotServe, StrettaError
+from stretta.escape import escape_line
 from stretta.net.server.loop import run
 from stretta.reports import Report, Serving, Stopped, Stopping, Waiting, WorkerEnded
 
@@ -265,7 +266,7 @@ def _run_worker(server: Server, listeners: Listeners, channel: socket.socket) ->
         run(_serve(server, listeners, channel))
         status = 0
     except StrettaError as error:
-        print(f"stretta: {error}", file=sys.stderr)  # noqa: T201 - the supervisor sees only the exit status
+        print(f"stretta: {escape_line(str(error))}", file=sys.stderr)  # noqa: T201 - the supervisor sees only the exit status
     finally:
         for stream in (sys.stdout, sys.stderr):
             with suppress(OSError):
