@@ -82,6 +82,7 @@ async def resolve_async(
     """Do what ``resolve`` does, without blocking the event loop; raises the same errors."""
     import asyncio  # noqa: PLC0415 - the blocking client starts without it
 
+    check_port(port)
     try:
         return _look_up(host, port, kind, family, socket.AI_NUMERICHOST)
     except (socket.gaierror, UnicodeError):

@@ -10,7 +10,7 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from stretta.address import Endpoint, check_port
+from stretta.address import Endpoint
 from stretta.net.client.connect_errors import cannot_reach
 from stretta.net.resolve import Target, interleave, resolve, resolve_async
 from stretta.reports import Connecting, LookedUp, NotReached, Observer, Unanswered
@@ -99,7 +99,6 @@ async def dial_async(
     """Do what ``dial`` does, without blocking the event loop; raises the same errors."""
     import asyncio  # noqa: PLC0415 - the blocking client starts without it
 
-    check_port(port)
     waiting = interleave(await resolve_async(host, port, socket.SOCK_STREAM, family=family))
     attempts = _AttemptReporter(host, waiting, watch)
     waiting.reverse()
