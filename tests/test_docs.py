@@ -9,7 +9,10 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [
+    *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md")),
+    *sorted((ROOT / "docs").rglob("*.md")),
+]
 
 
 def load_outputs():
@@ -72,3 +75,23 @@ def test_the_example_of_partial_sends_runs_and_shows_one():
     )  # fmt: skip
     taken = int(re.search(r"send\(\) took (\d+) of 1000000", done.stdout)[1])
     assert 0 < taken < 1_000_000
+
+
+def test_every_decision_is_on_the_map():
+    files = {f"adr/{path.name}" for path in (ROOT / "docs" / "adr").glob("*.md")}
+    text = (ROOT / "docs" / "design.md").read_text()
+    assert set(re.findall(r"\((adr/[^)]+\.md)\)", text)) == files
+    for file in files:
+        record = (ROOT / "docs" / file).read_text()
+        assert re.findall(r"^## (.*)$", record, re.MULTILINE) == [
+            "Context", "Decision", "Consequences",
+        ]  # fmt: skip
+
+
+def test_hooks_are_local_and_can_run():
+    text = (ROOT / ".pre-commit-config.yaml").read_text()
+    assert set(re.findall(r"repo: (.*)", text)) == {"local"}
+    for entry in re.findall(r"entry: (.*)", text):
+        program = entry.split()[0]
+        assert Path(program).parent.name == "bin"
+        assert Path(sys.executable).with_name(Path(program).name).exists(), entry
