@@ -48,6 +48,11 @@ class SiteOptions(Options):
     cors: bool = option(
         default=False, words="let pages of other sites read the files", group="Access"
     )
+    allow_host: tuple[str, ...] = option(
+        (),
+        "name under which to answer on a private address, '*' for any; may be repeated",
+        unit="name", group="Access",
+    )  # fmt: skip
     header: tuple[str, ...] = option(
         (), "header to add to every response, or to replace; may be repeated", unit="'name: value'"
     )

@@ -73,6 +73,22 @@ REFUSED = {
     "two hosts": (400, b"GET / HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n"),
     "bad host": (400, b"GET / HTTP/1.1\r\nHost: a b\r\n\r\n"),
     "host with a path": (400, b"GET / HTTP/1.1\r\nHost: a/b\r\n\r\n"),
+    "a bad escape in the host": (400, b"GET / HTTP/1.1\r\nHost: a%zz\r\n\r\n"),
+    "a cut escape in the host": (400, b"GET / HTTP/1.1\r\nHost: a%2\r\n\r\n"),
+    "two double colons": (400, b"GET / HTTP/1.1\r\nHost: [1::2::3]\r\n\r\n"),
+    "a short IPv6 address": (400, b"GET / HTTP/1.1\r\nHost: [1:2]\r\n\r\n"),
+    "an open bracket": (400, b"GET / HTTP/1.1\r\nHost: [::1\r\n\r\n"),
+    "a zone": (400, b"GET / HTTP/1.1\r\nHost: [fe80::1%25eth0]\r\n\r\n"),
+    "a port of letters": (400, b"GET / HTTP/1.1\r\nHost: a:http\r\n\r\n"),
+    "a slash in a future address": (400, b"GET / HTTP/1.1\r\nHost: [v1.a/b]\r\n\r\n"),
+    "no target": (400, b"GET HTTP/1.1\r\nHost: a\r\n\r\n"),
+    "no target, complete": (400, b"GET HTTP/1.1\r\n"),
+    "an over-long method": (501, b"A" * 9000 + b" / HTTP/1.1\r\nHost: a\r\n\r\n"),
+    "an endless method": (501, b"A" * 9000),
+    "HTTP/2.0": (505, b"GET / HTTP/2.0\r\nHost: a\r\n\r\n"),
+    "HTTP/0.1": (505, b"GET / HTTP/0.1\r\nHost: a\r\n\r\n"),
+    "HTTP/1.10": (400, b"GET / HTTP/1.10\r\nHost: a\r\n\r\n"),
+    "no host in 1.2": (400, b"GET / HTTP/1.2\r\n\r\n"),
     "folded": (400, b"GET / HTTP/1.1\r\nHost: a\r\nX: a\r\n b\r\n\r\n"),
     "space before the colon": (400, b"GET / HTTP/1.1\r\nHost : a\r\n\r\n"),
     "NUL": (400, b"GET / HTTP/1.1\r\nHost: a\r\nX: a\0b\r\n\r\n"),
@@ -113,6 +129,90 @@ def test_the_request_after_a_body_starts_at_the_right_byte():
     for body in (post(b"Content-Length: 4", body=b"\r\n\r\n"), post(CHUNKED, body=b"0\r\n\r\n")):
         assert read(body + GET)[1:] == [ANSWERED]
         assert read(body + b"GET  / HTTP/1.1\r\n\r\n")[1:] == [400]
+
+
+@pytest.mark.parametrize("step", [None, 1, 5])
+def test_a_later_minor_version_is_processed_as_1_1(step):
+    data = GET.replace(b"1.1", b"1.2") + post(CHUNKED, body=b"1\r\nx\r\n0\r\n\r\n", version=b"1.9")
+    assert read(data + GET, step=step) == [ANSWERED, ("POST", b"/", b"x", True), ANSWERED]
+    parser = RequestParser(HttpLimits(), lambda _: (0, False))
+    (request,) = parse(parser, GET.replace(b"1.1", b"1.2"))
+    assert request.version == "1.2"
+
+
+@pytest.mark.parametrize(
+    "host", [b"", b"a", b"a.b:80", b"a:", b"%41", b"[::1]:1", b"[1:2:3:4:5:6:7:8]", b"[::1.2.3.4]",
+             b"[v1.a:b]", b"a_b", b"!$&'()*+,;=~"],
+)  # fmt: skip
+def test_every_valid_host_is_accepted(host):
+    assert read(GET.replace(b"Host: a", b"Host: " + host)) == [ANSWERED]
+
+
+def test_as_much_of_a_refused_request_as_was_understood_is_kept():
+    for data, known in (
+        (b"GET /x HTTP/1.1\r\nHost : a\r\n\r\n", ("GET", b"/x", "1.1")),
+        (b"GET /x HTTP/3.0\r\n\r\n", ("GET", b"/x", "3.0")),
+        (post(b"Content-Length: 99"), ("POST", b"/", "1.1")),
+        (b"nonsense\r\n", ("-", b"-", "1.1")),
+    ):
+        parser = RequestParser(HttpLimits(), lambda _: (10, False))
+        (refused,) = parse(parser, data)
+        request = refused.request
+        assert (request.method, request.target, request.version) == known
+
+
+def test_the_request_being_read_is_known_before_it_is_complete():
+    parser = RequestParser(HttpLimits(), lambda _: (10, True))
+    for data, known in (
+        (b"\r\n", "-"), (b"POST /x HT", "-"), (b"TP/1.1\r\n", "POST"), (b"Host: a\r\n", "POST"),
+        (b"Content-Length: 2\r\n\r\n", "POST"), (b"x", "POST"),
+    ):  # fmt: skip
+        assert parse(parser, data) == []
+        assert parser.current.method == known
+        assert not parser.at_rest
+    assert (parser.in_body, parser.body_received) == (True, 1)
+    assert [request.body for request in parse(parser, b"y")] == [b"xy"]
+    assert (parser.in_body, parser.at_rest, parser.current.method) == (False, True, "-")
+
+
+def test_a_closed_parser_ignores_its_input():
+    parser = RequestParser(HttpLimits(), lambda _: (10, True))
+    parser.receive(GET)
+    parser.close()
+    assert parse(parser, GET) == []
+    assert not parser.at_rest
+
+
+def test_a_body_that_is_not_kept_is_counted_and_discarded():
+    parser = RequestParser(HttpLimits(), lambda _: (10, False))
+    assert [
+        request.body for request in parse(parser, post(b"Content-Length: 5", body=b"abcde"))
+    ] == [b""]
+
+
+def test_100_continue_is_wanted_until_the_body_is_complete():
+    parser = RequestParser(HttpLimits(), lambda _: (10, True))
+    expecting = post(b"Expect: 100-Continue", b"Content-Length: 2")
+    for data, wanted in ((expecting, True), (b"x", True), (b"y", False), (GET, False)):
+        parse(parser, data)
+        assert parser.wants_continue == wanted
+    for old in (expecting.replace(b"1.1", b"1.0"), expecting.replace(b"100-Continue", b"x")):
+        parser = RequestParser(HttpLimits(), lambda _: (10, True))
+        parse(parser, old)
+        assert not parser.wants_continue
+
+
+def test_pipelined_requests_are_parsed_one_at_a_time():
+    parser = RequestParser(HttpLimits(), lambda _: (10, True))
+    parser.receive(GET * 3)
+    for left in (2, 1, 0):
+        assert parser.next_request().target == b"/x"
+        assert parser.is_empty == (left == 0)
+    assert parser.next_request() is None
+    parser.receive(GET * 2)
+    assert parser.next_request().target == b"/x"
+    parser.receive(GET)  # behind what is not parsed yet
+    assert [request.target for request in parse(parser, b"")] == [b"/x"] * 2
 
 
 def test_an_upgrade_is_declined_and_the_body_read():

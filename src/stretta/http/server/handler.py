@@ -9,9 +9,10 @@ from stretta.http.server.auth import Users
 from stretta.http.server.auth_gate import AuthGate, Denied
 from stretta.http.server.file_handler import FileHandler
 from stretta.http.server.files.document_root import DocumentRoot
+from stretta.http.server.origin import HostPolicy, is_cross_site
 from stretta.http.server.pages import error_reply
 from stretta.http.server.request import Refused, Request, Requester
-from stretta.http.server.request_target import parse_target
+from stretta.http.server.request_target import authority_of, parse_target
 from stretta.http.server.response import Response
 from stretta.http.server.site_options import extra_headers
 from stretta.net.server.service_caller import ServiceCaller
@@ -38,6 +39,8 @@ class Handler:
         self._files = FileHandler(self.root, options)
         self.base_path = self._files.base_path
         self._caller = ServiceCaller(service) if service is not None else None
+        self.hosts = HostPolicy(["*"])  # until the server knows where it can be reached
+        self.is_encrypted = False
         self.methods = ("GET", "HEAD", "OPTIONS") + (("POST",) if service is not None else ())
         self.allow = ("Allow", ", ".join(self.methods))
         added = extra_headers(options)
@@ -62,6 +65,7 @@ class Handler:
             raise Refused(405, "This server is not a proxy.")
         if request.target != b"*" or request.method != "OPTIONS":
             parse_target(request.target)
+        self._check_origin(request)
         expected = request.headers.get("expect")
         if expected is not None and request.version != "1.0":
             if expected.lower() != "100-continue":
@@ -71,6 +75,20 @@ class Handler:
         if request.method == "POST" and self.service is not None:
             return self.limits.max_body, True
         return self.limits.max_discard, False
+
+    def _check_origin(self, request: Request) -> None:
+        """Refuse a request for another server, and one that a page of another site sends."""
+        if request.target[:6].lower() == b"https:" and not self.is_encrypted:
+            raise Refused(421, "This server has no TLS.")  # RFC 9110 section 7.4
+        authority = authority_of(request.target)
+        for host in (request.headers.get("host"), authority):
+            if host is not None and not self.hosts.allows(host):
+                why = "This server does not answer for that host. To allow it: --allow-host NAME."
+                raise Refused(421, why)
+        is_safe = request.method in ("GET", "HEAD", "OPTIONS")
+        if not is_safe and not self.options.cors and is_cross_site(request.headers):
+            why = "A page of another site may not send this. To allow it: --cors."
+            raise Refused(403, why)
 
     def answer(self, request: Request, client: Requester) -> Response | Awaitable[Response]:
         """Return the response, or an awaitable of it."""

@@ -11,7 +11,7 @@ from stretta.http.message.host import is_host
 from stretta.http.server.query import BAD_ESCAPE, percent_decode
 from stretta.http.server.request import Refused
 
-__all__ = ["Target", "parse_target"]
+__all__ = ["Target", "authority_of", "parse_target"]
 
 ABSOLUTE = re.compile(rb"https?://([^/?#:][^/?#]*)([/?].*|)", re.IGNORECASE)
 """The absolute form (RFC 9112 section 3.2.2). Its host is required (RFC 9110 section 4.2.1) but not
@@ -51,6 +51,16 @@ class Target(NamedTuple):
         """The path as text for a person."""
         path = "".join("/" + name.decode("utf-8", "replace") for name in self.names)
         return path + "/" if self.is_folder else path
+
+
+def authority_of(raw: bytes) -> str | None:
+    """Return the host and port in a target of absolute form; None for any other.
+
+    >>> authority_of(b"http://a:80/x"), authority_of(b"/x")
+    ('a:80', None)
+    """
+    found = None if raw.startswith(b"/") else ABSOLUTE.fullmatch(raw)
+    return None if found is None else found[1].decode("latin-1")
 
 
 @lru_cache(maxsize=256)

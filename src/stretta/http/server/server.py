@@ -11,6 +11,7 @@ from stretta.errors import UsageError
 from stretta.http.server.access_log import AccessLog
 from stretta.http.server.connection import HttpConnection
 from stretta.http.server.handler import Handler
+from stretta.http.server.origin import HostPolicy, is_private
 from stretta.http.server.protocol import ServerProtocol
 from stretta.http.server.response import Clock
 from stretta.http.server.response_cache import ResponseCache
@@ -106,6 +107,7 @@ class HttpServer(StreamServer):
                 " or accept it with --auth-without-tls.",
             )
         self.handler, self.http_limits, self.access = handler, limits, access
+        handler.is_encrypted = encrypted
         self.clock = Clock(time.time)
         self.cache = ResponseCache(limits.max_requests - 1)
         self.spare_protocols: list[ServerProtocol] = []  # that no connection uses
@@ -127,7 +129,18 @@ class HttpServer(StreamServer):
             for host in dict.fromkeys(hosts)
         ]
 
+    def _own_names(self, sockets: list[socket.socket]) -> list[str]:
+        """Return the names for which to answer: any, if a public network can reach the server."""
+        bound = [Endpoint.from_sockaddr(sock.getsockname()).host for sock in sockets]
+        addresses = [address for host in bound for address in reachable(host)]
+        if self.certificate is not None or not all(map(is_private, addresses)):
+            return ["*"]
+        machine = socket.gethostname()
+        local = machine.partition(".")[0] + ".local"  # RFC 6762
+        return [self.host, machine, local, *self.handler.options.allow_host]
+
     async def _open(self, sockets: list[socket.socket]) -> None:
+        self.handler.hosts = HostPolicy(self._own_names(sockets))
         for sock in sockets:  # connections inherit it
             if hasattr(socket, "TCP_NOTSENT_LOWAT"):
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT)
