@@ -73,7 +73,7 @@ PURE_MODULES = {
         "http.server.files.content_encoding", "http.server.files.file_version",
         "http.server.files.http_date", "http.server.accept", "http.server.query",
         "http.server.files.zip_records",
-        "http.server.files.ranges", "http.server.message_limits", "http.server.protocol",
+        "http.server.files.ranges", "http.server.message_limits", "http.server.origin", "http.server.protocol",
         "http.server.request", "http.server.request_parser", "http.server.response",
         "http.server.request_target", "lab.fault_syntax", "lab.faults", "lab.forge",
         "lab.messages", "lab.topology", "lab.wire_log", "net.server.admission",
