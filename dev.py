@@ -137,16 +137,24 @@ def compiler() -> str:
 
 def test(words: list[str]) -> int:
     """Lint, check types, run the tests; each step speaks, the last failure decides."""
-    pytest = [str(BIN / "pytest"), "-n", str(os.cpu_count() or 2)]
+    options = ["-n", str(os.cpu_count() or 2)]
+    coverage = str(BIN / "coverage")
+    measured = ["env", f"COVERAGE_FILE={HERE / '.coverage'}", coverage, "run", "-m", "pytest"]
+    pytest = [str(BIN / "pytest")] if words else measured  # of some tests it would say nothing
     steps = {
         "lint": [str(BIN / "ruff"), "check", "--quiet", "."],
         "format": [str(BIN / "ruff"), "format", "--check", "--quiet", "."],
         "types": [str(BIN / "mypy")],
-        "tests": [*pytest, *words],
+        "tests": [*pytest, *options, *words],
     }
     compiled = any((HERE / "src").rglob("*.so")) and not os.environ.get("STRETTA_PURE")
-    if compiled and not words:  # what stands in elsewhere for the compiled modules serves as well
-        steps["tests, nothing compiled"] = ["env", "STRETTA_PURE=1", *pytest, *SERVERS]
+    if compiled and not words:  # the fallbacks of the compiled modules serve as well
+        pure = ["env", "STRETTA_PURE=1", *measured[1:], *options, *SERVERS]
+        steps["tests, nothing compiled"] = pure
+    if not words:
+        steps["coverage, gathered"] = [coverage, "combine", "--quiet"]
+        steps["coverage"] = [coverage, "report", "--skip-covered", "--show-missing"]
+        run(coverage, "erase")
     failed = 0
     for name, command in steps.items():
         print(f"== {name}", flush=True)
