@@ -34,7 +34,9 @@ source_paths = ["src"]
 only_mutate = {sources}
 also_copy = ["conftest.py", "examples", "docs", "README.md", "CHANGELOG.md"]
 do_not_mutate_patterns = ["__slots__", "assert .*# noqa: S101"]
-pytest_add_cli_args = ["-p", "no:cacheprovider", "-p", "no:xdist", "-x", "--timeout=60"]
+pytest_add_cli_args = [
+  "-p", "no:cacheprovider", "-p", "no:xdist", "-x", "--timeout=60", "--ignore-glob=*browser*",
+]
 pytest_add_cli_args_test_selection = {tests}
 timeout_multiplier = 4.0
 timeout_constant = 6.0
@@ -70,11 +72,11 @@ def mutate(name: str, room: dict[str, list[str]], count: int, seed: int) -> floa
         shutil.copy(ROOT / file, folder / file)
     for module in (ROOT / "src").rglob("*.so"):  # without them the compiled twins would be left out
         shutil.copy(module, folder / module.relative_to(ROOT))
-    patterns = [f"src/stretta/{source}" for source in room["sources"]]
+    sources = json.dumps([f"src/stretta/{source}" for source in room["sources"]])
+    found = [path for pattern in room["tests"] for path in sorted(ROOT.glob(pattern))]
+    tests = json.dumps([str(path.relative_to(ROOT)) for path in found])
     with (folder / "pyproject.toml").open("a") as file:
-        file.write(
-            CONFIGURATION.format(sources=json.dumps(patterns), tests=json.dumps(room["tests"]))
-        )
+        file.write(CONFIGURATION.format(sources=sources, tests=tests))
     run(folder, "run", "no such mutant")  # makes them, and finds the tests that reach each function
     made = sorted(results(folder))
     if not made:
