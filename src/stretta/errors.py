@@ -1,6 +1,6 @@
-"""What can go wrong, as a tree; each error knows its exit status and what to do next.
+"""The errors that Stretta raises, each with the exit status of the command.
 
-Every message has three parts: what happened, why, and what to type next.
+A message has three parts: what happened, why, and what to type next.
 """
 
 __all__ = [
@@ -18,7 +18,7 @@ __all__ = [
 
 
 class StrettaError(Exception):
-    """The root of all errors that Stretta raises on purpose.
+    """The base class of the errors that Stretta raises.
 
     ``what`` happened, ``why`` it happened, and ``hint``: what to do next. ``str()`` joins them;
     ``status`` is the command's exit status.
@@ -33,20 +33,20 @@ class StrettaError(Exception):
 
 
 class UsageError(StrettaError):
-    """What was asked for makes no sense: an option, an address, a message that cannot be sent."""
+    """An option, an address or a message cannot be used."""
 
     status = 2
     shows_usage = True
 
 
 class TooLong(UsageError):
-    """A message does not fit in what should carry it."""
+    """A message does not fit in a datagram."""
 
     shows_usage = False
 
 
 class NetworkError(StrettaError):
-    """The network said no: refused, reset, unreachable, name not found."""
+    """A network error: refused, reset, unreachable, name not found."""
 
 
 class CannotServe(StrettaError):
@@ -54,23 +54,23 @@ class CannotServe(StrettaError):
 
 
 class InvalidReply(StrettaError):
-    """What came back breaks the protocol that was spoken."""
+    """A reply violates the protocol."""
 
 
 class OutputError(StrettaError):
-    """The reply came but could not be written where it was wanted (a full disk, for one)."""
+    """Output cannot be written: a full disk, for example."""
 
 
 class TimedOut(StrettaError):
-    """Nothing came within the time allowed."""
+    """Nothing arrived within the time limit."""
 
     status = 6
 
 
 class ReplyEndedEarly(StrettaError):
-    """The reply ended before all of it had come.
+    """The reply ended early.
 
-    ``reply`` holds the bytes that did come, where the caller asked for bytes.
+    ``reply`` holds the bytes that arrived, where the caller asked for bytes.
     """
 
     status = 7
@@ -81,7 +81,7 @@ class ReplyEndedEarly(StrettaError):
 
 
 class HttpStatus(StrettaError):
-    """An HTTP reply came whole, and its status is 3xx (not followed), 4xx or 5xx.
+    """A complete HTTP response has status 3xx (not followed), 4xx or 5xx.
 
     The exit status is the first digit of the HTTP status.
     """

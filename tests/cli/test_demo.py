@@ -1,4 +1,4 @@
-"""The main job: three servers, three clients, a real text, every reply checked."""
+"""The demonstration: three servers, three clients, a real text, every reply checked."""
 
 import json
 import subprocess
@@ -57,7 +57,7 @@ def test_a_reply_that_differs_is_noticed():
     assert "DIFFERENT" in str(tcp) and not http.differences
 
 
-def test_a_page_that_lacks_a_file_is_noticed(tmp_path):
+def test_a_listing_without_a_file_is_noticed(tmp_path):
     (tmp_path / demo.TEXT).write_bytes(TEXT)
     outcomes = list(demo.demonstrate(lambda _: None, tmp_path))
     assert not outcomes[-1].differences

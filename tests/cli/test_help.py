@@ -149,7 +149,7 @@ def test_the_command_to_type_again():
         assert same_command("stretta http server", [*params(), secret], words) == ""
 
 
-def test_nothing_behind_two_dashes_is_an_option():
+def test_no_word_after_two_dashes_is_an_option():
     done = stretta("tcp", "client", "-p", "1", "--any-port", "--", "--debug")
     assert done.returncode == 1 and b"Traceback" not in done.stderr
     done = stretta("tcp", "client", "-p", "1", "--any-port", "--", "--color=always")
@@ -158,7 +158,7 @@ def test_nothing_behind_two_dashes_is_an_option():
 
 @pytest.mark.parametrize("words", [["--color", "always"], ["--color=always"]])
 @pytest.mark.parametrize("mistake", [[], ["--nope"], ["--timeout", "soon"], ["-p", "x"]])
-def test_colour_is_obeyed_in_both_forms_whatever_else_is_wrong(words, mistake):
+def test_color_works_in_both_forms_with_any_other_mistake(words, mistake):
     done = stretta("tcp", "client", "-p", "1", *words, *mistake, "x")
     assert (b"\x1b[" in done.stderr) is (mistake not in (["-p", "x"], []))
     never = [words[0].replace("always", "never"), *(["never"] if len(words) > 1 else [])]

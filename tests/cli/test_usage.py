@@ -1,4 +1,4 @@
-"""What a newcomer reads when something is wrong: what, why, what next; never a traceback."""
+"""Error messages: what happened, why, what to type next; never a traceback."""
 
 import json
 import os
@@ -78,7 +78,7 @@ def test_mistakes_are_explained(words, says):
 
 
 @pytest.mark.parametrize("words", [[], ["tcp"], ["udp"]])
-def test_a_command_without_its_words_shows_what_there_is(words):
+def test_a_group_without_a_command_lists_its_commands(words):
     done = stretta(*words)
     assert done.returncode == 2
     assert b"Commands:" in done.stderr
@@ -100,7 +100,7 @@ def test_the_version():
 
 
 @pytest.mark.parametrize("protocol", ["tcp", "udp"])
-def test_nobody_listens(protocol):
+def test_a_refused_connection_is_explained(protocol):
     port = free_port()
     done = stretta(protocol, "client", "-p", str(port), "ciao")
     assert done.returncode == 1
@@ -125,7 +125,7 @@ def test_a_port_in_use_names_its_holder_and_a_free_one():
         assert "Traceback" not in error and "is free: stretta tcp server -p " in error
 
 
-def test_the_hint_keeps_what_was_typed(tmp_path):
+def test_the_hint_repeats_the_command_without_passwords(tmp_path):
     (tmp_path / "my www").mkdir()
     with Running("tcp", "server", "-a", "127.0.0.1") as server:
         words = ["http", "server", "-a", "127.0.0.1", str(server.port), "-d", "my www"]
@@ -136,7 +136,7 @@ def test_the_hint_keeps_what_was_typed(tmp_path):
 
 
 @pytest.mark.parametrize("protocol", ["tcp", "udp"])
-def test_the_hint_listens_where_was_asked(protocol):
+def test_the_hint_uses_the_family_of_the_address(protocol):
     port = free_port(socket.SOCK_STREAM if protocol == "tcp" else socket.SOCK_DGRAM)
     error = stretta(protocol, "client", "-a", "::1", "-p", str(port), "x").stderr.decode()
     assert f"stretta {protocol} server -a :: -p {port}" in error
@@ -144,7 +144,7 @@ def test_the_hint_listens_where_was_asked(protocol):
     assert "no interface 'nope'" in error
 
 
-def test_a_server_needs_no_name_server_to_say_a_name_is_unknown():
+def test_a_server_with_an_unknown_name_does_not_start():
     done = stretta("tcp", "server", "-a", "nowhere.invalid")
     assert done.returncode == 1
     assert "stretta: cannot find nowhere.invalid" in done.stderr.decode()
@@ -171,7 +171,7 @@ def test_a_second_signal_stops_a_drain_at_once():
 
 
 @pytest.mark.parametrize("protocol", ["tcp", "udp"])
-def test_a_reader_that_has_gone_is_no_traceback(protocol):
+def test_a_closed_pipe_prints_no_traceback(protocol):
     with Running(protocol, "server") as server:
         command = [sys.executable, "-m", "stretta", protocol, "client", "-p", str(server.port)]
         inlet, outlet = os.pipe()
@@ -186,7 +186,7 @@ def test_a_reader_that_has_gone_is_no_traceback(protocol):
 
 @pytest.mark.parametrize("protocol", ["tcp", "udp"])
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="this system has no /dev/full")
-def test_a_full_disk_is_said(protocol):
+def test_a_full_disk_is_reported(protocol):
     with Running(protocol, "server") as server, open("/dev/full", "wb") as full:
         command = [sys.executable, "-m", "stretta", protocol, "client", "-p", str(server.port)]
         done = subprocess.run(
@@ -197,7 +197,7 @@ def test_a_full_disk_is_said(protocol):
 
 
 @pytest.mark.parametrize("closed", ["0", "1", "2"])
-def test_a_closed_descriptor_is_no_socket_s_place(closed):
+def test_no_socket_takes_the_number_of_a_closed_descriptor(closed):
     with Running("tcp", "server") as server:
         line = f'exec "$@" {closed}>&-'
         command = [sys.executable, "-m", "stretta", "tcp", "client", "-p", str(server.port), "ciao"]
@@ -248,13 +248,13 @@ def test_a_reply_that_ended_early_is_status_7():
     assert "closed the connection after 1024 of 5000 bytes were answered" in done.stderr.decode()
 
 
-def test_a_traceback_only_with_debug():
+def test_debug_prints_the_traceback():
     done = stretta("tcp", "client", "-p", str(free_port()), "--debug", "ciao")
     assert b"Traceback" in done.stderr
 
 
 @pytest.mark.parametrize("protocol", ["tcp", "udp", "http"])
-def test_a_server_whose_log_nobody_reads_goes_on(protocol):
+def test_a_server_continues_when_the_reader_of_its_log_closes_it(protocol):
     inlet, outlet = os.pipe()
     command = [
         sys.executable,
@@ -288,7 +288,7 @@ def test_a_server_whose_log_nobody_reads_goes_on(protocol):
 
 
 def test_ctrl_c_from_the_first_moment():
-    """The signal comes while modules load: one of them sends it."""
+    """The signal arrives while modules are loaded: a hook sends it."""
     code = (
         "import os, signal, sys\n"
         "class Hook:\n"
@@ -314,7 +314,7 @@ def test_a_failing_service_cannot_forge_the_log(tmp_path):
         assert dropped.endswith("ValueError: x Server stopped: no requests \\x1b[2J")
 
 
-def test_debug_comes_first_too():
+def test_debug_may_come_before_the_command():
     done = stretta("--debug", "tcp", "clinet")
     assert done.returncode == 2
     assert b"Did you mean client?" in done.stderr and b"Traceback" not in done.stderr

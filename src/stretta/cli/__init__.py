@@ -1,7 +1,7 @@
-"""The command: one small file a command; each parses, calls the library and prints."""
+"""The command line: one small file a command; each reads options, calls the library and prints."""
 
 import gc
 
-# what imports make stays: looking for garbage in it takes 3 ms of a client's start. The collector
-# works again as soon as a command begins.
+# objects made by imports stay: to collect garbage among them takes 3 ms of a client's start. The
+# collector is enabled again when a command begins.
 gc.disable()

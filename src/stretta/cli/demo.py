@@ -18,7 +18,7 @@ __all__ = ["command"]
 @click.command(cls=Command, name="demo")
 @flags(output=ConsoleOptions)
 def command(*, output: ConsoleOptions) -> int:
-    """Start the three servers, talk to each on a real text, and check every reply.
+    """Start the three servers, send each a real text, and check every reply.
 
     The text is the first canto of Dante's Inferno. All traffic stays on this machine. The exit
     status is 0 if every reply was right, 1 if one was not.

@@ -14,7 +14,7 @@ from stretta import __version__
 from stretta.address import PortError
 from stretta.cli.command import Group, more_help
 from stretta.cli.ui.console import print_error, print_traceback
-from stretta.cli.ui.gate import is_terminal, write_stderr
+from stretta.cli.ui.gate import finish_output, is_terminal, write_stderr
 from stretta.cli.ui.settings import SETTINGS
 from stretta.errors import StrettaError
 
@@ -33,30 +33,30 @@ class Root(Group):
     groups: Mapping[str, Group] = {
         "tcp": protocol(
             "tcp",
-            "A stream of bytes each way, in order and complete.",
+            "A stream of bytes in each direction, in order and complete.",
             "Send a message, print the reply.",
             "Answer every connection through a service.",
         ),
         "udp": protocol(
             "udp",
-            "Datagrams: each may be lost, doubled or overtaken.",
-            "Send a datagram, wait, repeat it when it is lost.",
-            "Answer each datagram with one.",
+            "Datagrams: each may be lost, duplicated or reordered.",
+            "Send a datagram, wait for the reply, send again if it is lost.",
+            "Answer each datagram through a service.",
         ),
         "http": protocol(
             "http",
             "Requests and responses over TCP.",
-            "Fetch a URL and show the exchange.",
+            "Fetch URLs and show the exchanges.",
             "Serve this folder.",
-            password="Make a line for the server's --auth-file.",  # noqa: S106 - words
+            password="Print a line for the server's --auth-file.",  # noqa: S106 - words
         ),
         "lab": Group(
             "lab",
-            "Two hosts and a wire of our own: every call and every segment on one timeline.",
+            "Two hosts on a private wire: every call and every segment on one timeline.",
             {
-                "run": ("lab.run", "Run two programs, or a scenario, and draw what happened."),
-                "list": ("lab.list", "Name the scenarios."),
-                "draw": ("lab.draw", "Draw a recorded timeline again."),
+                "run": ("lab.run", "Run two programs, or a scenario, and draw the timeline."),
+                "list": ("lab.list", "List the scenarios."),
+                "draw": ("lab.draw", "Draw a recorded timeline."),
             },
         ),
     }
@@ -87,10 +87,10 @@ ROOT = Root(
     {
         "tcp": ("", "A stream of bytes: client and server."),
         "udp": ("", "Datagrams: client and server."),
-        "http": ("", "Web: client, and server of this folder."),
+        "http": ("", "Web: client, and server for this folder."),
         "demo": ("demo", "Start the three servers and talk to each, on a real text."),
-        "lab": ("", "See calls and segments of any two programs: run, list, draw."),
-        "trace": ("lab.trace", "See the calls and segments of a program on this machine."),
+        "lab": ("", "Show calls and segments of any two programs: run, list, draw."),
+        "trace": ("lab.trace", "Show calls and segments of a program on this machine."),
     },
 )
 click.option(
@@ -173,6 +173,7 @@ def _mend_closed_descriptors() -> None:
 
 def _leave(status: int) -> NoReturn:
     """Flush and exit, without finalizing the interpreter, which takes 5 ms."""
+    finish_output()
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()

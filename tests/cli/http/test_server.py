@@ -16,7 +16,7 @@ import pytest
 from support import Running, free_port, stretta, until
 
 
-def test_it_serves_a_folder_says_where_and_stops_cleanly(tmp_path):
+def test_it_serves_a_folder_prints_its_urls_and_stops_cleanly(tmp_path):
     (tmp_path / "canto.txt").write_text("Nel mezzo del cammin")
     with Running("http", "server", "-a", "127.0.0.1", "-d", str(tmp_path)) as server:
         url = f"http://127.0.0.1:{server.port}/"
@@ -29,7 +29,7 @@ def test_it_serves_a_folder_says_where_and_stops_cleanly(tmp_path):
         assert "requests 1" in server.lines[-1]
 
 
-def test_quiet_says_nothing(tmp_path):
+def test_quiet_prints_nothing(tmp_path):
     port = free_port()
     words = ["http", "server", "-q", "-a", "127.0.0.1", "-p", str(port), "-d", str(tmp_path)]
     with subprocess.Popen(
@@ -47,7 +47,7 @@ def test_quiet_says_nothing(tmp_path):
 
 
 @pytest.mark.parametrize("words", [("80",), ("abc",), ("-p", "65536"), ("0",)])
-def test_a_port_that_is_none_is_said_in_the_lecture_s_words(words):
+def test_a_wrong_port_gets_the_lecture_s_message(words):
     done = stretta("http", "server", *words)
     assert done.returncode == 2
     assert done.stderr.startswith(b"ERROR: -p option must be an integer in 1024..65535")
@@ -61,7 +61,7 @@ def test_a_missing_folder_is_a_usage_error(tmp_path):
     assert b"Traceback" not in done.stderr
 
 
-def test_everything_said_is_json_if_asked(tmp_path):
+def test_json_prints_nothing_but_json(tmp_path):
     words = [sys.executable, "-m", "stretta", "http", "server", "--json", "-p", "0", "--any-port"]
     with subprocess.Popen(
         [*words, "-a", "127.0.0.1", "-d", str(tmp_path)], stdout=subprocess.PIPE, text=True
@@ -77,7 +77,7 @@ def test_everything_said_is_json_if_asked(tmp_path):
         assert process.wait() == 0
 
 
-def test_a_password_s_line_lets_its_user_in(tmp_path):
+def test_the_line_of_http_password_admits_its_user(tmp_path):
     made = stretta("http", "password", "anna", stdin=b"segreto\n")
     assert made.returncode == 0
     assert b"segreto" not in made.stdout
@@ -95,17 +95,17 @@ def test_a_password_s_line_lets_its_user_in(tmp_path):
 
 
 @pytest.mark.parametrize(("user", "password"), [("a:b", b"x\n"), ("anna", b"\n")])
-def test_a_password_that_cannot_be_is_refused(user, password):
+def test_an_impossible_password_is_refused(user, password):
     assert stretta("http", "password", user, stdin=password).returncode == 2
 
 
-def test_a_code_for_a_phone_is_drawn_after_the_urls(tmp_path):
+def test_the_qr_code_follows_the_urls(tmp_path):
     with Running("http", "server", "-a", "127.0.0.1", "-d", str(tmp_path), "--qr") as server:
         server.expect("█▀|▀█|██")
         server.expect(f"^  http://127.0.0.1:{server.port}/$")
 
 
-def test_tls_alone_works_and_says_how_to_be_trusted(tmp_path):
+def test_tls_without_a_certificate_makes_one_and_names_its_authority(tmp_path):
     env = {**os.environ, "XDG_DATA_HOME": str(tmp_path / "data")}
     (tmp_path / "a.txt").write_text("ciao")
     words = ("http", "server", "-a", "127.0.0.1", "-d", str(tmp_path), "--tls")

@@ -1,4 +1,4 @@
-"""The lecture's lines, where a person watches; data alone, where a program does."""
+"""The lecture's lines on a terminal; the data alone in a pipe."""
 
 import json
 import os
@@ -25,7 +25,7 @@ def test_stdout_is_the_reply_and_stderr_the_lecture_s_lines(protocol):
 
 
 @pytest.mark.parametrize("protocol", ["tcp", "udp"])
-def test_quiet_leaves_the_data(protocol):
+def test_quiet_prints_the_data_only(protocol):
     with Running(protocol, "server") as server:
         done = stretta(protocol, "client", "-q", "-p", str(server.port), "ciao", "mondo")
         assert (done.stdout, done.stderr, done.returncode) == (b"CIAO MONDO", b"", 0)
@@ -95,7 +95,7 @@ def test_what_a_server_sends_cannot_command_the_terminal():
         assert "\x1b[2J" not in terminal.screen
 
 
-def test_interactive_asks_again_and_again_over_one_connection():
+def test_interactive_sends_several_sentences_over_one_connection():
     with Running("tcp", "server") as server:
         with Terminal("tcp", "client", "-i", "-p", str(server.port)) as terminal:
             for word in ("uno", "perché"):
@@ -119,7 +119,7 @@ def test_interactive_with_a_server_that_closes():
             assert "Received reply <>" not in terminal.screen
 
 
-def test_the_environment_gives_options_and_flags_win():
+def test_a_flag_wins_over_the_variable():
     with Running("tcp", "server") as server:
         env = {**os.environ, "STRETTA_TCP_CLIENT_TIMEOUT": "soon"}
         assert stretta("tcp", "client", "-p", str(server.port), "x", env=env).returncode == 2
@@ -135,20 +135,20 @@ def test_an_interactive_line_that_is_not_answered_is_an_error():
 
 
 @pytest.mark.parametrize("flag", ["-q", "--json"])
-def test_no_prompt_where_nobody_is_to_be_talked_to(flag):
+def test_quiet_and_json_print_no_prompt(flag):
     with Running("tcp", "server") as server:
         done = stretta("tcp", "client", "-i", flag, "-p", str(server.port), stdin=b"uno\n")
         assert done.stderr == b"" and b"UNO" in done.stdout
 
 
-def test_an_empty_reply_on_a_terminal_is_shown_as_one():
+def test_an_empty_reply_is_shown_on_a_terminal():
     with Running("tcp", "server") as server:
         with Terminal("tcp", "client", "-p", str(server.port), "") as terminal:
             assert terminal.end() == 0
             assert "Received reply <>\n" in terminal.screen
 
 
-def test_a_reply_in_two_parts_is_shown_by_lines():
+def test_a_reply_in_two_segments_is_printed_in_whole_lines():
     def two_parts(connection):
         connection.recv(10)
         connection.sendall(b"UNO")

@@ -1,4 +1,4 @@
-"""Nothing from outside commands the terminal, whatever field or message it arrives in."""
+"""Control characters from outside do not reach the terminal, in any field or message."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a person sees of text and times: JSON laid out, the bar, the progress line."""
+"""JSON layout, colours, the bar of times, the progress line."""
 
 import json
 
@@ -19,22 +19,22 @@ JSON = st.recursive(
 
 
 @given(JSON, st.sampled_from([None, 0, 3]), st.booleans())
-def test_json_laid_out_is_the_same_json(value, indent, ascii_only):
+def test_layout_keeps_the_value(value, indent, ascii_only):
     text = json.dumps(value, indent=indent, ensure_ascii=ascii_only)
     assert json.loads(indent_json(text)) == value
 
 
-def test_json_laid_out_is_what_json_itself_would_lay_out():
+def test_layout_is_that_of_json_dumps():
     value = {"a": [1, 2.5, {"b": None}], "c": {}, "d": [], "e": 'x", "y'}
     assert indent_json(json.dumps(value)) == json.dumps(value, indent=2)
 
 
-def test_tokens_are_not_touched():
+def test_layout_keeps_every_token():
     assert lay_out("application/json", '{"a":1.10,"a":1e400}') == '{\n  "a": 1.10,\n  "a": 1e400\n}'
 
 
 @pytest.mark.parametrize("text", ["", "{", "nonsense", "[" * 100_000, '{"a":1}}'])
-def test_what_is_no_json_stays_as_it_is(text):
+def test_invalid_json_is_not_changed(text):
     assert lay_out("application/json", text) == text
 
 
@@ -45,12 +45,12 @@ def test_what_is_no_json_stays_as_it_is(text):
         ("image/svg+xml", True), ("text/plain", False), ("image/png", False), ("", False),
     ],
 )  # fmt: skip
-def test_what_can_be_laid_out(kind, can):
+def test_media_types_that_can_be_laid_out(kind, can):
     assert can_lay_out(kind) is can
 
 
 @pytest.mark.parametrize("kind", ["text/html", "application/hal+json", "text/css"])
-def test_colours_add_nothing_but_colours(kind):
+def test_colouring_keeps_the_text(kind):
     import re  # noqa: PLC0415
 
     text = '<p class="a">b</p>\n\n{"a": 1}\n'
@@ -78,7 +78,7 @@ def test_the_bar_fits_and_adds_up(times, missing, columns):
     assert lines[-1].split("total ")[1].endswith("s")
 
 
-def test_sizes_are_read_by_people():
+def test_sizes_for_people():
     sizes = [0, 999, 1000, 1 << 20, 10**9, 10**13]
     assert [human_size(n) for n in sizes] == [
         "0 B", "999 B", "1.0 KiB", "1.0 MiB", "954 MiB", "9313 GiB",
@@ -92,7 +92,7 @@ def test_the_progress_line_fits_the_terminal():
     assert progress_line(5, None, 0.0, 80) == "5 B  0 B/s"
 
 
-def test_progress_shows_itself_only_to_a_person_and_only_when_it_takes_long(capsys, monkeypatch):
+def test_progress_is_shown_on_a_terminal_for_a_long_transfer(capsys, monkeypatch):
     now = [0.0]
     Progress(100, clock=lambda: now[0]).show(50)
     monkeypatch.setattr("stretta.cli.ui.progress.is_terminal", lambda _: True)

@@ -18,9 +18,9 @@ __all__ = ["command"]
 @click.command(cls=Command, name="password")
 @click.argument("user")
 def command(user: str) -> None:
-    """Make the line of USER for the file of --auth-file, asking for the password.
+    """Print the line of USER for the file of --auth-file; prompts for the password.
 
-    Without a terminal, the password is the first line of standard input.
+    If standard input is not a terminal, its first line is the password.
 
     \b
     Example:
@@ -31,5 +31,5 @@ def command(user: str) -> None:
     else:
         password = sys.stdin.readline().rstrip("\n")
     if not password:
-        raise UsageError("the password is empty")
+        raise UsageError("the password is empty", hint="Type one, or give it in standard input.")
     write_stdout(password_line(user, password) + "\n")

@@ -55,7 +55,7 @@ def command(
     processes: WorkerOptions,
     output: ConsoleOptions,
 ) -> None:
-    """Serve the files of this folder, or of DIR, over HTTP, until Ctrl-C.
+    """Serve the files of this folder, or of DIR, over HTTP until Ctrl-C.
 
     \b
     Examples:

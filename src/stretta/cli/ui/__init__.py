@@ -1,1 +1,1 @@
-"""What the commands share on the terminal: messages, prompts, progress, colour."""
+"""Terminal output and input that the commands share: messages, prompts, progress, colours."""

@@ -6,7 +6,7 @@ import contextlib
 import sys
 from typing import Any
 
-from stretta.cli.ui.gate import write_stderr, write_stdout
+from stretta.cli.ui.gate import write_log, write_stderr, write_stdout
 from stretta.cli.ui.settings import SETTINGS
 from stretta.cli.ui.terminal import is_terminal, paint
 from stretta.errors import OutputError
@@ -34,7 +34,7 @@ class Console:
         """Write log lines to stdout; the first failure is printed, later lines are dropped."""
         if not self._log_closed:
             try:
-                write_stdout(lines)
+                write_log(lines)
             except (OSError, OutputError) as error:
                 self._log_closed = True
                 why = getattr(error, "why", "") or "its reader has closed it"

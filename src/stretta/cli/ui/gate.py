@@ -10,14 +10,15 @@ import errno
 import os
 import re
 import sys
-from typing import TextIO
+from collections.abc import Callable
+from typing import NamedTuple, TextIO
 
 from stretta.errors import OutputError
 from stretta.escape import TerminalText, escape
 
 __all__ = [
-    "COLOURS", "colour_mark", "gate", "is_terminal", "keep_colours", "redraw_line", "write_stderr",
-    "write_stdout",
+    "COLOURS", "Loggers", "colour_mark", "finish_output", "gate", "is_terminal", "keep_colours",
+    "redraw_line", "use_loggers", "write_log", "write_stderr", "write_stdout",
 ]  # fmt: skip
 
 COLOURS = {
@@ -59,12 +60,45 @@ def gate(text: str) -> str:
     return "".join(parts)
 
 
+class Loggers(NamedTuple):
+    """Functions that write without blocking, and may raise OSError; ``finish`` writes the rest."""
+
+    stdout: Callable[[str], object]
+    stderr: Callable[[str], object]
+    finish: Callable[[], object]
+
+
+_loggers: list[Loggers] = []
+
+
+def use_loggers(loggers: Loggers) -> None:
+    """Write the messages and logs of a server through functions that do not block."""
+    _loggers[:] = [loggers]
+
+
+def finish_output() -> None:
+    """Write the rest of a server's messages and logs, as far as somebody reads them in time."""
+    for loggers in _loggers:
+        loggers.finish()
+
+
 def write_stderr(text: str) -> None:
     """Write text to stderr, in one piece: other processes may write to the same terminal.
 
     Raises OSError.
     """
-    print(gate(text), end="", file=sys.stderr, flush=True)  # noqa: T201
+    if _loggers:
+        _loggers[0].stderr(gate(text))
+    else:
+        print(gate(text), end="", file=sys.stderr, flush=True)  # noqa: T201
+
+
+def write_log(text: str) -> None:
+    """Write lines of a log to stdout. Raises OSError or OutputError."""
+    if _loggers:
+        _loggers[0].stdout(gate(text))
+    else:
+        write_stdout(text)
 
 
 def redraw_line(text: str) -> None:

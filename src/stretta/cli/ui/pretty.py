@@ -1,4 +1,4 @@
-"""Text by its type: JSON laid out, and both it and markup coloured where colour is wanted."""
+"""Layout of JSON, and colours for JSON and markup."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ import re
 __all__ = ["can_lay_out", "colour_text", "indent_json", "is_json", "lay_out"]
 
 MOST = 256 * 1024
-"""Bytes of a body that is laid out; a longer one is shown as it comes."""
+"""Bytes of the longest body that is laid out; a longer one is printed as it arrives."""
 
 DEEPEST = 100
+"""Levels of nesting that are indented."""
 
 _TOKEN = re.compile(r'\s*("(?:[^"\\]|\\.)*"|[{}\[\]:,]|[^\s{}\[\]:,"]+)')
 _JSON = re.compile(r"application/(?:.*\+)?json|text/json")
@@ -18,12 +19,12 @@ _MARKUP = re.compile(r"(?:text|application)/(?:html|xml|css|javascript|(?:.*\+)x
 
 
 def can_lay_out(kind: str) -> bool:
-    """Return whether a body of this media type gains from being seen whole."""
+    """Return whether a body of this media type is laid out or coloured as a whole."""
     return bool(_JSON.fullmatch(kind) or _MARKUP.fullmatch(kind))
 
 
 def lay_out(kind: str, text: str) -> str:
-    """Return JSON with a line for each member, and any other text as it is."""
+    """Return JSON with a line for each member, and any other text unchanged."""
     if not _JSON.fullmatch(kind):
         return text
     try:
@@ -49,7 +50,7 @@ def is_json(kind: str, data: bytes | bytearray) -> bool:
 
 
 def indent_json(text: str) -> str:
-    """Return valid JSON, its tokens untouched, with a line for each member.
+    """Return valid JSON with a line for each member; its tokens are unchanged.
 
     >>> print(indent_json('{"a":[1.10,{}],"a":"x, y"}'))
     {
@@ -81,8 +82,8 @@ def _new_line(depth: int) -> str:
 
 
 def colour_text(kind: str, text: str) -> str:
-    """Return the text coloured by its media type; as it is where nobody knows how."""
-    from pygments import highlight  # noqa: PLC0415 - only a person who sees colours needs it
+    """Return the text coloured by its media type; unchanged if no lexer knows the type."""
+    from pygments import highlight  # noqa: PLC0415 - only coloured output needs it
     from pygments.formatters import TerminalFormatter  # noqa: PLC0415
     from pygments.lexers import get_lexer_for_mimetype  # noqa: PLC0415
     from pygments.util import ClassNotFound  # noqa: PLC0415

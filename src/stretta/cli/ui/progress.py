@@ -1,4 +1,4 @@
-"""How a long transfer is getting on: one line on stderr that is written again and again."""
+"""The progress of a long transfer: one line on stderr that is rewritten."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ from stretta.cli.ui.gate import is_terminal, redraw_line
 __all__ = ["Progress", "human_size", "progress_line"]
 
 AFTER = 0.7
-"""Seconds before the first line: a short transfer needs none."""
+"""Seconds before the line appears: a short transfer shows none."""
 
 EVERY = 0.1
+"""Seconds between two updates."""
 
 
 def human_size(size: float) -> str:
@@ -50,9 +51,9 @@ def progress_line(done: int, total: int | None, rate: float, columns: int) -> st
 
 
 class Progress:
-    """The line for one transfer; it appears only where a person watches stderr.
+    """The progress line of one transfer, shown only where stderr is a terminal.
 
-    ``done`` bytes had come before, of ``total`` (None where that is not known).
+    ``done`` bytes were there before, of ``total`` (None if unknown).
     """
 
     def __init__(
@@ -68,12 +69,12 @@ class Progress:
         self._clock = clock
         self._began = clock()
         self._next = self._began + AFTER
-        self._watched = is_terminal(sys.stderr) and not quiet
+        self._shown = is_terminal(sys.stderr) and not quiet
         self._drawn = False
 
     def show(self, done: int) -> None:
-        """Tell how many bytes are there now."""
-        if not self._watched:
+        """Show that ``done`` bytes have arrived."""
+        if not self._shown:
             return
         now = self._clock()
         if now >= self._next:
@@ -83,7 +84,7 @@ class Progress:
             self._drawn = True
 
     def end(self) -> None:
-        """Take the line away."""
+        """Erase the line."""
         if self._drawn:
             self._write("")
 

@@ -1,4 +1,4 @@
-"""Asking a person for a line."""
+"""Prompts for a line."""
 
 from __future__ import annotations
 
