@@ -2,6 +2,7 @@
 
 import os
 import threading
+from email.utils import parsedate_to_datetime
 from itertools import cycle
 
 import pytest
@@ -158,3 +159,19 @@ def test_a_conditional_date_that_is_not_a_date_is_ignored(client, folder, value)
     duplicate = "If-Modified-Since: Sun, 09 Sep 2001 01:46:40 GMT"
     assert client.get("/small.txt", duplicate).status == 304
     assert client.get("/small.txt", duplicate, duplicate).status == 200
+
+
+def test_a_file_from_the_future_is_never_newer_than_the_response(client, folder):
+    """Compressed on request or not, the conditions are evaluated with the time that is sent."""
+    os.utime(folder / "small.txt", (2**33, 2**33))
+    for header in ("X-Other: 1", "Accept-Encoding: gzip"):
+        got = client.get("/small.txt", header)
+        assert got.status == 200
+        modified, date = (
+            parsedate_to_datetime(got.headers[name]) for name in ("Last-Modified", "Date")
+        )
+        assert modified <= date
+        later = "If-Modified-Since: Fri, 01 Jan 2100 00:00:00 GMT"
+        assert client.get("/small.txt", header, later).status == 304
+        earlier = "If-Modified-Since: Sun, 09 Sep 2001 01:46:40 GMT"
+        assert client.get("/small.txt", header, earlier).body == got.body

@@ -56,10 +56,12 @@ class Representation(NamedTuple):
     coding: str = ""
     body: bytes | None = None
 
-    @property
-    def modified(self) -> int:
-        """The modification time, in whole seconds since 1970."""
-        return self.version.modified // 10**9
+    def last_modified(self, now: float) -> int:
+        """Return the modification time in whole seconds since 1970, at most ``now``.
+
+        RFC 9110 section 8.8.2.1 demands a time that is not later than the Date field.
+        """
+        return min(max(self.version.modified // 10**9, 0), int(now))
 
     def select(self, parts: Sequence[bytes | range]) -> FileBody:
         """Return a body of byte ranges of the open file, and of bytes between them."""
@@ -76,6 +78,7 @@ class ResponseContext(NamedTuple):
     depends: Dependencies | None
     headers: tuple[tuple[str, str], ...]
     max_copied: int
+    now: float
 
     def depending_on(
         self, path: bytes, version: FileVersion | None, *, linked: bool = False
@@ -120,7 +123,9 @@ class FileResponder:
         parents: Dependencies = tuple((path, ANY_FOLDER) for path in self.root.parents_of(names))
         max_copied = MAX_COPIED if sends_files else MAX_COPIED_WITHOUT_SENDFILE
         depends = parents + depends
-        context = ResponseContext(request, media_type, varies, depends, headers, max_copied)
+        context = ResponseContext(
+            request, media_type, varies, depends, headers, max_copied, time.time()
+        )
         context = context.depending_on(self.root.path_of(names), version, linked=opened.linked)
         identity = Representation(file, version, entity_tag(version))
         if not at_rest:
@@ -171,8 +176,8 @@ class FileResponder:
             if len(cached) < version.size:
                 return self._respond(context, encoded._replace(body=cached))
             return self._respond(context, identity)
-        headers, now = context.request.headers, time.time()
-        if evaluate_preconditions(headers, encoded.etag, identity.modified, now) != 200:
+        headers, modified = context.request.headers, identity.last_modified(context.now)
+        if evaluate_preconditions(headers, encoded.etag, modified, context.now) != 200:
             return self._respond(context, encoded)  # a response without a body
         body = identity.select([range(version.size)]).read_all()
         identity, encoded = identity._replace(file=None, body=body), encoded._replace(file=None)
@@ -201,9 +206,8 @@ class FileResponder:
 
     def _respond(self, context: ResponseContext, selected: Representation) -> Response:
         """Return the response with a selected representation: whole, in ranges, 304, 412 or 416."""
-        conditions, now = context.request.headers, time.time()
-        # RFC 9110 section 8.8.2.1: never later than the Date header
-        modified = min(max(selected.modified, 0), int(now))
+        conditions, now = context.request.headers, context.now
+        modified = selected.last_modified(now)
         headers = [("ETag", f'"{selected.etag}"'), ("Last-Modified", http_date(modified))]
         headers += context.headers
         if context.varies:
