@@ -10,7 +10,10 @@ from http_raw import Raw
 
 from stretta import http as stretta_http
 from stretta.http.server import file_handler
+from stretta.http.server.files.document_root import DocumentRoot
 from stretta.http.server.files.file_body import MAX_COPIED, FileBody, FileChanged
+from stretta.http.server.files.representation import FileResponder
+from stretta.http.server.request import Request
 from stretta.options import SiteOptions
 from support import serving
 
@@ -175,3 +178,15 @@ def test_a_file_from_the_future_is_never_newer_than_the_response(client, folder)
         assert client.get("/small.txt", header, later).status == 304
         earlier = "If-Modified-Since: Sun, 09 Sep 2001 01:46:40 GMT"
         assert client.get("/small.txt", header, earlier).body == got.body
+
+
+@pytest.mark.parametrize(("sends_files", "most"), [(True, 128 * 1024), (False, 256 * 1024)])
+def test_bodies_up_to_a_size_are_read_before_they_are_sent(tmp_path, sends_files, most):
+    responder = FileResponder(DocumentRoot(tmp_path))
+    request = Request("GET", b"/file", "1.1", {}, keep_alive=True)
+    for size in (most, most + 1):
+        (tmp_path / "file").write_bytes(b"x" * size)
+        opened = responder.root.open([b"file"])
+        response = responder.reply(request, [b"file"], opened, sends_files=sends_files)
+        assert response.length == size
+        assert isinstance(response.body, bytes) is (size == most)

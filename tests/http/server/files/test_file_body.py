@@ -100,6 +100,13 @@ class TestReading:
         with pytest.raises(FileChanged, match="while it was sent"):
             list(chunks(small.body(range(1000))))
 
+    def test_a_short_reading_is_noticed_even_if_the_version_is_the_same(self, small, monkeypatch):
+        monkeypatch.setattr(FileBody, "_check_version", lambda _: None)
+        body = small.body()
+        os.truncate(small.path, 999)
+        with pytest.raises(FileChanged):
+            body.read_all()
+
     def test_another_version(self, small):
         body = small.body()
         os.utime(small.path, (OLD + 1, OLD + 1))
