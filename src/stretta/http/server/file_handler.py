@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections import Counter
 from collections.abc import Awaitable
+from functools import partial
 from hashlib import blake2b
 
+from stretta.address import source_of
 from stretta.http.message.content_disposition import attachment
 from stretta.http.server.accept import best_media_type
 from stretta.http.server.auth_gate import RETRY_LATER
@@ -35,11 +38,12 @@ __all__ = ["FileHandler"]
 
 GZIP = [coding for coding in CONTENT_CODINGS if coding.name == "gzip"]
 
-LISTINGS, WAITING_LISTINGS = 2, 32
-"""Listings that are made at once, and that may wait; further ones get 503."""
+LISTINGS, WAITING_LISTINGS, WAITING_FROM_SOURCE = 2, 32, 16
+"""Listings that are made at once, that may wait, and that one source may have waiting; further ones
+get 503."""
 
-MAX_ZIPS = 4
-"""ZIP files that are made at once; further ones get 503."""
+MAX_ZIPS, MAX_ZIPS_OF_SOURCE = 8, 4
+"""ZIP files that are made at once, altogether and for one source; further ones get 503."""
 
 PAUSES = (0.001, 0.002, 0.004, 0.008, 0.016)
 """Seconds to wait before a file that changed while it was read is read again."""
@@ -50,8 +54,8 @@ class FileHandler:
 
     def __init__(self, root: DocumentRoot, options: SiteOptions) -> None:
         self._root, self._options = root, options
-        self._zips = 0
-        self._listings = WorkerPool(LISTINGS, WAITING_LISTINGS)
+        self._zips: Counter[str] = Counter()  # under way, by source
+        self._listings = WorkerPool(LISTINGS, WAITING_LISTINGS, WAITING_FROM_SOURCE)
         self._files = FileResponder(root, compress=options.compress)
         self._index = parse_index(options.index)
         self._base = parse_base_path(options.base_path)
@@ -161,7 +165,7 @@ class FileHandler:
         if not self._options.listing:
             return self._missing(request, client, target)
         if wanted == "zip":
-            return self._zip(request, target) if self._options.zip else _error(request, 404)
+            return self._zip(request, client, target) if self._options.zip else _error(request, 404)
         accept = request.headers.get("accept")
         kind = JSON if wanted == "json" else best_media_type(accept, HTML, JSON)
         return self._list(request, client, target, kind)
@@ -191,7 +195,10 @@ class FileHandler:
 
         try:
             page = await self._listings.run(
-                make, (target, kind, compresses), is_there=client.is_there
+                make,
+                (target, kind, compresses),
+                is_there=client.is_there,
+                source=source_of(client.address),
             )
         except Overloaded:
             return _error(request, 503, "", RETRY_LATER)
@@ -208,21 +215,23 @@ class FileHandler:
         charset = "" if kind == JSON else "; charset=utf-8"
         return Response.of(200, kind + charset, page, *headers)
 
-    def _zip(self, request: Request, target: Target) -> Response:
+    def _zip(self, request: Request, client: Requester, target: Target) -> Response:
         from stretta.http.server.files.zip import ZipBody  # noqa: PLC0415 - when needed
 
-        if self._zips >= MAX_ZIPS:
+        source = source_of(client.address)
+        if self._zips.total() >= MAX_ZIPS or self._zips[source] >= MAX_ZIPS_OF_SOURCE:
             return _error(request, 503, "", RETRY_LATER)
         name = (target.names or (os.path.basename(self._root.path) or b"folder",))[-1] + b".zip"
         headers = [
             ("Content-Type", "application/zip"),
             ("Content-Disposition", attachment(name)),
         ]
-        self._zips += 1
-        return Response(200, headers, ZipBody(self._root, target.names, self._zip_closed), None)
+        self._zips[source] += 1
+        body = ZipBody(self._root, target.names, partial(self._zip_closed, source))
+        return Response(200, headers, body, None)
 
-    def _zip_closed(self) -> None:
-        self._zips -= 1
+    def _zip_closed(self, source: str) -> None:
+        self._zips -= Counter({source: 1})  # which drops the sources without one
 
 
 def _error(request: Request, status: int, why: str = "", *headers: tuple[str, str]) -> Response:

@@ -68,8 +68,9 @@ def test_memory_does_not_grow_with_the_number_of_files(tmp_path):
     assert peak < 1_000_000
 
 
-def test_the_number_of_zip_files_under_way_is_bounded(folder, monkeypatch):
-    monkeypatch.setattr(file_handler, "MAX_ZIPS", 2)
+@pytest.mark.parametrize("limit", ["MAX_ZIPS", "MAX_ZIPS_OF_SOURCE"])
+def test_the_number_of_zip_files_under_way_is_bounded(folder, monkeypatch, limit):
+    monkeypatch.setattr(file_handler, limit, 2)
     with open(folder / "large", "wb") as large:
         large.truncate(64 << 20)
     with serving(stretta_http.serve(folder)) as server:
