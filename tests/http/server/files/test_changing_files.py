@@ -190,3 +190,22 @@ def test_bodies_up_to_a_size_are_read_before_they_are_sent(tmp_path, sends_files
         response = responder.reply(request, [b"file"], opened, sends_files=sends_files)
         assert response.length == size
         assert isinstance(response.body, bytes) is (size == most)
+        changing = responder.root.open([b"file"])
+        response = responder.reply(
+            request, [b"file"], changing, sends_files=sends_files, at_rest=False
+        )
+        assert isinstance(response.body, bytes) is (size == most)
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="no /proc shows what is open")
+def test_descriptors_of_files_that_are_not_sent_are_closed(folder):
+    responder = FileResponder(DocumentRoot(folder))
+    (folder / "small.txt.gz").write_bytes(b"old")
+    os.utime(folder / "small.txt.gz", (0, 0))
+    (folder / "small.txt.br").mkdir()
+    request = Request("GET", b"/small.txt", "1.1", {"accept-encoding": "gzip, br"}, keep_alive=True)
+    before = len(os.listdir("/proc/self/fd"))
+    opened = responder.root.open([b"small.txt"])
+    response = responder.reply(request, [b"small.txt"], opened, sends_files=True)
+    assert dict(response.headers)["Content-Encoding"] == "br"
+    assert len(os.listdir("/proc/self/fd")) == before

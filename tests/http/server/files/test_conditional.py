@@ -1,6 +1,8 @@
 """Conditional requests: the order of RFC 9110 section 13.2.2, and dates that are ignored."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from stretta.http.server.files.conditional import evaluate_preconditions, range_applies
 
@@ -63,3 +65,31 @@ def test_if_range(if_range, applies):
 def test_a_date_proves_nothing_before_its_second_is_over():
     assert not range_applies({"if-range": DATE}, "now", AT, AT + 0.9)
     assert range_applies({"if-range": '"now"'}, "now", AT, AT + 0.9)
+
+
+FIELDS = ["if-match", "if-none-match", "if-modified-since", "if-unmodified-since", "if-range"]
+PARTS = ['"now"', "W/", '"', "*", ",", " ", "now", DATE, BEFORE, "GMT", "é"]
+
+
+@given(st.dictionaries(st.sampled_from(FIELDS), st.lists(st.sampled_from(PARTS)).map("".join)))
+def test_any_condition_has_a_status(headers):
+    assert evaluate_preconditions(headers, "now", AT, NOW) in (200, 304, 412)
+    assert range_applies(headers, "now", AT, NOW) in (True, False)
+
+
+@pytest.mark.parametrize(
+    ("field", "listed"),
+    [
+        ('"now"', True), ('W/"now"', False), ('W/"now", "now"', True), ('"a","now"', True),
+        ('"now1", "now"', True), ('"now1"', False), ("now", False), ('"no', False), (" * ", True),
+        ('"*"', False), ('*, "x"', False), ('w/"now"', True), ("", False), ('"now"x', True),
+    ],
+)  # fmt: skip
+def test_if_match_compares_strongly(field, listed):
+    assert evaluate_preconditions({"if-match": field}, "now", AT, NOW) == (200 if listed else 412)
+
+
+def test_a_representation_without_a_time_has_no_conditional_dates():
+    for name in ("if-modified-since", "if-unmodified-since"):
+        for date in (DATE, BEFORE, AFTER):
+            assert evaluate_preconditions({name: date}, "now", None, NOW) == 200

@@ -22,6 +22,7 @@ from stretta.http.server.files.file_body import (
     OpenFile,
 )
 from stretta.http.server.files.file_version import FileVersion
+from stretta.http.server.worker_pool import Overloaded, WorkerPool
 from stretta.options import SiteOptions
 from support import serving, until
 
@@ -353,3 +354,93 @@ def test_overwriting_a_file_while_it_is_sent_is_noticed(tmp_path, change, parts)
     finally:
         body.close()
     assert change != "grown" or b"".join(got) == wanted
+
+
+class TestCompressionInWorkers:
+    TEXT = b"Nel mezzo del cammin di nostra vita\n" * 3000
+
+    @pytest.fixture
+    def path(self, folder):
+        (folder / "long.txt").write_bytes(self.TEXT)
+        return folder / "long.txt"
+
+    def test_a_long_text_is_compressed(self, client, path):
+        plain = client.get("/long.txt").headers["ETag"]
+        for coding, decode in (("gzip", gzip.decompress), ("br", brotli.decompress)):
+            for _ in range(2):
+                got = client.get("/long.txt", f"Accept-Encoding: {coding}")
+                assert got.headers["Content-Encoding"] == coding
+                assert got.headers["ETag"] == f'{plain[:-1]}-{coding}"'
+                assert decode(got.body) == self.TEXT
+
+    def test_it_is_compressed_once(self, server, client, path, monkeypatch):
+        age(path)
+        ask = ("/long.txt", "Accept-Encoding: gzip", "X-Number: 1")
+        first = client.get(*ask)
+
+        async def fail(*_, **__):
+            raise AssertionError("compressed again")
+
+        monkeypatch.setattr(WorkerPool, "run", fail)
+        again = client.get("/long.txt", "Accept-Encoding: gzip", "X-Number: 2")
+        assert (again.status, again.body) == (200, first.body)
+
+    def test_when_the_workers_are_busy_it_is_sent_as_it_is(self, client, path, monkeypatch):
+        async def refuse(*_, **__):
+            raise Overloaded
+
+        monkeypatch.setattr(WorkerPool, "run", refuse)
+        got = client.get("/long.txt", "Accept-Encoding: zstd")
+        assert (got.status, got.body) == (200, self.TEXT)
+        assert got.headers["Content-Encoding"] is None
+        assert got.headers["ETag"] == client.get("/long.txt").headers["ETag"]
+
+    def test_a_condition_that_fails_needs_no_compression(self, client, path, monkeypatch):
+        monkeypatch.setattr(WorkerPool, "run", None)
+        tag = f'{client.get("/long.txt").headers["ETag"][:-1]}-zstd"'
+        ask = ("/long.txt", "Accept-Encoding: zstd")
+        assert client.get(*ask, f"If-None-Match: {tag}").status == 304
+        assert client.get(*ask, 'If-Match: "other"').status == 412
+
+    def test_random_bytes_are_sent_as_they_are(self, client, folder):
+        for size in (2000, 50_000):  # in the event loop, in a worker
+            (folder / "random.txt").write_bytes(os.urandom(size))
+            plain = client.get("/random.txt")
+            for number in range(2):
+                got = client.get("/random.txt", "Accept-Encoding: br", f"X-Number: {number}")
+                assert got.headers["Content-Encoding"] is None
+                assert got.headers["ETag"] == plain.headers["ETag"]
+                assert got.body == plain.body
+
+    @pytest.mark.parametrize(("size", "compressed"), [(1023, False), (1024, True)])
+    def test_the_smallest_file_that_is_compressed(self, client, folder, size, compressed):
+        (folder / "size.txt").write_bytes(b"a" * size)
+        got = client.get("/size.txt", "Accept-Encoding: gzip")
+        assert (got.headers["Content-Encoding"] == "gzip") is compressed
+
+
+def test_errors_have_the_accepted_type(client):
+    for header in ("Range: bytes=10-", 'If-Match: "other"'):
+        got = client.get("/digits", header, "Accept: application/json")
+        assert got.headers["Content-Type"] == "application/json"
+        assert b'"why": "The file ' in got.body
+
+
+def test_the_parts_of_several_ranges_have_a_boundary_of_their_own(client):
+    found = {
+        client.get("/digits", "Range: bytes=0-1,3-4", f"X: {number}").headers["Content-Type"]
+        for number in range(3)
+    }
+    assert len(found) == 3
+    assert all(len(value.partition("boundary=")[2]) == 24 for value in found)
+
+
+def test_a_type_that_is_not_known_varies_with_precompressed_files(client, folder):
+    """Compression on request needs a known type; a compressed sibling can be sent of any file."""
+    assert client.get("/digits").headers["Vary"] == "Accept-Encoding"
+    (folder / "unknown").write_bytes(TEXT)
+    assert client.get("/unknown", "Accept-Encoding: gzip").headers["Content-Encoding"] is None
+    (folder / "unknown.gz").write_bytes(gzip.compress(TEXT))
+    got = client.get("/unknown", "Accept-Encoding: gzip")
+    assert got.headers["Content-Encoding"] == "gzip"
+    assert got.headers["Content-Type"] == "application/octet-stream"
