@@ -149,6 +149,25 @@ def test_a_higher_priority_goes_first_and_makes_room():
     asyncio.run(main())
 
 
+@pytest.mark.parametrize(
+    ("alternates", "expected"), [(False, [0, 1, 2, 3, 4]), (True, [0, 4, 1, 3, 2])]
+)
+def test_jobs_of_equal_priority_run_by_age_or_newest_and_oldest_in_turn(alternates, expected):
+    async def main():
+        pool, gate, order = WorkerPool(1, 8, alternates=alternates), Gate(), []
+        tasks = [asyncio.create_task(pool.run(gate))]
+        await iterations()
+        for number in range(5):
+            work = pool.run(lambda number=number: order.append(number))
+            tasks.append(asyncio.create_task(work))
+            await iterations()
+        gate.open.set()
+        await asyncio.gather(*tasks)
+        assert order == expected
+
+    asyncio.run(main())
+
+
 def test_a_source_has_a_bounded_number_of_waiting_jobs():
     async def main():
         pool, gate = WorkerPool(1, 8, per_source=2), Gate()

@@ -34,6 +34,9 @@ HOW_TO_MAKE = "To make a line: stretta http password USER"
 FREE_GUESSES = 20
 """Wrong passwords that a source may send at once: enough for a person, too few for a program."""
 
+DISTRUST = 300.0
+"""Seconds for which the checks of a source come last after a wrong guess."""
+
 CONTROLS = re.compile(r"[\x00-\x1f\x7f]")
 """Characters that neither a user name nor a password can hold (RFC 7617 section 2)."""
 
@@ -191,6 +194,7 @@ class GuessLimiter:
         self._clock = clock
         self._full_at: dict[str, float] = {}  # time at which the source has all its guesses again
         self._trusted: dict[str, None] = {}  # sources that sent a right password
+        self._wrong: dict[str, float] = {}  # sources that sent a wrong one, and when
 
     def allow(self, source: str) -> bool:
         """Count a guess; return whether it may be checked."""
@@ -210,17 +214,24 @@ class GuessLimiter:
     def trust(self, source: str) -> None:
         """Take back a guess that was right, and prefer the source from now on."""
         self.give_back(source)
+        self._wrong.pop(source, None)
         self._trusted.pop(source, None)
         _remember(self._trusted, source, None)
+
+    def distrust(self, source: str) -> None:
+        """Remember that a guess was wrong."""
+        self._wrong.pop(source, None)
+        _remember(self._wrong, source, self._clock())
 
     def priority(self, source: str) -> int:
         """Return the priority of a source's next check.
 
-        2 after a right password, 1 for a source without wrong guesses, 0 for any other.
+        2 after a right password, 1 for a source without a recent wrong guess, 0 for any other.
         """
         if source in self._trusted:
             return 2
-        return 0 if self._full_at.get(source, 0) > self._clock() else 1
+        wrong = self._wrong.get(source)
+        return 1 if wrong is None or self._clock() - wrong >= DISTRUST else 0
 
 
 def _remember(table: dict[str, T], source: str, value: T) -> None:

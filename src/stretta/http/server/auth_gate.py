@@ -35,7 +35,7 @@ class AuthGate:
     def __init__(self, users: Users) -> None:
         self._users = users
         self._guesses = GuessLimiter(time.monotonic)
-        self._checks = WorkerPool(CHECKS, WAITING_CHECKS, PER_SOURCE)
+        self._checks = WorkerPool(CHECKS, WAITING_CHECKS, PER_SOURCE, alternates=True)
 
     def admit_known(self, request: Request) -> bool:
         """Return whether the request carries credentials that were right before.
@@ -76,5 +76,6 @@ class AuthGate:
             self._guesses.give_back(source)
             raise Denied(503, "", RETRY_LATER) from None
         if request.user is None:
+            self._guesses.distrust(source)
             raise Denied(401, "", CHALLENGE)
         self._guesses.trust(source)

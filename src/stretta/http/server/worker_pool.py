@@ -75,13 +75,23 @@ def _always() -> bool:
 class WorkerPool:
     """Calls functions in up to ``workers`` threads; up to ``queue_size`` jobs wait for one.
 
-    With ``per_source``, only so many jobs of one source wait. Each kind of work has its own pool,
+    With ``per_source``, only so many jobs of one source wait. Of jobs with equal priority the
+    oldest runs first; with ``alternates``, the newest and the oldest in turn, so that a flood of
+    jobs delays later ones little. Each kind of work has its own pool,
     so that no kind delays another. The threads are daemons: a server that is told to stop does not
     wait for results that nobody needs.
     """
 
-    def __init__(self, workers: int, queue_size: int, per_source: int | None = None) -> None:
+    def __init__(
+        self,
+        workers: int,
+        queue_size: int,
+        per_source: int | None = None,
+        *,
+        alternates: bool = False,
+    ) -> None:
         self._workers, self._queue_size, self._per_source = workers, queue_size, per_source
+        self._alternates, self._takes_newest = alternates, False
         self._queue: deque[Job[Any]] = deque()
         self._running: list[Job[Any]] = []
 
@@ -149,8 +159,7 @@ class WorkerPool:
     def _start_jobs(self) -> None:
         loop = asyncio.get_running_loop()
         while self._queue and len(self._running) < self._workers:
-            ordered = sorted(self._queue, key=lambda job: -job.priority)  # then by age
-            job = next((job for job in ordered if job.is_wanted()), ordered[0])
+            job = self._next_job()
             self._queue.remove(job)
             self._running.append(job)
             try:
@@ -158,6 +167,14 @@ class WorkerPool:
             except (RuntimeError, MemoryError):  # the system has no thread left
                 self._running.remove(job)
                 job.finish(None, Overloaded())
+
+    def _next_job(self) -> Job[Any]:
+        jobs = list(self._queue)
+        self._takes_newest = self._alternates and not self._takes_newest
+        if self._takes_newest:
+            jobs.reverse()
+        jobs.sort(key=lambda job: -job.priority)  # equal ones keep their order
+        return next((job for job in jobs if job.is_wanted()), jobs[0])
 
     def _call(self, job: Job[T], loop: asyncio.AbstractEventLoop) -> None:
         made: T | None = None
