@@ -2,6 +2,7 @@
 
 import os
 import threading
+import time
 from email.utils import parsedate_to_datetime
 from itertools import cycle
 
@@ -14,6 +15,7 @@ from stretta.http.server.files.document_root import DocumentRoot
 from stretta.http.server.files.file_body import MAX_COPIED, FileBody, FileChanged
 from stretta.http.server.files.representation import FileResponder
 from stretta.http.server.request import Request
+from stretta.http.server.response import Response
 from stretta.options import SiteOptions
 from support import serving
 
@@ -209,3 +211,51 @@ def test_descriptors_of_files_that_are_not_sent_are_closed(folder):
     response = responder.reply(request, [b"small.txt"], opened, sends_files=True)
     assert dict(response.headers)["Content-Encoding"] == "br"
     assert len(os.listdir("/proc/self/fd")) == before
+
+
+class TestCompressedBodies:
+    """What the responder compresses where, and what it keeps."""
+
+    @pytest.fixture
+    def respond(self, folder, monkeypatch):
+        responder = FileResponder(DocumentRoot(folder))
+        monkeypatch.setattr("stretta.http.server.file_stamp.YOUNG", -10.0)
+        monkeypatch.setattr("stretta.http.server.file_stamp.YOUNG_COARSE", -10.0)
+
+        def respond(size=2000):
+            (folder / "file.txt").write_bytes(b"a" * size)
+            request = Request("GET", b"/", "1.1", {"accept-encoding": "gzip"}, keep_alive=True)
+            opened = responder.root.open([b"file.txt"])
+            return responder.reply(request, [b"file.txt"], opened, sends_files=True)
+
+        respond.cache = responder._cache
+        respond.responder = responder
+        return respond
+
+    def test_small_files_are_compressed_in_the_event_loop(self, respond):
+        assert isinstance(respond(16 * 1024), Response)
+        in_worker = respond(16 * 1024 + 1)
+        assert not isinstance(in_worker, Response)
+        in_worker.close()
+
+    def test_the_largest_file_that_is_compressed(self, respond):
+        at_most = respond((8 << 20) - 1)
+        assert not isinstance(at_most, Response)
+        at_most.close()
+        assert dict(respond(8 << 20).headers).get("Content-Encoding") is None
+
+    def test_a_compressed_body_is_kept_until_nobody_asks_for_it(self, respond, monkeypatch):
+        respond()
+        assert respond.cache.size > 0
+        respond.responder.drop_idle()
+        assert respond.cache.size > 0
+        now = time.monotonic()
+        monkeypatch.setattr(time, "monotonic", lambda: now + 200)
+        respond.responder.drop_idle()
+        assert respond.cache.size == 0
+
+    def test_the_body_of_a_young_file_is_not_kept(self, respond, monkeypatch):
+        monkeypatch.setattr("stretta.http.server.file_stamp.YOUNG", 10.0)
+        monkeypatch.setattr("stretta.http.server.file_stamp.YOUNG_COARSE", 10.0)
+        assert dict(respond().headers)["Content-Encoding"] == "gzip"
+        assert respond.cache.size == 0
