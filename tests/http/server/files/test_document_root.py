@@ -1,11 +1,13 @@
 """Confinement on a real file system: nothing outside the root is opened."""
 
+import errno
 import os
 import threading
 from pathlib import Path
 
 import pytest
 
+from stretta.errors import CannotServe
 from stretta.http.server.files.document_root import DocumentRoot
 
 
@@ -188,3 +190,139 @@ def test_no_descriptor_is_left_open(tree):
             continue
     if before is not None:
         assert len(os.listdir("/proc/self/fd")) == before
+
+
+def swap_before_open(monkeypatch, name, swap):
+    """Call ``swap`` once, just before a name is opened: after it was looked at."""
+    opens, done = os.open, []
+
+    def swap_and_open(path, flags, *arguments, **more):
+        if path == os.fsencode(name) and not done:
+            done.append(path)
+            swap()
+        return opens(path, flags, *arguments, **more)
+
+    monkeypatch.setattr(os, "open", swap_and_open)
+    return done
+
+
+def test_a_file_replaced_by_a_link_before_it_is_opened(tree, monkeypatch):
+    def swap():
+        (tree / "file").unlink()
+        link(tree / "file", "../outside/secret")
+
+    done = swap_before_open(monkeypatch, "file", swap)
+    with pytest.raises(FileNotFoundError):
+        contents(DocumentRoot(tree), "file")
+    assert done
+
+
+def test_a_folder_replaced_by_a_link_before_it_is_opened(tree, monkeypatch):
+    def swap():
+        (tree / "deep").rename(tree / "moved")
+        link(tree / "deep", "../outside/deep")
+
+    done = swap_before_open(monkeypatch, "deep", swap)
+    with pytest.raises(FileNotFoundError):
+        contents(DocumentRoot(tree), "deep", "secret")
+    assert done
+
+
+def test_a_file_replaced_by_a_fifo_before_it_is_opened(tree, monkeypatch):
+    def swap():
+        (tree / "file").unlink()
+        os.mkfifo(tree / "file")
+
+    done = swap_before_open(monkeypatch, "file", swap)
+    before = len(os.listdir("/proc/self/fd"))
+    with pytest.raises(FileNotFoundError):
+        contents(DocumentRoot(tree), "file")  # without waiting for a writer
+    assert done
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_a_folder_replaced_by_a_file_before_it_is_opened(tree, monkeypatch):
+    def swap():
+        (tree / "deep").rename(tree / "moved")
+        (tree / "deep").touch()
+
+    done = swap_before_open(monkeypatch, "deep", swap)
+    with pytest.raises(FileNotFoundError):
+        contents(DocumentRoot(tree), "deep", "file")
+    assert done
+
+
+def test_descriptors_are_not_inherited_by_programs(tree):
+    root = DocumentRoot(tree)
+    for names in ([b"file"], [b"deep"]):
+        with root.opened(names) as opened:
+            assert not os.get_inheritable(opened.descriptor)
+
+
+@pytest.mark.parametrize("count", [1, 40, 41])
+def test_as_many_links_as_linux_follows(tree, count):
+    for number in range(count - 1):
+        link(tree / f"link{number}", f"link{number + 1}")
+    link(tree / f"link{count - 1}", "file")
+    root = DocumentRoot(tree)
+    if count > 40:
+        with pytest.raises(FileNotFoundError):
+            contents(root, "link0")
+    else:
+        assert contents(root, "link0") == b"file"
+        with root.opened([b"link0"]) as opened:
+            assert opened.linked
+    with root.opened([b"file"]) as opened:
+        assert not opened.linked
+
+
+@pytest.mark.parametrize("names", [("deep", "..", "file"), (".", "file"), ("", "file"), ("..",)])
+def test_dots_and_empty_names_are_not_names(tree, names):
+    with pytest.raises(FileNotFoundError):
+        contents(DocumentRoot(tree, hidden=True), *names)
+
+
+def test_a_path_has_a_limited_number_of_names(tree, monkeypatch):
+    monkeypatch.setattr("stretta.http.server.files.document_root.MAX_DEPTH", 2)
+    root = DocumentRoot(tree)
+    assert contents(root, "deep", "file") == b"deep file"
+    with pytest.raises(FileNotFoundError):
+        contents(root, "deep", "er", "file")
+    with pytest.raises(FileNotFoundError, match="too many names"):
+        root.open([b"deep", b"er", b"file"])
+
+
+def test_paths():
+    root = DocumentRoot("/srv/site")
+    assert root.path_of([b"a", b"b"]) == b"/srv/site/a/b"
+    assert root.path_of([]) == b"/srv/site"
+    assert root.parents_of([b"a", b"b", b"c"]) == [b"/srv/site/a", b"/srv/site/a/b"]
+    assert root.parents_of([b"a"]) == []
+    assert root.is_hidden([b"a", b".b"])
+    assert root.is_hidden([b".a", b"b"])
+    assert not root.is_hidden([b"a.b", b"c"])
+    assert not DocumentRoot("/srv/site", hidden=True).is_hidden([b".a"])
+
+
+def test_a_root_that_cannot_be_served(tree, monkeypatch):
+    DocumentRoot(tree).check()
+    for path in (tree / "missing", tree / "file"):
+        with pytest.raises(CannotServe, match="there is no such folder"):
+            DocumentRoot(path).check()
+    for refused in (os.R_OK, os.X_OK):
+        monkeypatch.setattr(os, "access", lambda _, mode, refused=refused: not mode & refused)
+        with pytest.raises(CannotServe, match="permission denied"):
+            DocumentRoot(tree).check()
+
+
+def test_without_descriptors_a_file_is_not_reported_as_missing(tree, monkeypatch):
+    for number in (errno.EMFILE, errno.ENFILE, errno.ENOENT):
+
+        def fail(*_, number=number, **__):
+            raise OSError(number, os.strerror(number))
+
+        monkeypatch.setattr(os, "stat", fail)
+        expected = FileNotFoundError if number == errno.ENOENT else OSError
+        with pytest.raises(expected) as caught:
+            DocumentRoot(tree).open([b"file"])
+        assert isinstance(caught.value, FileNotFoundError) is (number == errno.ENOENT)
