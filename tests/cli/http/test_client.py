@@ -227,6 +227,34 @@ def test_text_in_one_byte_chunks_is_shown_once(monkeypatch):
 
 
 @pytest.mark.parametrize(
+    ("kind", "body", "coloured"),
+    [
+        ("text/html", "&" * 8192, True),
+        ("text/html", "&" * 8193, False),
+        ("application/json", "[" + "1," * 9000 + "1]", True),
+    ],
+)
+def test_only_short_markup_is_coloured(kind, body, coloured, monkeypatch):
+    lengths, shown = [], []
+    monkeypatch.setattr("stretta.cli.http.show.stdout_is_terminal", lambda: True)
+    monkeypatch.setattr("stretta.cli.http.show.wants_colour", lambda _: True)
+    monkeypatch.setattr("stretta.cli.http.show.write_stdout", shown.append)
+    monkeypatch.setattr("stretta.cli.ui.pretty.colour_text",
+                        lambda _, text: lengths.append(len(text)) or text)  # fmt: skip
+
+    class Stream:
+        head = SimpleNamespace(headers=Headers([("Content-Type", kind)]))
+        exchange = SimpleNamespace(parser=SimpleNamespace(framing="length", trailers=()))
+
+        def __iter__(self):
+            return iter([body.encode()])
+
+    Show(Console(quiet=False, as_json=False)).body(Stream())
+    assert bool(lengths) is coloured
+    assert body[:8000] in "".join(shown).replace("\n  ", "").replace("\n", "")
+
+
+@pytest.mark.parametrize(
     ("framing", "body"),
     [
         (b"Content-Length: 14", b'{"a":1,"b":[]}'),

@@ -118,6 +118,18 @@ def test_a_response_that_is_given_up_closes_its_connection():
     assert run_now(exchange.read()) in (b"", b"ciao")
 
 
+def test_a_connection_that_ends_after_its_client_was_closed_is_closed():
+    network = ScriptedNetwork([[SEND(b"GET / "), RECEIVE(HELLO), IDLE]])
+    subject = sender(network)
+    exchange = run_now(subject.send(request()))
+    subject.close()
+    assert network.log == ["open 1 to a.example:80"]
+    while run_now(exchange.read()):
+        pass
+    assert network.log[-1] == "close 1"
+    assert len(subject.pool) == 0
+
+
 def test_a_response_without_body_that_is_given_up_keeps_its_connection():
     network = ScriptedNetwork([[SEND(b"GET / "), RECEIVE(b"HTTP/1.1 204 No\r\n\r\n")]])
     subject = sender(network)

@@ -25,6 +25,9 @@ SNIFF_SIZE = 1024
 MAX_BOM = 3
 """Bytes of the longest byte order mark."""
 
+MAX_COLOURED = 8 * 1024
+"""Characters of markup that are coloured: its lexers take quadratic time for hostile text."""
+
 LAYOUT_WAIT = 1.0
 """Seconds to wait for the end of a body of unknown length that is to be laid out."""
 
@@ -192,7 +195,8 @@ class Show:
             and (ended or pretty.is_json(name, beginning))
         ):
             shown = pretty.lay_out(name, shown)
-            if wants_colour(sys.stdout):
+            linear = name.endswith("json") or len(shown) <= MAX_COLOURED
+            if linear and wants_colour(sys.stdout):
                 shown = keep_colours(pretty.colour_text(name, shown))
         write_stdout(shown)
         for chunk in chunks:

@@ -18,7 +18,7 @@ from stretta.http.client.request import ClientRequest
 from stretta.http.message.url import Url, parse_url
 from stretta.net.client.channel.interface import Channel, Timer
 from stretta.options.http_client import HttpPatience, HttpRoute
-from stretta.reports import LookedUp, Observer, Report
+from stretta.reports import Connecting, LookedUp, Observer, Report
 
 __all__ = ["Connector", "Network"]
 
@@ -94,9 +94,13 @@ class Connector:
         return channel if self._wrap is None else self._wrap(channel)
 
     async def _dial(self, url: Url, timer: Timer, phases: Phases, stopwatch: Stopwatch) -> Channel:
+        tried = False
+
         def watch(report: Report) -> None:
+            nonlocal tried
             if isinstance(report, LookedUp):
                 phases.looked_up = stopwatch.now()
+            tried = tried or isinstance(report, Connecting)
             stopwatch.report(report)
 
         left = timer.left_in_all()
@@ -114,11 +118,11 @@ class Connector:
         except TimedOut:
             timer.left_in_all()  # raises the error of the whole exchange's limit if that has passed
             raise
-        except NetworkError as error:
-            if self._family and error.what == f"cannot find {host}":
+        except NetworkError:
+            if self._family and not tried:
                 kind = "IPv4" if self._family == socket.AF_INET else "IPv6"
                 raise NetworkError(
-                    error.what,
+                    f"cannot find {host}",
                     f"the name has no {kind} address",
                     "To use all addresses, leave out -4 and -6.",
                 ) from None
@@ -176,7 +180,7 @@ def _resolution(text: str) -> tuple[tuple[str, int], str]:
     if not found:
         raise UsageError(
             f"cannot use --resolve {text!r}",
-            "it has not three parts separated by colons",
+            "it does not consist of host, port and address",
             "An entry looks like --resolve example.com:80:127.0.0.1",
         )
     url = parse_url(f"http://{found[1]}:{found[2]}")  # the same spelling as in the request's URL

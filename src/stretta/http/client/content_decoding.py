@@ -26,6 +26,8 @@ MEMBER_STEP = 1024
 MAX_EMPTY = 10_000
 """Empty members in a row; each costs as much as a thousand bytes."""
 
+WITHOUT_CODING = "To get the body without a coding: --no-compressed"
+
 Buffer = bytes | memoryview
 
 
@@ -53,6 +55,7 @@ class _Steps:
             raise InvalidReply(
                 "the body cannot be decoded",
                 f"more than {MAX_EMPTY} compressed members in a row are empty",
+                WITHOUT_CODING,
             )
 
     def member_has_data(self) -> None:
@@ -107,6 +110,7 @@ def decoder_for(codings: Sequence[str]) -> Decoder | None:
         raise InvalidReply(
             "the body cannot be decoded",
             f"it has {len(applied)} codings, and {MAX_CODINGS} is the limit",
+            WITHOUT_CODING,
         )
     decoder: Decoder | None = None
     for coding in applied:
@@ -268,13 +272,17 @@ def _undecodable(coding: str, error: Exception) -> InvalidReply:
     return InvalidReply(
         "the body cannot be decoded",
         f"it is not valid {coding}: {reason}",
-        "To get the body without a coding: --no-compressed",
+        WITHOUT_CODING,
     )
 
 
 def _trailing(coding: str) -> InvalidReply:
-    return InvalidReply("the body cannot be decoded", f"bytes follow the end of its {coding} data")
+    return InvalidReply(
+        "the body cannot be decoded", f"bytes follow the end of its {coding} data", WITHOUT_CODING
+    )
 
 
 def _cut(coding: str) -> ReplyEndedEarly:
-    return ReplyEndedEarly("the response ended early", f"its {coding} data is incomplete")
+    return ReplyEndedEarly(
+        "the response ended early", f"its {coding} data is incomplete", "Try again."
+    )

@@ -85,7 +85,9 @@ class Download:
         try:
             self._save(stream)
         except (ReplyEndedEarly, TimedOut) as error:
-            hint = f"{error.hint} {self.resume_hint(error)}".strip()
+            resume = self.resume_hint(error)
+            cut = isinstance(error, ReplyEndedEarly) and not isinstance(error, BodyTooLarge)
+            hint = resume if resume and cut else f"{error.hint} {resume}".strip()
             raise type(error)(error.what, error.why, hint) from None
         except OSError as error:
             raise _cannot_write(self.path or Path(), error) from error
@@ -202,7 +204,9 @@ class Download:
         if not self._have:
             if head.status == 206 and exchange.request.headers.get("range") is None:
                 raise InvalidReply(
-                    "cannot save the object", "the server sent a range of it without being asked"
+                    "cannot save the object",
+                    "the server sent a range of it without being asked",
+                    "To request the range yourself: -H 'Range: bytes=0-'",
                 )
             return None
         partial = partial_content(self._saved, self._have, head, decoded=exchange.is_decoding)
@@ -255,12 +259,14 @@ class Download:
             raise InvalidReply(
                 "cannot resume the download",
                 f"the server announced {partial.end - partial.start} bytes and sent {came}",
+                "Try again, or start again, without -c.",
             )
         if partial.end != partial.total:
             total = "an unknown number" if partial.total is None else partial.total
             raise ReplyEndedEarly(
                 "the response ended early",
                 f"the server sent bytes {partial.start + 1} to {partial.end} of {total}",
+                "Try again.",
             )
 
     def _finish(self, part: PartFile) -> None:

@@ -200,6 +200,7 @@ class ExchangeState:
             raise InvalidReply(
                 "the response is ahead of its request",
                 f"{self._early} bytes of it arrived before the request was sent",
+                "Send a shorter body; the server should read a request before it answers.",
             )
         return copies
 

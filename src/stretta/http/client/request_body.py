@@ -83,7 +83,9 @@ def body_chunks(body: Body, size: int | None) -> Iterator[bytes]:
         chunk = body.read(min(CHUNK, left))
         if not chunk:
             raise UsageError(
-                "cannot send the whole request", f"its file became {left} bytes shorter meanwhile"
+                "cannot send the whole request",
+                f"its file became {left} bytes shorter meanwhile",
+                "Send a copy of the file that nothing changes.",
             )
         left -= len(chunk)
         yield chunk

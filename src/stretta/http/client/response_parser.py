@@ -151,7 +151,7 @@ class ResponseParser:
             came = f"{why} after {self.received} of the {self.expected} promised bytes of its body"
         else:
             came = f"{why} after {self.received} bytes of its body, before its end"
-        return ReplyEndedEarly("the response ended early", came)
+        return ReplyEndedEarly("the response ended early", came, "Try again.")
 
     # the head
 
@@ -291,6 +291,7 @@ class ResponseParser:
         return InvalidReply(
             "the chunks of the body are not valid HTTP",
             f"{why}, after {self.received} bytes of the body",
+            "Try again; if it happens again, the server or a proxy has a fault.",
         )
 
 
