@@ -100,6 +100,14 @@ def test_rows_in_two_columns_and_in_one():
     ]
 
 
+def test_a_default_that_is_wider_than_the_terminal_is_broken_between_words():
+    rows = [("--index NAME", "File. [default: first.html, second.html, third.html]")]
+    assert section("Files", rows, 40).splitlines()[2:] == [
+        "      File. [default: first.html,",
+        "      second.html, third.html]",
+    ]
+
+
 @pytest.mark.parametrize(
     ("wrong", "meant"),
     [

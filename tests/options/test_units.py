@@ -41,6 +41,11 @@ def test_a_written_size_is_read_back(size):
     assert parse_size(size_text(size)) == size
 
 
+def test_a_size_in_bits_is_refused_as_such():
+    with pytest.raises(ValueError, match="the b of 'Mb' is a bit; a byte is B"):
+        parse_size("10Mb")
+
+
 def test_powers_of_1000_and_of_1024():
     assert [parse_size(f"1{unit}") for unit in ("k", "kB", "MB", "G", "TB")] == [
         10**3, 10**3, 10**6, 10**9, 10**12,

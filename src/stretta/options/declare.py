@@ -208,7 +208,8 @@ def _check_number(declared: Field[Any], value: Any, name: str, shown: object) ->
         whole = "whole " if facts["kind"] is int else ""
         raise _refused(declared, name, shown, f"it is not a {whole}number") from None
     least, most = facts["least"], facts["most"]
-    if not (number > 0 if least is None else number >= least) or not number <= most:  # nor NaN
+    enough = number > 0 if least is None else number >= least  # NaN is not
+    if not enough or number > most:
         unit = f" {facts['unit']}" if facts["unit"] in _READERS else ""
         first = "more than 0 and at most" if least is None else f"from {least:,} to"
         raise _refused(declared, name, shown, f"it must be {first} {most:,}{unit}")

@@ -12,8 +12,8 @@ class ConnectionLimits(Options):
 
     max_connections: int | None = option(
         None,
-        "connections at once; more are refused; the smaller of 8192 and the descriptors allowed"
-        " less 192 unless given",
+        "connections at once; more are refused; unless given, 8192 or as many as the limit on open"
+        " files allows",
         kind=int,
     )
     max_per_source: int | None = option(

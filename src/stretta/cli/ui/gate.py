@@ -37,8 +37,8 @@ _MARK = f"\ufdd0{os.urandom(8).hex()}:"  # random: text from outside cannot cont
 
 
 def colour_mark(text: str, colour: str) -> str:
-    """Return the text, escaped, between marks that ``gate`` turns into colour."""
-    return f"{_MARK}{COLOURS[colour]}m{escape(text)}{_MARK}0m"
+    """Return the text between marks that ``gate`` turns into colour."""
+    return f"{_MARK}{COLOURS[colour]}m{text}{_MARK}0m"
 
 
 def keep_colours(text: str) -> str:
