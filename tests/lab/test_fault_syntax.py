@@ -41,7 +41,7 @@ def test_frames():
         (parse_frame_selector, "data:x", "x", "count from 1"),
         (parse_frame_selector, "data:0", "0", "count from 1"),
         (parse_frame_selector, "data:1,4-2", "4-2", "ends before it begins"),
-        (parse_time, "50", "", "the unit is one of"),
+        (parse_time, "50M", "M", "the unit is one of"),
         (parse_time, "fast", "fast", "a number is missing"),
         (parse_time, "5 minutes", " minutes", "the unit is one of"),
         (parse_percentage, "110%", "110%", "from 0% to 100%"),

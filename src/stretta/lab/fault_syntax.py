@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from stretta.errors import UsageError
 from stretta.escape import escape_line
+from stretta.options.units import TIMES
 
 __all__ = [
     "KINDS",
@@ -44,8 +45,10 @@ Direction = tuple[str, str]
 TWO_WAYS: tuple[Direction, ...] = (("client", "server"), ("server", "client"))
 """The directions of the default topology."""
 
-TIME_UNITS = {"us": 1_000, "µs": 1_000, "ms": 1_000_000, "s": 1_000_000_000}
-RATE_UNITS = {"bit": 1, "kbit": 1_000, "mbit": 1_000_000, "gbit": 1_000_000_000}
+TIME_UNITS = {"": 10**9, **{unit: round(seconds * 1e9) for unit, seconds in TIMES.items()}}
+RATE_UNITS = {
+    "": 1, "bit": 1, "kbit": 10**3, "mbit": 10**6, "Mbit": 10**6, "gbit": 10**9, "Gbit": 10**9,
+}  # fmt: skip
 
 LARGEST = 10**18
 """Largest number of nanoseconds (31 years), bits a second, or ordinal that is accepted."""
@@ -104,9 +107,9 @@ def _number(option: str, text: str, start: int, units: dict[str, int], example: 
             option, text, start, len(text), f"a number is missing here, as in {example}"
         )
     at = start + found.end()
-    unit = rest[found.end() :].strip().lower()
+    unit = rest[found.end() :].strip()
     if unit not in units:
-        known = ", ".join(units)
+        known = ", ".join(filter(None, units))
         raise syntax_error(
             option, text, at, len(text), f"the unit is one of {known}, as in {example}"
         )
@@ -119,6 +122,8 @@ def _number(option: str, text: str, start: int, units: dict[str, int], example: 
 def parse_time(option: str, text: str, start: int = 0) -> int:
     """Return the nanoseconds of a time such as ``50ms``, ``2s``, ``300us``. Raises UsageError.
 
+    A number without a unit is seconds.
+
     >>> parse_time("delay", "50ms")
     50000000
     """
@@ -127,6 +132,8 @@ def parse_time(option: str, text: str, start: int = 0) -> int:
 
 def parse_rate(option: str, text: str, start: int = 0) -> int:
     """Return the bits a second of a rate such as ``1mbit``. Raises UsageError.
+
+    A number without a unit is bits a second.
 
     >>> parse_rate("rate", "1.5mbit")
     1500000
