@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from processes import as_nobody, children_of, processes_with
+from stretta.lab.controller import MOST_OUTPUT
 from support import PATIENCE, until
 
 
@@ -90,3 +91,18 @@ def test_frames_that_the_lab_loses_are_counted(lab, tmp_path):
     seen = lab(None, python(text, str(go), str(done)), calls=False, show=stop_the_wire)
     assert seen.status == 0
     assert seen.lost > 0
+
+
+def test_endless_output_is_bounded(lab):
+    """The recording keeps the beginning; a program that prints faster than we read must wait."""
+    shown = 0
+
+    def show(output):
+        nonlocal shown
+        shown += len(output.data)
+
+    seen = lab(None, "yes | head -c 20000000", calls=False, show=show)
+    assert seen.status == 0
+    assert shown == seen.capture.printed["client"] == 20_000_000
+    kept = sum(len(output.data) for output in seen.capture.output)
+    assert MOST_OUTPUT // 2 < kept <= MOST_OUTPUT

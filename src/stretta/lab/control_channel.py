@@ -11,6 +11,9 @@ from stretta.lab.messages import COMMANDS, Failed, MessageError, Stage, from_lin
 
 __all__ = ["ControlChannel"]
 
+MOST_BUFFERED = 1024 * 1024
+"""Bytes of events that may wait for the process outside; programs print no more until it reads."""
+
 LARGEST = 16 * 1024 * 1024
 """Bytes of a message; the longest is the plan, which holds the programs' arguments."""
 
@@ -51,6 +54,11 @@ class ControlChannel:
     def pending(self) -> bool:
         """Whether output is buffered."""
         return bool(self._out)
+
+    @property
+    def congested(self) -> bool:
+        """Whether so much is buffered that programs must wait with their output."""
+        return len(self._out) > MOST_BUFFERED
 
     def wait(self) -> Any:
         """Wait for one command, and return it."""

@@ -47,6 +47,9 @@ from stretta.options import LabOptions, WireOptions
 
 __all__ = ["LabUnavailable", "RawCapture", "run_lab"]
 
+MOST_OUTPUT = 4 * 1024 * 1024
+"""Bytes of each program's output that are recorded; all of it is shown."""
+
 LARGEST_LINE = 1024 * 1024
 """Bytes of a message from inside; the longest carries 64 KiB of output."""
 
@@ -56,6 +59,7 @@ class RawCapture:
     """Everything that a lab recorded, before it is parsed; times are nanoseconds since 1970.
 
     ``wire`` is the wire's log (stretta.lab.wire); ``traces`` holds strace's output for each host;
+    ``output`` holds the first MOST_OUTPUT bytes of each host, ``printed`` how many there were;
     ``ended`` maps a host to the time and the status with which its program ended; ``lost`` counts
     frames that the lab itself lost; ``interrupted`` is the signal that ended it, or 0.
     """
@@ -67,6 +71,7 @@ class RawCapture:
     traces: dict[str, str] = field(default_factory=dict)
     commands: dict[str, str] = field(default_factory=dict)
     output: list[Printed] = field(default_factory=list)
+    printed: dict[str, int] = field(default_factory=dict)
     launched: dict[str, int] = field(default_factory=dict)
     ended: dict[str, tuple[int, int]] = field(default_factory=dict)
     lost: int = 0
@@ -303,7 +308,9 @@ def _collect(event: object, seen: RawCapture) -> None:
     """Add an event to what was seen; raise the error that a failure is."""
     match event:
         case Printed():
-            seen.output.append(event)
+            size = seen.printed[event.host] = seen.printed.get(event.host, 0) + len(event.data)
+            if size <= MOST_OUTPUT:
+                seen.output.append(event)
         case Started():
             seen.start = event.at
         case Launched():

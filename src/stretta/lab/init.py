@@ -272,6 +272,8 @@ class Lab:
         if due is not None:
             wait = min(wait, due)
         terminals = {p.terminal: p for p in self.running.values() if p.terminal >= 0}
+        if self.channel.congested:
+            terminals = {}
         sources: list[Any] = [*self.rings, self.channel, self.wakeup, *terminals]
         readable, _, _ = select.select(
             sources,

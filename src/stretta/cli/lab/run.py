@@ -15,6 +15,7 @@ from stretta.cli.ui.console import Console
 from stretta.cli.ui.terminal import paint
 from stretta.errors import UsageError
 from stretta.escape import TerminalText
+from stretta.lab.controller import MOST_OUTPUT
 from stretta.lab.faults import FaultInjector
 from stretta.lab.messages import Printed
 from stretta.lab.recording import Recording, record
@@ -33,6 +34,10 @@ __all__ = ["command"]
 
 COLOURS = ("blue", "yellow", "cyan", "green")
 """The colours of the hosts' names, in the order of the hosts."""
+
+
+LONGEST_LINE = 64 * 1024
+"""Characters of output that wait for the end of their line."""
 
 
 class Run(Command):
@@ -157,6 +162,8 @@ class OutputPrinter:
     def feed(self, data: bytes) -> None:
         """Print the lines that these bytes complete."""
         *lines, self._rest = (self._rest + self._text.feed(data)).split("\n")
+        if len(self._rest) > LONGEST_LINE:
+            lines, self._rest = [*lines, self._rest], ""
         for line in lines:
             self._console.print_message(f"{self._prefix} {line}")
 
@@ -176,6 +183,11 @@ def _notices(recording: Recording, seed: int | None) -> list[str]:
         lines.append(f"The {recording.failed_host} ended with {how}.")
     if seed is not None:
         lines.append(f"To repeat these faults: --seed {seed}")
+    lines += [
+        f"Only the first {MOST_OUTPUT // 2**20} MiB of the {host}'s output are in the recording."
+        for host, size in recording.capture.printed.items()
+        if size > MOST_OUTPUT
+    ]
     if recording.lost:
         lines.append(
             f"Warning: the lab itself lost {recording.lost} frames (this machine was too busy):"
