@@ -93,7 +93,7 @@ def test_every_rule_has_a_recording():
 
 
 @pytest.mark.parametrize("recording", sorted(QUIET))
-def test_nothing_is_made_up_where_nothing_happened(recording):
+def test_an_undisturbed_conversation_has_only_harmless_explanations(recording):
     assert {note.rule for note in load(recording).notes} <= HARMLESS
 
 

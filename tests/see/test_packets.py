@@ -57,7 +57,7 @@ def test_fragments():
 @given(
     st.binary(max_size=80), st.sampled_from([b"\x08\x00", b"\x86\xdd", b"\x08\x06", b"\x00\x00"])
 )
-def test_no_frame_is_too_broken_to_be_shown(data, kind):
+def test_any_bytes_decode_to_a_packet(data, kind):
     packet = decode(bytes(12) + kind + data)
     assert packet.size == 14 + len(data)
 

@@ -49,7 +49,7 @@ def test_a_loss_is_a_cross_and_a_repetition_says_so():
     assert "lost" in draw(load("udp-lost"), width=80)
 
 
-def test_explanations_stand_beside_where_there_is_room_and_below_elsewhere():
+def test_explanations_are_at_the_margin_of_a_wide_picture_and_below_a_narrow_one():
     wide, narrow = draw(load("handshake"), width=140), draw(load("handshake"), width=80)
     assert re.search(r"┌ connect.*\[\d\] ", wide) or "[2]" in wide
     assert narrow.rstrip().splitlines()[-1].startswith("    ")
@@ -71,7 +71,7 @@ def test_ascii_has_the_same_shape():
     assert len(plain.splitlines()) == len(draw(timeline, width=80).splitlines())
 
 
-def test_ten_thousand_events_are_folded_and_what_is_odd_stays():
+def test_ten_thousand_events_are_folded_except_losses_and_retransmissions():
     frames = [
         segment(1000 + n * 10, [1005 + n * 10], 1 + n * 100, 100, ack=1) for n in range(10_000)
     ]
@@ -159,7 +159,7 @@ def test_a_damaged_document_says_which_event():
         from_document(document)
 
 
-def test_what_a_peer_sends_cannot_move_the_cursor():
+def test_bytes_of_a_peer_cannot_move_the_cursor():
     frame = segment(1000, [1005], 1, 30, ack=1, payload=b"GET /\x1b[2J HTTP/1.1\r\n\r\n")
     timeline = build([*HANDSHAKE, frame])
     assert "\x1b" not in draw(timeline, width=140)
@@ -185,7 +185,7 @@ def test_documents_come_back_as_they_were():
         ({"version": VERSION, "events": 7}, "damaged"),
     ],
 )
-def test_what_is_no_document_is_refused(document, says):
+def test_other_values_than_documents_are_refused(document, says):
     with pytest.raises(UsageError, match=says):
         from_document(document)
 

@@ -8,7 +8,7 @@ from conversation import build
 from milliseconds import MS, OPENED, SENDS, asked, datagram, did, frame, lost, notes, rules
 from stretta.see.events import Process
 from stretta.see.explain import explain
-from stretta.see.packets import ACK, FIN, RST
+from stretta.see.packets import ACK, FIN, RST, SYN
 
 
 def test_a_rule_reports_one_repair_and_counts_the_others():
@@ -56,7 +56,7 @@ def test_a_handshake_that_took_its_round_trip():
     assert said(1.9) == []  # less than the round trip: another clock
 
 
-def test_bytes_before_a_reset_are_told_where_both_ends_called():
+def test_bytes_before_a_reset_are_counted_where_both_ends_called():
     reset = frame(30.05, flags=RST | ACK, back=True, ack=101)
     closed = did(30, 0.1, "close", host="server")
     sent = [frame(5.05, length=100, ack=1)]
@@ -186,7 +186,7 @@ def test_duplicates_and_disorder():
     assert not notes(OPENED, [frame(10, 1, length=10, ack=1), soon], rule="overtaken")
 
 
-def test_a_queue_of_datagrams_that_nobody_reads():
+def test_datagrams_that_no_program_receives():
     known = asked(0, 0.1, "bind", host="server")
     assert (
         rules([known, asked(9, 0.1, "sendto", "out", 4)], [datagram(10)]).count("udp-unread") == 1
@@ -195,3 +195,49 @@ def test_a_queue_of_datagrams_that_nobody_reads():
     assert "udp-unread" not in rules([known, took], [datagram(10)])
     assert "udp-unread" not in rules([asked(9, 0.1, "sendto", "out", 4)], [datagram(10)])
     assert "udp-unread" not in rules([known], [datagram(10, None)])
+
+
+def test_bytes_that_a_reset_discarded_are_counted_by_the_receiver():
+    reset = frame(12, flags=RST, back=True, ack=0)
+    theirs = did(6, 0.1, "send", "out", 30, host="server")
+    mine = did(14, 0.1, "recv", "in", 0, error="ECONNRESET", result=-1)
+    (text,) = notes(OPENED, [theirs, mine, reset], rule="connection-reset")
+    assert text.endswith(
+        "an RST had arrived. 30 bytes that the server had sent before are lost too."
+    )
+    sends = did(14, 0.1, "send", "out", 0, error="ECONNRESET", result=-1)
+    (text,) = notes(OPENED, [theirs, sends, reset], rule="connection-reset")
+    assert text.endswith("an RST had arrived.")
+
+
+def test_three_coalesced_segments_are_explained_and_no_more():
+    calls, frames = [], []
+    for n in range(5):
+        calls += [did(5 + n, 0.1, "send", "out", 5), did(5.2 + n, 0.1, "send", "out", 5)]
+        frames.append(frame(5.4 + n, seq=1 + 10 * n, length=10, ack=1))
+    assert rules(OPENED, calls, frames).count("coalesced") == 3
+    assert rules(OPENED, calls[:1], frames[:1]).count("coalesced") == 0
+
+
+def test_a_forged_reset_names_the_segment_of_its_own_conversation():
+    other = lost(3, "--rst data:1", 8, "reset", length=5, ack=1)
+    other[0] = replace(other[0], packet=replace(other[0].packet, source_port=40009))
+    own = lost(10, "--rst data:2", 9, "reset", length=5, ack=1)
+    made = replace(frame(10.5, flags=RST, back=True, ack=0), forged=True)
+    timeline = build([*OPENED, *other, *own, made])
+    (note,) = (n for n in explain(timeline) if n.rule == "forged-reset")
+    assert timeline.events[note.events[0]].at == own[0].at
+
+
+def test_a_datagram_that_leaves_at_the_time_of_its_call():
+    sends = asked(10, 0.1, "sendto", "out", 4)
+    (found,) = build([sends, datagram(10)]).udp.values()
+    assert found.datagrams[0].call is not None
+    (found,) = build([replace(sends, at=sends.at + 1), datagram(10)]).udp.values()
+    assert found.datagrams[0].call is None
+
+
+def test_the_fault_of_the_first_frame_is_linked():
+    gone = lost(1, "--drop syn:1", 4, flags=SYN, seq=0)
+    timeline = build(gone)
+    assert [(k.source, k.target, k.kind) for k in timeline.links] == [(0, 1, "fault")]

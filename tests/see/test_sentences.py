@@ -26,7 +26,7 @@ def test_an_answer_is_not_a_continue_nor_the_one_before():
     ]
 
 
-def test_who_answers_before_the_request_came_answers_something_else():
+def test_a_response_sent_before_the_request_arrived_is_not_its_response():
     early = frame(5, payload=b"HTTP/1.1 408 Request Timeout\r\n\r\n", back=True, ack=1)
     get = frame(5.5, payload=b"GET / HTTP/1.1\r\n\r\n", ack=1)
     assert not notes(OPENED, [early, get], rule="http-exchange")
@@ -69,7 +69,7 @@ def test_a_program_that_waited_in_vain_did_notice():
     assert "no program noticed" not in text
 
 
-def test_many_losses_are_not_told_one_by_one():
+def test_many_losses_are_counted_in_the_last_explanation():
     many = [datagram(10 + n, None, data=b"%d" % n, number=n) for n in range(9)]
     texts = notes(many, rule="udp-lost")
     assert len(texts) == 3
@@ -87,7 +87,7 @@ def test_a_damaged_fragment_is_put_together_with_the_others():
     assert not [t for t in made if "keeps the others" in t]
 
 
-def test_two_datagrams_are_two():
+def test_a_duplicate_is_not_counted_as_one_datagram_each_way():
     clean = [datagram(10), datagram(12, data=b"pong", back=True)]
     assert "two datagrams" in notes(clean, rule="udp-answered")[0]
     twice = [replace(clean[0], arrivals=(Arrival(11 * MS),) * 2), clean[1]]
@@ -97,7 +97,7 @@ def test_two_datagrams_are_two():
 # openings
 
 
-def test_a_connect_that_the_machine_kept_is_no_round_trip():
+def test_a_connect_longer_than_its_round_trip_says_so():
     slow = did(-3, 5.1, "connect")
     (text,) = notes([slow], OPENED, rule="handshake")
     assert "took 5.1 ms: one round trip, SYN there and SYN ACK back, took 2 ms" in text
@@ -135,7 +135,7 @@ def test_waits_of_syns_are_those_that_were_measured():
     assert "waits of" not in text
 
 
-def test_every_lost_syn_is_told():
+def test_every_lost_syn_is_explained():
     rest = [
         frame(2040, flags=SYN, seq=0),
         frame(2041, flags=SYN | ACK, seq=0, ack=1, back=True),
@@ -147,7 +147,7 @@ def test_every_lost_syn_is_told():
 
 
 @pytest.mark.parametrize("asked_again", [True, False])
-def test_what_made_the_kernel_answer_again(asked_again):
+def test_a_repeated_syn_or_a_time_out_repeats_the_syn_ack(asked_again):
     again = [frame(1010, flags=SYN, seq=0)] if asked_again else []
     seen = [
         frame(0, flags=SYN, seq=0),
@@ -166,7 +166,7 @@ def refusal(*calls):
     return list(calls), [frame(0, flags=SYN, seq=0), reset]
 
 
-def test_who_told_of_a_refusal():
+def test_the_call_that_reports_a_refusal_is_named():
     begun = did(-1, 0.5, "connect", error="EINPROGRESS", result=-1)
     (text,) = notes(*refusal(begun), rule="refused")
     assert "connect() failed" not in text
@@ -179,7 +179,7 @@ def test_who_told_of_a_refusal():
     assert "connect() failed after 4 ms" in text
 
 
-def test_a_machine_without_a_lab_has_no_server():
+def test_a_trace_has_this_end_and_the_other_end():
     failed = did(-1, 4, "connect", error="ECONNREFUSED", result=-1)
     (text,) = notes(*refusal(failed), rule="refused", hosts=TRACED)
     assert "server" not in text
@@ -285,7 +285,7 @@ def test_a_lost_fin_crosses_nothing():
     assert [c.arrived is not None for c in causes] == [True]
 
 
-def test_what_a_cut_did_is_said_in_its_own_times():
+def test_a_cut_is_explained_by_the_times_of_lost_frames():
     cut = "--cut 0.9s-1.0s"
     (text,) = notes(lost(950, cut, 3, "cut", flags=SYN, seq=0), rule="unplugged")
     assert "open" not in text
@@ -298,7 +298,7 @@ def test_what_a_cut_did_is_said_in_its_own_times():
     assert "The next frame that arrived left 151 ms after" in text
 
 
-def test_a_broken_pipe_of_ones_own():
+def test_a_broken_pipe_after_the_programs_own_shutdown():
     shut = did(9.9, 0.1, "shutdown", flags="SHUT_WR")
     broken = did(20, 0.1, "send", "out", 0, error="EPIPE", result=-1)
     (text,) = notes(OPENED, [shut, broken, frame(10, flags=FIN | ACK, ack=1)], rule="broken-pipe")

@@ -124,12 +124,12 @@ def test_sendfile_errors_ipv6_and_exits():
     assert [p.status for p in seen.processes] == [-13]
 
 
-def test_what_stays_in_the_host_is_no_conversation():
+def test_loopback_calls_have_no_conversation():
     (call,) = calls('write(3<TCP:[127.0.0.1:4->127.0.0.1:5]>, "a", 1) = 1 <0.000010000>').calls
     assert call.flow is None
 
 
-def test_lines_that_mean_nothing_are_left_out():
+def test_lines_that_are_not_calls_are_left_out():
     assert not list(parse_lines("strace: Process 7 attached\n\n7 1.0 x\n7 1.000000000 what?\n"))
 
 

@@ -89,7 +89,7 @@ def test_each_conversation_has_its_ends_and_its_explanations(timeline):
     assert not timeline.tcp[FAR].initiator.resets
 
 
-def test_who_began_is_found_by_the_first_syn_not_by_a_name():
+def test_the_initiator_is_found_by_the_first_syn_not_by_a_name():
     swapped = [
         did(FAR, "server", 0, 3, "accept"),
         *(sent(NEAR, at, 0, int(flags != SYN), flags, back=back)
