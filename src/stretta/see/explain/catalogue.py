@@ -21,12 +21,11 @@ SENTENCES: dict[str, str] = {
     # connection
     "handshake": (
         "connect() took {wait:time}, one round trip: SYN there, SYN ACK back. It returned when SYN"
-        " ACK arrived. The kernel sends the third segment, ACK, and no call waits for it."
+        " ACK arrived, and did not wait for the third segment, ACK."
     ),
     "handshake.long": (
         "connect() took {wait:time}: one round trip, SYN there and SYN ACK back, took {trip:time},"
-        " the scheduler and strace the rest. It returned when SYN ACK arrived. The kernel sends the"
-        " third segment, ACK, and no call waits for it."
+        " the scheduler and strace the rest. It did not wait for the third segment, ACK."
     ),
     "not-blocking": (
         "connect() returned at once with EINPROGRESS: the socket does not block{went_on}."
