@@ -454,7 +454,7 @@ def test_the_end_of_an_iteration_is_scheduled_once():
         (b"k", bytes(256 * 1024 + 1), False),
     ],
 )
-def test_what_is_too_large_is_not_stored(key, body, stored):
+def test_a_response_or_key_that_is_too_large_is_not_stored(key, body, stored):
     cache = ResponseCache(9)
     assert (store(cache, key, body=body) is not None) == stored
 

@@ -51,7 +51,7 @@ class BodySender:
         self._body.close()
 
     def send(self) -> Progress:
-        """Write what can be written now. Raises OSError when the body cannot be completed."""
+        """Write as much as possible now. Raises OSError when the body cannot be completed."""
         for _ in range(CHUNKS_PER_ITERATION):
             if self._protocol.blocked or self._transport.is_closing():
                 return Progress.BLOCKED

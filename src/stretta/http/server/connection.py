@@ -66,7 +66,7 @@ class HttpConnection(Connection):
         self._is_scheduled = False  # _work, for the next iteration
         self._served = 0  # requests
 
-    # what the handler asks
+    # as a Requester
 
     @property
     def address(self) -> str:
@@ -125,7 +125,7 @@ class HttpConnection(Connection):
         return True
 
     def _send_open_file(self, head: bytes, body: OpenFileBody) -> None:
-        """Send what the kernel takes of a cached file at once, and the rest as any other body."""
+        """Send as much of a cached file as the kernel accepts, and the rest as any other body."""
         sent = 0
         fast = self.fast
         if fast is None:
@@ -176,7 +176,7 @@ class HttpConnection(Connection):
     # answering
 
     def _work(self, key: bytes | None = None) -> None:
-        """Do all that can be done now: send the body under way, answer requests, close.
+        """Go on as far as possible: send the body under way, answer requests, close.
 
         ``key`` is the data that arrived, if it was the first of a request.
         """

@@ -1,9 +1,9 @@
 """The HTTP/1.1 side of a server's connection as a state machine. Pure: no I/O and no clock.
 
-Bytes and events go in, decisions come out; the adapter (connection.py) does what they say. Two
+Bytes and events go in, decisions come out; the adapter (connection.py) carries them out. Two
 machines run side by side, and a third, the request parser's, inside the first:
 
-    Input: what becomes of the bytes that the client sends
+    Input: the use of the bytes that the client sends
 
         OPEN ──────END_OF_INPUT──────> ENDED     whole requests that arrived are still answered
         OPEN, ENDED ──LAST_RESPONSE──> CLOSED    no further request is read or answered
@@ -18,8 +18,8 @@ machines run side by side, and a third, the request parser's, inside the first:
         IDLE ───────RESPONSE─────> SENDING      from the cache, without a request object
         SENDING ────COMPLETE─────> IDLE
 
-One request is handed out at a time, and only while the output is idle and the peer takes what is
-written. Everything else that arrived stays in the parser as bytes, and reading pauses: so one
+One request is handed out at a time, and only while the output is idle and the peer
+reads. Everything else that arrived stays in the parser as bytes, and reading pauses: so one
 connection holds at most one receive buffer of input, and one response of output.
 
 Most connections are at rest most of the time: OPEN and IDLE, and no byte of a request has arrived.
@@ -40,7 +40,7 @@ __all__ = ["Closing", "Framing", "Input", "Output", "ServerProtocol", "Timeout"]
 
 
 class Input(Enum):
-    """What becomes of the bytes that the client sends."""
+    """The use of the bytes that the client sends."""
 
     OPEN = auto()
     ENDED = auto()
@@ -57,7 +57,7 @@ class Output(Enum):
 
 
 class Event(Enum):
-    """What moves the machines."""
+    """The events of both machines."""
 
     END_OF_INPUT = auto()
     LAST_RESPONSE = auto()
@@ -124,7 +124,7 @@ class ServerProtocol:
         self._limits = limits
         self.parser = RequestParser(limits, admit)
         self.input, self.output = Input.OPEN, Output.IDLE
-        self.blocked = False  # the peer does not take what is written
+        self.blocked = False  # the transport has enough to send
         self._exhausted = True  # the parser needs more input for the next request
         self._waited = 0.0  # seconds for which the current request has been arriving
         self._lingers = False
@@ -239,7 +239,7 @@ class ServerProtocol:
 
     @property
     def closing(self) -> Closing:
-        """What to do when everything that was asked for is written."""
+        """The next step once every response is written."""
         if self.output is not Output.IDLE:
             return Closing.KEEP
         if self.input is Input.CLOSED:

@@ -1,8 +1,8 @@
 """The response cache: the same request bytes get the same response while its files are unchanged.
 
 The key is the head of a request, byte for byte, so that a hit costs no parsing. An entry holds the
-bytes of the response, or an open file, and what they were made from: the identity, size and times
-of each file (FileStamp), the files whose absence mattered, and the folders on the way to them.
+bytes of the response, or an open file, and their sources: the identity, size and times of each file
+(FileStamp), the files whose absence mattered, and the folders on the way to them.
 
 Freshness. A response must show every change that was made before its request was sent. Therefore an
 entry is revalidated by stat(2), and the result holds for one event-loop iteration only:
@@ -19,7 +19,7 @@ entry is revalidated by stat(2), and the result holds for one event-loop iterati
 Races. File systems stamp changes with a coarse clock, so a second change can carry the same times
 as the first. A response is stored only if its files have been at rest for longer than that clock's
 step (``is_young``). A file behind a symbolic link is never cached, since its path does not identify
-it; a folder that is replaced by a link invalidates what lies beneath it.
+it; a folder that is replaced by a link invalidates the entries beneath it.
 
 Dates. An entry keeps a response without its Date, which is filled in once a second. An entry whose
 Last-Modified lies after the present, because the clock was set back, is not used: an origin server
@@ -98,7 +98,7 @@ class OpenFileBody:
         return sum(map(len, self._ends))
 
     def after(self, sent: int) -> FileBody:
-        """Return a body of what follows the first ``sent`` bytes."""
+        """Return a body of the bytes after the first ``sent``."""
         return FileBody(self._file, [self._range[sent:]], self._version, self._ends)
 
 
@@ -142,7 +142,7 @@ class CachedResponse:
         return ENTRY_OVERHEAD + len(self.payload) + (0 if self.body is None else self.body.weight)
 
     def set_date(self, date: str) -> None:
-        """Replace the value of the Date header; what waits to be sent keeps its own."""
+        """Replace the value of the Date header; bytes that wait to be sent keep theirs."""
         self.date = date
         payload, at = self.payload, self._date_at
         self.payload = b"".join((payload[:at], date.encode(), payload[at + len(DATE) :]))
@@ -246,7 +246,7 @@ class ResponseCache(dict[bytes, CachedResponse]):
         return parent
 
     def tick(self, elapsed: float) -> None:
-        """Drop what was not used lately, ``elapsed`` seconds after the last call."""
+        """Drop the entries not used lately, ``elapsed`` seconds after the last call."""
         for key, cached in list(self._open_files.items()):
             if not cached.used:
                 self.remove(key)
