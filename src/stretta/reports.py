@@ -231,8 +231,8 @@ class Reloaded(Report):
 
     def __str__(self) -> str:
         if self.error is None:
-            return "Reloaded the certificate: connections from now on get the new one."
-        return f"Not reloaded, the certificate of before stays: {escape_line(self.error)}"
+            return "Reloaded the certificate: new connections get the new one."
+        return f"Not reloaded, the old certificate stays: {escape_line(self.error)}"
 
 
 @dataclass(eq=False, repr=False)

@@ -71,7 +71,7 @@ class InlineConnection(Connection):
         self._advance()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        if self._received and exc is None:
+        if self._received and exc is None and self._exchange.is_empty:
             self._report_sent()
         super().connection_lost(exc)
 
@@ -244,3 +244,8 @@ class TaskConnection(InlineConnection):
 
     def is_working(self) -> bool:
         return self._task is not None
+
+    def tick(self, elapsed: float) -> None:
+        super().tick(elapsed)
+        if self._task is not None and self.is_gone():  # not read from, so no callback tells
+            self.transport.abort()

@@ -442,7 +442,7 @@ def test_a_renewed_certificate_is_used_and_a_broken_one_is_not(authority, files,
         ):
             path.write_text("broken")
             running.process.send_signal(signal.SIGHUP)
-            running.expect("Not reloaded, the certificate of before stays: cannot use")
+            running.expect("Not reloaded, the old certificate stays: cannot use")
             assert serial(running.port) == first
             renewed = authority.issue_cert("localhost").private_key_and_cert_chain_pem
             renewed.write_to_path(path)

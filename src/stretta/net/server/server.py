@@ -18,7 +18,7 @@ from typing import Any, Self
 from stretta.address import Endpoint
 from stretta.escape import one_line
 from stretta.net.server.listen import bind
-from stretta.net.server.loop import run
+from stretta.net.server.loop import GRACE, ExitDeadline, run
 from stretta.options.service import WorkerOptions
 from stretta.reports import Dropped, Observer, Stopped, Stopping, Waiting
 
@@ -77,6 +77,9 @@ class Server(ABC):
     @abstractmethod
     def abort(self) -> None:
         """End every conversation at once, even if data is lost."""
+
+    def _before_exit(self) -> None:  # noqa: B027 - not every server has something to do
+        """Prepare for the end of a process that user code keeps from stopping in time."""
 
     # common to all
 
@@ -194,6 +197,13 @@ class Server(ABC):
         loop = asyncio.get_running_loop()
         loop.set_exception_handler(self._on_loop_error)
         stopping = asyncio.Event()
+        deadline = ExitDeadline(self._before_exit)
+        signals_seen = 0
+
+        def on_signal_at_once(_number: int, _frame: object) -> None:
+            nonlocal signals_seen
+            signals_seen += 1
+            deadline.arm(GRACE + (self.drain_timeout if signals_seen == 1 else 0))
 
         def on_signal() -> None:
             if stopping.is_set():
@@ -205,11 +215,14 @@ class Server(ABC):
         # before the server reports that it serves: a reader of that may send a signal at once
         for number in signals:
             loop.add_signal_handler(number, on_signal)
+            # Python calls it between two instructions, also when user code blocks the event loop
+            signal.signal(number, on_signal_at_once)
         if self._on_sighup is not None:
             loop.add_signal_handler(signal.SIGHUP, self._on_sighup)
         await self.start(sockets)
         await stopping.wait()
         await self.stop()
+        deadline.disarm()
 
     async def __aenter__(self) -> Self:
         await self.start()

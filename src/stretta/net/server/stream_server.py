@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 
 from stretta.errors import StrettaError
 from stretta.escape import one_line
+from stretta.net.server import tcp_info
 from stretta.net.server.accept import Acceptor
 from stretta.net.server.admission import Admission
 from stretta.net.server.connection import Connection
@@ -93,10 +94,14 @@ class StreamServer(Server):
 
     def abort(self) -> None:
         for connection in list(self.open):
-            connection.transport.abort()
+            connection.reset()  # an orderly end would look like the end of the reply
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+
+    def _before_exit(self) -> None:
+        for connection in list(self.open):
+            tcp_info.reset_on_close(connection.fileno())
 
     def admit(self, connection: Connection) -> None:
         """Register a new connection; reset it when too many are open."""
