@@ -1,4 +1,4 @@
-"""send() takes a part, sendall() waits: seen on a real connection with a slow reader.
+"""send() sends a part, sendall() waits: shown on a real connection with a slow reader.
 
 Run it: python3 examples/partial_send.py
 """
@@ -10,14 +10,14 @@ MESSAGE = b"x" * 1_000_000
 
 
 def main() -> None:
-    """Send the same message with send(), then with sendall(), to a reader that takes its time."""
+    """Send the same message with send(), then with sendall(), to a slow reader."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         client = socket.create_connection(listener.getsockname())
         client.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 8192)
         connection, _ = listener.accept()
 
     with client, connection:
-        client.setblocking(False)  # else send() waits until something fits, and takes that
+        client.setblocking(False)  # a blocking send() would wait until a part fits
         taken = client.send(MESSAGE)
         print(f"send() took {taken} of {len(MESSAGE)} bytes: nobody has read anything yet")
         calls = 1
@@ -37,7 +37,7 @@ def main() -> None:
                 received.append(len(connection.recv(65536)))
 
         reader = threading.Thread(target=read)
-        reader.start()  # only now is anything read
+        reader.start()  # nothing was read before
         client.sendall(MESSAGE)
         print(f"sendall() took all {len(MESSAGE)}, and returned when the last byte had a place")
         reader.join()

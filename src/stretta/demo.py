@@ -26,7 +26,7 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Outcome:
-    """What one protocol did: bytes of requests and replies, messages, seconds, what differed."""
+    """The result for one protocol: bytes sent and received, messages, seconds, differences."""
 
     protocol: str
     sent: int
@@ -45,7 +45,7 @@ class Outcome:
 
 
 def text_folder() -> Path:
-    """Return the folder that holds the text: in the package, or beside it in a checkout."""
+    """Return the folder with the text: in the package, or in the checkout."""
     inside = Path(__file__).parent / "examples"
     return inside if inside.is_dir() else Path(__file__).parents[2] / "examples"
 
@@ -53,9 +53,9 @@ def text_folder() -> Path:
 def demonstrate(
     say: Say, folder: Path, *, service: Service = upper, clock: Callable[[], float] = time.monotonic
 ) -> Iterator[Outcome]:
-    """Hold the three conversations, tell ``say`` each line of them, and give each one's outcome.
+    """Run the three conversations, call ``say`` with each line of them, and yield their outcomes.
 
-    Raises StrettaError when a conversation cannot be held at all.
+    Raises StrettaError when a conversation fails.
     """
     text = (folder / TEXT).read_bytes()
     yield _tcp(say, text, service, clock)
@@ -78,7 +78,7 @@ def _tcp(say: Say, text: bytes, service: Service, clock: Callable[[], float]) ->
 
 def _udp(say: Say, text: bytes, service: Service, clock: Callable[[], float]) -> Outcome:
     verses = [verse for verse in text.split(b"\n") if verse]
-    say(f"\nUDP: the same, a datagram a verse, {len(verses)} of them")
+    say(f"\nUDP: the same, one datagram for each of the {len(verses)} verses")
     shown = 2
     received = 0
     differences: list[str] = []
@@ -136,11 +136,11 @@ def _check_page(response: http.Response, folder: Path) -> Iterator[str]:
     for entry in folder.iterdir():
         name = entry.name + "/" * entry.is_dir()
         if not name.startswith((".", "__")) and name not in links.found:
-            yield f"the page does not link {name}"
+            yield f"the page does not link to {name}"
 
 
 class _Links(HTMLParser):
-    """The names that a page links."""
+    """The names that a page links to."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -167,7 +167,7 @@ def _differences(what: str, got: bytes, expected: bytes) -> Iterator[str]:
 
 
 def _folded(text: bytes) -> str:
-    """Return the first line and the last, and how many stand between."""
+    """Return the first line, the number of lines in between, and the last line."""
     lines = text.decode(errors="backslashreplace").strip().split("\n")
     if len(lines) < 4:
         return " / ".join(lines)
@@ -184,7 +184,7 @@ def _indented(say: Say) -> Observer:
 
 
 class _First:
-    """A watch that passes on the first so many reports."""
+    """An observer that passes on the first reports, ``count`` of them."""
 
     def __init__(self, watch: Observer, count: int) -> None:
         self._watch, self._left = watch, count

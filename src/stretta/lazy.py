@@ -1,4 +1,4 @@
-"""Names that are imported when they are first used: a one-shot client loads no event loop."""
+"""Import names on first use, so that a one-shot client loads no event loop. Pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether what is compiled is to be used where it is: each such module has a stand-in. Pure."""
+"""Whether compiled modules are used; each has a fallback in Python. Pure."""
 
 from __future__ import annotations
 
@@ -8,5 +8,5 @@ __all__ = ["uses_compiled"]
 
 
 def uses_compiled() -> bool:
-    """Return whether the user has not chosen to go without (``STRETTA_PURE=1``)."""
+    """Return whether compiled modules are used: always, unless ``STRETTA_PURE=1`` is set."""
     return not os.environ.get("STRETTA_PURE")

@@ -1,7 +1,8 @@
-"""Upper case of bytes that are UTF-8 text, as fast as the machine allows. Pure.
+"""Upper case of UTF-8 text in bytes. Pure.
 
-What is compiled (``_upper.pyx``) takes up to 64 bytes at a time. Without it ``stringzilla`` (the
-extra ``fast``) does so with long data; ``bytes.upper`` takes them one by one, 15 times as slow.
+The compiled module (``_upper.pyx``) converts up to 64 bytes at a time. Without it ``stringzilla``
+(the extra ``fast``) converts long data; ``bytes.upper`` converts one byte at a time, 15 times as
+slow.
 """
 
 from __future__ import annotations
@@ -20,14 +21,12 @@ SHORT = 256
 
 try:
     from stringzilla import translate, utf8_count
-except ImportError:  # the extra is not installed: nothing is faster
+except ImportError:  # the extra is not installed
     SHORT = sys.maxsize
 
 
 def simple_upper(data: bytes | memoryview) -> bytes | None:
-    """Return the data in upper case if there is nothing but ASCII to change; else None.
-
-    What follows the data makes no difference to that.
+    """Return the data in upper case if it is ASCII, whatever bytes follow it; else None.
 
     >>> simple_upper(b"ciao"), simple_upper("perché".encode())
     (b'CIAO', None)
@@ -35,8 +34,8 @@ def simple_upper(data: bytes | memoryview) -> bytes | None:
     if len(data) <= SHORT:
         data = bytes(data)
         return data.upper() if data.isascii() else None
-    # a character of several bytes has at least one that does not begin a character, and those are
-    # not counted; a beginning at the very end may be completed by what comes next
+    # utf8_count() does not count continuation bytes, so non-ASCII data counts fewer than its bytes,
+    # except for a first byte at the very end, which the next bytes may complete
     if utf8_count(data) == len(data) and data[-1] < 0x80:
         return translate(data, TABLE)  # type: ignore[no-any-return]
     return None
@@ -53,12 +52,12 @@ def upper_ascii(data: bytes | memoryview) -> bytes:
 
 in_python = simple_upper, upper_ascii
 if uses_compiled():
-    with suppress(ImportError):  # it is not compiled here
+    with suppress(ImportError):  # not compiled on this machine
         from stretta._upper import simple_upper, upper_ascii
 
 
 def upper(data: bytes) -> bytes:
-    """Return UTF-8 text in upper case; bytes that are no UTF-8 stay as they are.
+    """Return UTF-8 text in upper case; invalid bytes are unchanged.
 
     The reply can be longer than the request.
 

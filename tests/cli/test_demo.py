@@ -63,7 +63,7 @@ def test_a_listing_without_a_file_is_noticed(tmp_path):
     assert not outcomes[-1].differences
     (tmp_path / "late.txt").touch()
     page = type("Page", (), {"status": 200, "text": '<a href="./inferno-1.txt">', "body": b""})
-    assert list(demo._check_page(page, tmp_path)) == ["the page does not link late.txt"]
+    assert list(demo._check_page(page, tmp_path)) == ["the page does not link to late.txt"]
 
 
 def test_the_wheel_ships_the_text(tmp_path):

@@ -1,4 +1,4 @@
-"""Connecting: every address of a name is tried, the next before the last has failed (RFC 8305)."""
+"""Connect to a name: try its addresses, overlapping in time (Happy Eyeballs, RFC 8305)."""
 
 from __future__ import annotations
 

@@ -1,10 +1,10 @@
 # cython: language_level=3, boundscheck=False, wraparound=False
-"""Many datagrams with one system call, and many replies with one message: recvmmsg(2), udp(7).
+"""Receive and send many datagrams with one system call: recvmmsg(2), sendmmsg(2), udp(7).
 
-Compiled with Cython where a C compiler is; ``batch.py`` does without it otherwise.
+Compiled with Cython where there is a C compiler; ``mmsg.py`` is the fallback.
 
-Replies of one size to one client can leave as one message that the kernel cuts (UDP_SEGMENT): it
-goes through the network stack once. Who captures on loopback sees that message uncut.
+Replies of one size to one client can leave as one message that the kernel segments (UDP_SEGMENT):
+it passes the network stack once. A capture on loopback shows that message unsegmented.
 """
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_AsStringAndSize
@@ -62,23 +62,23 @@ cdef extern from "<netinet/in.h>" nogil:
     uint32_t ntohl(uint32_t number)
 
 cdef enum:
-    SIZE = 64  # datagrams that one call takes, and the most that the kernel cuts from a message
+    SIZE = 64  # datagrams of one call, and the most segments of a message
     LONGEST = 65535
-    ROOM = 65600  # from one place to the next: were it 65,536, all would share one cache line
-    CONTROL = 12  # words for what comes beside a datagram: its mark and its local address
+    ROOM = 65600  # from one buffer to the next: with 65,536 all would share a cache line
+    CONTROL = 12  # words for the ancillary data of a datagram: its mark and its local address
     UDP_SEGMENT = 103  # not in every C library
-    SHORTEST_RUN = 16  # below that little is won, and a capture shows the datagrams one by one
+    SHORTEST_RUN = 16  # shorter runs gain little, and a capture shows the datagrams one by one
     MOST_CUTS = 4  # SIZE / SHORTEST_RUN
-    MOST_BYTES = 65000  # of one message, before it is cut
-    PAUSE = 1024  # batches without messages to cut, after one was refused
+    MOST_BYTES = 65000  # of one message, before it is segmented
+    PAUSE = 1024  # batches without segmented messages, after one was refused
 
 
 cdef class DatagramBatch:
-    """The datagrams that one call took, and the call that answers them."""
+    """The datagrams of one receive call, and the call that sends their replies."""
 
     cdef int fd, family, count
     cdef bint can_cut
-    cdef int pause  # batches left that nothing is cut in
+    cdef int pause  # batches left without segmented messages
     cdef char *room
     cdef mmsghdr incoming[SIZE]
     cdef mmsghdr outgoing[SIZE]
@@ -92,7 +92,7 @@ cdef class DatagramBatch:
         cdef msghdr *header
         cdef int size, i
         cdef socklen_t length = sizeof(size)
-        self.room = <char *>malloc(SIZE * ROOM)  # pages that are never used are never there
+        self.room = <char *>malloc(SIZE * ROOM)  # pages that are never used take no memory
         if not self.room:
             raise MemoryError
         self.fd, self.family = sock.fileno(), sock.family
@@ -113,7 +113,7 @@ cdef class DatagramBatch:
     # receiving
 
     def receive(self):
-        """Take what has come, and return how many datagrams, at most SIZE. Raises OSError."""
+        """Receive datagrams; return how many, at most SIZE, 0 if there is none. Raises OSError."""
         cdef int i
         for i in range(SIZE):
             self.incoming[i].msg_hdr.msg_controllen = sizeof(self.controls[i])
@@ -125,9 +125,9 @@ cdef class DatagramBatch:
         return self.count
 
     def sources(self):
-        """Return what tells the senders apart, a key for each datagram."""
+        """Return a key for the sender of each datagram."""
         cdef int i
-        if self.family == AF_INET:  # family, port and address; the rest is padding
+        if self.family == AF_INET:  # family, port and address, without the padding
             return [ipv4_source(&self.names[i]) for i in range(self.count)]
         return [(<char *>&self.names[i])[:sizeof(sockaddr_in6)] for i in range(self.count)]
 
@@ -142,7 +142,7 @@ cdef class DatagramBatch:
         return requests
 
     def shared_control(self):
-        """Return what came beside every datagram, if that is the same for all; else None."""
+        """Return the ancillary data if all datagrams have the same; else None."""
         cdef size_t length = self.incoming[0].msg_hdr.msg_controllen
         cdef int i
         for i in range(1, self.count):
@@ -154,12 +154,12 @@ cdef class DatagramBatch:
         return self.control(0)
 
     def control(self, int number):
-        """Return what came beside one datagram, as cmsg(3) lays it out."""
+        """Return the ancillary data of one datagram, in the layout of cmsg(3)."""
         cdef char *control = <char *>self.controls[number]
         return control[: self.incoming[number].msg_hdr.msg_controllen]
 
     def address(self, int number):
-        """Return the address that one datagram came from, as the socket module writes it."""
+        """Return the sender's address of one datagram, as the socket module returns it."""
         cdef sockaddr_in6 *name = &self.names[number]
         cdef char *host
         port = ntohs(name.sin6_port)  # in the same place in both
@@ -175,19 +175,19 @@ cdef class DatagramBatch:
     # sending
 
     def answer(self, list replies not None, bytes control not None, failed):
-        """Send each datagram's reply to where it came from.
+        """Send one reply to the sender of each datagram.
 
-        ``control`` goes beside each. ``failed`` is called with the number and the error of each
-        that could not be sent.
+        ``control`` is the ancillary data of each reply. ``failed`` is called with the number
+        and the error of each reply that could not be sent.
         """
         cdef char *reply
         cdef Py_ssize_t length
         cdef int at, i, done, number
         cdef bint cutting = self.can_cut and not self.pause
         if len(replies) != self.count or len(control) + CMSG_SPACE(sizeof(uint16_t)) > 8 * CONTROL:
-            raise ValueError("not a reply to each, or too much beside them")
+            raise ValueError("the number of replies is wrong, or the ancillary data is too long")
         for at in range(self.count):
-            PyBytes_AsStringAndSize(replies[at], &reply, &length)  # of a subclass, too
+            PyBytes_AsStringAndSize(replies[at], &reply, &length)  # also of a subclass of bytes
             self.replies[at].iov_base = reply
             self.replies[at].iov_len = length
         if self.pause:
@@ -206,14 +206,14 @@ cdef class DatagramBatch:
                 failed(at, OSError(number, os.strerror(number)))
                 at += 1
                 continue
-            # nothing of it was sent. Each datagram may still go by itself, in fragments or another
-            # way; a path, a tunnel, a device may refuse it, and most do so for a while, not for ever
+            # nothing of the message was sent; each datagram may still go by itself, in fragments for
+            # example. A path, a tunnel or a device that refuses often does so for a while only
             cutting = False
             if number != EAGAIN:
                 self.pause = PAUSE
 
     cdef int lay_out(self, int at, bytes control, bint cutting) noexcept:
-        """Make messages of the replies from one on, and return how many."""
+        """Lay out the replies from ``at`` on as messages; return how many messages."""
         cdef msghdr *message
         cdef int messages = 0, cuts = 0, length
         while at < self.count:
@@ -225,7 +225,7 @@ cdef class DatagramBatch:
             if length >= SHORTEST_RUN:
                 message.msg_iovlen = length
                 message.msg_control = self.cut_controls[cuts]
-                message.msg_controllen = beside(
+                message.msg_controllen = segment_control(
                     <char *>self.cut_controls[cuts], control, <uint16_t>self.replies[at].iov_len
                 )
                 cuts += 1
@@ -238,7 +238,7 @@ cdef class DatagramBatch:
         return messages
 
     cdef int run(self, int first) noexcept nogil:
-        """Return how many replies from one on are of one size (the last may be shorter), to one."""
+        """Return how many replies from ``first`` on have one size (the last may be shorter) and peer."""
         cdef size_t size = self.replies[first].iov_len, total = 0, length
         cdef int at = first
         while at < self.count and not memcmp(
@@ -264,8 +264,8 @@ cdef inline uint64_t ipv4_source(sockaddr_in6 *name) noexcept:
     return source
 
 
-cdef size_t beside(char *control, bytes shared, uint16_t size) noexcept:
-    """Write what goes beside a message that is cut into datagrams of this size."""
+cdef size_t segment_control(char *control, bytes shared, uint16_t size) noexcept:
+    """Write the ancillary data of a message that is segmented into datagrams of this size."""
     cdef cmsghdr *cut = <cmsghdr *>(control + len(shared))
     memcpy(control, PyBytes_AS_STRING(shared), len(shared))
     cut.cmsg_level, cut.cmsg_type = IPPROTO_UDP, UDP_SEGMENT

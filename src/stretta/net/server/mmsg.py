@@ -1,7 +1,7 @@
-"""Many datagrams with one system call: recvmmsg(2) and sendmmsg(2), which Python does not offer.
+"""Receive and send many datagrams with one system call: recvmmsg(2), sendmmsg(2), by ctypes.
 
-The headers that the kernel reads and writes lie side by side in one piece of memory, so that one
-stride through it reads all lengths, or writes them, without a loop in Python.
+The headers for the kernel are contiguous in memory, so one strided view reads or writes a field of
+all of them without a loop in Python. ``_mmsg.pyx`` is the compiled twin.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ from stretta.native import uses_compiled
 __all__ = ["DatagramBatch", "open_batch"]
 
 SIZE = 64
-"""Datagrams that one call takes; twice as many gain nothing more."""
+"""Datagrams of one call at most; twice as many are no faster."""
 
 LONGEST = 65_535
 ROOM = 65_600
-"""Bytes from one datagram's place to the next: were it 65,536, all would share one cache line."""
+"""Bytes from one datagram's buffer to the next: with 65,536 all would share a cache line."""
 
 CONTROL = 96
-"""Bytes for what comes beside a datagram: its mark and its local address."""
+"""Bytes for the ancillary data of a datagram: its mark and its local address."""
 
 HEADER = struct.Struct("@PIPNPNi4xI4x")
-"""struct mmsghdr on 64-bit Linux: name and its length, parts and how many, control and its length,
+"""struct mmsghdr on 64-bit Linux: name and its length, iovec and its count, control and its length,
 flags, length of the datagram."""
 PART = struct.Struct("@PN")
 IPV4, IPV6 = 16, 28  # struct sockaddr_in, struct sockaddr_in6
@@ -42,17 +42,17 @@ WHERE_CONTROL_LENGTH, WHERE_LENGTH = 40, 56  # within HEADER
 
 
 def open_batch(sock: socket.socket) -> DatagramBatch | None:
-    """Return what takes many datagrams a call from this socket, or None if the system cannot."""
+    """Return a batch for this socket, or None if the system has no recvmmsg()."""
     if sys.platform != "linux" or HEADER.size != 64:
         return None
     try:
         return DatagramBatch(sock)
-    except AttributeError:  # a C library without them
+    except AttributeError:  # the C library does not have the calls
         return None
 
 
 class DatagramBatch:
-    """The datagrams that one call took, and the call that answers them."""
+    """The datagrams of one receive call, and the call that sends their replies."""
 
     def __init__(self, sock: socket.socket) -> None:
         libc = ctypes.CDLL(None, use_errno=True)
@@ -97,12 +97,12 @@ class DatagramBatch:
         ]
         self._stride = stride
         self._answering_from = b""
-        self._kept = (in_part, inbox)  # only the kernel looks at them again
+        self._kept = (in_part, inbox)  # used by the kernel only
 
     # receiving
 
     def receive(self) -> int:
-        """Take what has come, and return how many datagrams, at most SIZE. Raises OSError."""
+        """Receive datagrams; return how many, at most SIZE, 0 if there is none. Raises OSError."""
         self._control_lengths[:] = self._full_controls
         count = self._recvmmsg(self._descriptor, self._in_headers, SIZE, socket.MSG_DONTWAIT, None)
         self._count = max(count, 0)
@@ -111,11 +111,11 @@ class DatagramBatch:
         return self._count
 
     def sources(self) -> Sequence[Hashable]:
-        """Return what tells the senders apart, a key for each datagram."""
+        """Return a key for the sender of each datagram."""
         count = self._count
         if self._is_ipv6:
             return list(zip(*(words[:count].tolist() for words in self._name_words), strict=True))
-        return self._name_words[0][:count].tolist()  # family, port and address; the rest is padding
+        return self._name_words[0][:count].tolist()  # family, port and address, without the padding
 
     def requests(self) -> list[bytes]:
         """Return the datagrams' data."""
@@ -123,7 +123,7 @@ class DatagramBatch:
         return [place[:n].tobytes() for place, n in zip(self._inbox, lengths, strict=False)]
 
     def shared_control(self) -> bytes | None:
-        """Return what came beside every datagram, if that is the same for all; else None."""
+        """Return the ancillary data if all datagrams have the same; else None."""
         first, count = self.control(0), self._count
         if count == 1:
             return first
@@ -133,12 +133,12 @@ class DatagramBatch:
         return first if controls == controls[:CONTROL] * count else None
 
     def control(self, number: int) -> bytes:
-        """Return what came beside one datagram, as cmsg(3) lays it out."""
+        """Return the ancillary data of one datagram, in the layout of cmsg(3)."""
         at = number * CONTROL
         return self._controls[at : at + self._control_lengths[number]].tobytes()
 
     def address(self, number: int) -> tuple[Any, ...]:
-        """Return the address that one datagram came from, as the socket module writes it."""
+        """Return the sender's address of one datagram, as the socket module returns it."""
         raw = self._names[number * self._stride : (number + 1) * self._stride].tobytes()
         (port,) = struct.unpack_from("!H", raw, 2)
         if not self._is_ipv6:
@@ -152,10 +152,10 @@ class DatagramBatch:
     def answer(
         self, replies: Sequence[bytes], control: bytes, failed: Callable[[int, OSError], None]
     ) -> None:
-        """Send each datagram's reply to where it came from.
+        """Send one reply to the sender of each datagram.
 
-        ``control`` goes beside each. ``failed`` is called with the number and the error of each
-        that could not be sent.
+        ``control`` is the ancillary data of each reply. ``failed`` is called with the number
+        and the error of each reply that could not be sent.
         """
         count = len(replies)
         joined = b"".join(replies)
@@ -183,13 +183,13 @@ class DatagramBatch:
 
 in_python = DatagramBatch
 if uses_compiled():
-    with suppress(ImportError):  # it is not compiled here
+    with suppress(ImportError):  # not compiled on this machine
         from stretta.net.server._mmsg import DatagramBatch  # type: ignore[assignment]
 
 
 def _memory(size: int) -> tuple[int, memoryview]:
-    """Return memory that stays where it is, and its address."""
-    memory = mmap.mmap(-1, size)  # pages that are never used are never there
+    """Return memory that does not move, and its address."""
+    memory = mmap.mmap(-1, size)  # pages that are never used take no memory
     return ctypes.addressof(ctypes.c_char.from_buffer(memory)), memoryview(memory)
 
 

@@ -1,4 +1,4 @@
-"""A channel on the event loop: the same interface as the blocking one."""
+"""A channel on the event loop."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from stretta.net.client.peer_address import peer_address
 __all__ = ["AsyncChannel", "open_channel"]
 
 MOST_HELD = 1 << 20
-"""Bytes that may wait to be received before the peer is made to wait."""
+"""Bytes that may wait to be received before reading from the peer pauses."""
 
 
 async def open_channel(sock: socket.socket) -> AsyncChannel:
-    """Return the channel of a connected socket, on the running event loop."""
+    """Return a channel for a connected socket, on the running event loop."""
     peer = peer_address(sock)
     loop = asyncio.get_running_loop()
     _, channel = await loop.create_connection(lambda: AsyncChannel(peer), sock=sock)
@@ -28,7 +28,7 @@ async def open_channel(sock: socket.socket) -> AsyncChannel:
 
 
 class AsyncChannel(asyncio.Protocol):
-    """A connection that keeps what comes until it is received, and no more than MOST_HELD of it."""
+    """A connection that buffers received data, about MOST_HELD bytes at most."""
 
     def __init__(self, peer: Endpoint) -> None:
         self.peer = peer
@@ -37,14 +37,14 @@ class AsyncChannel(asyncio.Protocol):
         self._held = 0
         self._ended = False
         self._error: OSError | None = None
-        self._full = False  # the transport holds as much as it should of what we send
+        self._full = False  # the transport buffers as much output as it should
         self._paused = False
         self._waiter: asyncio.Future[None] | None = None
         self._loop = asyncio.get_running_loop()
         self._alarm: asyncio.TimerHandle | None = None
-        self._until = math.inf  # when the wait has to end
+        self._until = math.inf  # when the current wait times out
 
-    # what the event loop calls
+    # called by the event loop
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
@@ -76,14 +76,14 @@ class AsyncChannel(asyncio.Protocol):
         self._full = False
         self._wake()
 
-    # what the client calls
+    # called by the client
 
     async def send(self, data: bytes | memoryview, timer: Timer) -> int:
         view, sent = memoryview(data), 0
         while sent < len(view) and not self._pieces:
             if self._error is not None or self._transport.is_closing():
                 raise broken(self._error or ConnectionResetError())
-            if self._ended:  # it takes no more; what it has said is heard first
+            if self._ended:  # the peer has closed: its data is received first
                 break
             if self._full:
                 await self._wait_for_room(timer)
@@ -119,22 +119,22 @@ class AsyncChannel(asyncio.Protocol):
         self._transport.abort()
 
     async def _wait_for_room(self, timer: Timer) -> None:
-        """Wait until the peer has taken enough; a slow one is not a silent one."""
+        """Wait until the peer has read enough; a slow peer is not a silent one."""
         before = self._transport.get_write_buffer_size()
         try:
             await self._wait(timer)
         except TimedOut:
             if self._transport.get_write_buffer_size() >= before:
                 raise
-            timer.left_in_all()  # the exchange's own limit holds all the same
+            timer.left_in_all()  # the limit of the whole exchange still holds
 
     async def _wait(self, timer: Timer) -> None:
-        """Wait for the event loop's next call, as long as the timer allows."""
+        """Wait for the next call from the event loop, as long as the timer allows."""
         waiter = self._waiter = self._loop.create_future()
         left = timer.left()
         if left is not None:
             self._until = self._loop.time() + left
-            # one alarm serves many waits: setting it each time would cost a tenth of a request
+            # one alarm serves many waits: setting it each time would add a tenth to a request
             if self._alarm is None or self._alarm.when() > self._until:
                 self._set_alarm()
         try:
@@ -151,7 +151,7 @@ class AsyncChannel(asyncio.Protocol):
         self._alarm = self._loop.call_at(self._until, self._ring)
 
     def _ring(self) -> None:
-        """End a wait that has taken too long, or look again when it will have."""
+        """End the wait if its time is over, else set the alarm again."""
         self._alarm = None
         if self._waiter is not None and self._loop.time() < self._until < math.inf:
             self._set_alarm()

@@ -1,4 +1,4 @@
-"""A channel that tells of each read and write, with the bytes, as they were cut."""
+"""A channel that reports each read and write to an observer."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from stretta.reports import Observer, Report
 __all__ = ["Moved", "ObservedChannel"]
 
 EDGE = 16
-"""Bytes of each end of a piece that are kept."""
+"""Bytes that a report keeps from each end of the data."""
 
 
 @dataclass(eq=False, repr=False)
 class Moved(Report):
-    """One write, or one read, of ``size`` bytes, ``offset`` bytes after the first that way."""
+    """One write or read of ``size`` bytes, at ``offset`` in that direction of the stream."""
 
     event = "moved"
     outwards: bool
@@ -44,7 +44,7 @@ class Moved(Report):
 
 
 class ObservedChannel:
-    """Does what ``inner`` does, and tells ``watch``."""
+    """Does what ``inner`` does, and calls ``watch`` with a report of it."""
 
     def __init__(self, inner: Channel, watch: Observer) -> None:
         self._inner = inner
@@ -58,18 +58,18 @@ class ObservedChannel:
 
     @property
     def truncated(self) -> bool:
-        """Whether the end was one that the peer did not vouch for."""
+        """Whether the stream may have been cut: it ended without close_notify."""
         return bool(getattr(self._inner, "truncated", False))
 
     async def send(self, data: bytes | memoryview, timer: Timer) -> int:
         size = await self._inner.send(data, timer)
-        self._tell(True, self._out, memoryview(data)[:size])
+        self._report(True, self._out, memoryview(data)[:size])
         self._out += size
         return size
 
     async def receive(self, timer: Timer) -> bytes | memoryview:
         data = await self._inner.receive(timer)
-        self._tell(False, self._in, memoryview(data))
+        self._report(False, self._in, memoryview(data))
         self._in += len(data)
         return data
 
@@ -79,7 +79,7 @@ class ObservedChannel:
     def close(self) -> None:
         self._inner.close()
 
-    def _tell(self, outwards: bool, offset: int, data: memoryview) -> None:  # noqa: FBT001
+    def _report(self, outwards: bool, offset: int, data: memoryview) -> None:  # noqa: FBT001
         whole = len(data) <= 2 * EDGE
         begins, ends = (data, data[:0]) if whole else (data[:EDGE], data[-EDGE:])
         self._watch(Moved(outwards, offset, len(data), bytes(begins), bytes(ends)))

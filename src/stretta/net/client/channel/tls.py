@@ -1,4 +1,4 @@
-"""TLS over any channel: the client's end, blocking or not, and over another TLS too."""
+"""The client's side of TLS over any channel, also over another TLS channel."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ STEP = 64 * 1024
 """Bytes that are encrypted at a time."""
 
 MOST_HELD = 64 << 20
-"""Bytes from the peer that may wait, encrypted, while we send."""
+"""Encrypted bytes from the peer that are buffered at most while we send."""
 
 
 @dataclass(frozen=True, slots=True)
 class Secured:
-    """What a handshake has agreed on: version, cipher suite, and whose certificate was shown.
+    """The result of a handshake: TLS version, cipher suite, and the peer's certificate.
 
-    ``checked`` tells whether the certificate was verified; ``subject`` and ``issuer`` are names,
-    ``until`` the end of its validity, and ``names`` the hosts it is for; all empty when it was not
-    checked. ``der`` is the certificate itself.
+    ``checked`` tells whether the certificate was verified. ``subject`` and ``issuer`` are names,
+    ``until`` is the end of its validity, and ``names`` are the hosts that it is for; they are empty
+    when it was not verified. ``der`` is the certificate itself.
     """
 
     version: str
@@ -42,7 +42,7 @@ class Secured:
 
     @classmethod
     def of(cls, tls: ssl.SSLObject) -> Self:
-        """Return what a finished handshake has agreed on."""
+        """Return the result of a finished handshake."""
         shown: dict[str, Any] = tls.getpeercert() or {}
         cipher = tls.cipher()
         return cls(
@@ -58,16 +58,16 @@ class Secured:
 
 
 def _name(parts: Any) -> str:
-    """Return the common name in a certificate's distinguished name, else its organisation."""
+    """Return the common name of a distinguished name, else its organisation."""
     fields = {key: value for part in parts for key, value in part}
     return str(fields.get("commonName") or fields.get("organizationName") or "")
 
 
 class TlsChannel:
-    """An encrypted channel; ``open`` makes one.
+    """A channel over TLS; ``open`` returns one.
 
-    ``truncated`` tells, after the end, that the peer did not say that it was the end
-    (close_notify, RFC 8446 section 6.1): somebody else may have cut the connection.
+    ``truncated`` tells, after the end, that the peer did not send close_notify (RFC 8446 section
+    6.1): an attacker may have cut the connection.
     """
 
     def __init__(self, inner: Channel, context: ssl.SSLContext, host: str) -> None:
@@ -83,9 +83,9 @@ class TlsChannel:
     async def open(
         cls, inner: Channel, context: ssl.SSLContext, host: str, timer: Timer
     ) -> TlsChannel:
-        """Do the handshake over ``inner`` with the server that should be ``host``.
+        """Do the handshake over ``inner``; the certificate must be for ``host``.
 
-        Raises NetworkError (a certificate that is refused, no TLS there) and TimedOut.
+        Raises NetworkError (certificate refused, no TLS on that port) and TimedOut.
         """
         channel = cls(inner, context, host)
         try:
@@ -98,7 +98,7 @@ class TlsChannel:
                     await channel._flush(timer)
                     await channel._fill(timer)
         except ssl.SSLError as error:
-            await channel._say_last_words(timer)
+            await channel._send_alert(timer)
             inner.close()
             raise tls_error(error, host, channel.peer.port) from None
         except BaseException:
@@ -107,7 +107,7 @@ class TlsChannel:
 
     @property
     def secured(self) -> Secured:
-        """What the handshake has agreed on."""
+        """The result of the handshake."""
         return Secured.of(self._tls)
 
     async def send(self, data: bytes | memoryview, timer: Timer) -> int:
@@ -115,7 +115,7 @@ class TlsChannel:
         while sent < len(view):
             sent += self._tls.write(view[sent : sent + STEP])
             await self._flush(timer)
-            if self._has_spoken():
+            if self._has_data():
                 break
         return sent
 
@@ -127,7 +127,7 @@ class TlsChannel:
             try:
                 return self._tls.read(STEP * 4)
             except ssl.SSLWantReadError:
-                await self._flush(timer)  # an answer to a key update
+                await self._flush(timer)  # the reply to a key update
                 await self._fill(timer)
             except ssl.SSLZeroReturnError:
                 return b""
@@ -140,22 +140,22 @@ class TlsChannel:
     def is_quiet(self) -> bool:
         timer = Timer(None, None, time.monotonic)
         while not self._inner.is_quiet():
-            run_now(self._fill(timer))  # something is there, so this does not wait
-            if self._has_spoken():
+            run_now(self._fill(timer))  # data is there, so this does not wait
+            if self._has_data():
                 return False
-        return not self._has_spoken()
+        return not self._has_data()
 
     def close(self) -> None:
         self._inner.close()
 
     async def _flush(self, timer: Timer) -> None:
-        """Send all that is encrypted; keep what comes meanwhile."""
+        """Send all encrypted bytes; keep the bytes that arrive in the meantime."""
         data = memoryview(self._out.read())
         while data:
             data = data[await self._inner.send(data, timer) :]
             if data:
                 await self._fill(timer)
-                if self._in.eof:  # it takes no more: receiving tells what it has said
+                if self._in.eof:  # the peer has closed: receiving reports its last data
                     return
                 if self._in.pending > MOST_HELD:
                     raise NetworkError(
@@ -163,28 +163,28 @@ class TlsChannel:
                     )
 
     async def _fill(self, timer: Timer) -> None:
-        """Receive once, for the decryption."""
+        """Receive encrypted bytes once."""
         data = await self._inner.receive(timer)
         if data:
             self._in.write(data)
         else:
             self._in.write_eof()
 
-    def _has_spoken(self) -> bool:
-        """Return whether the peer has said something; what it is waits in ``_early``.
+    def _has_data(self) -> bool:
+        """Return whether the peer has sent data, which is kept in ``_early``, or the end.
 
-        Session tickets, which come after the handshake, are nothing said.
+        Session tickets, which follow the handshake, are no data.
         """
         while (self._in.pending or self._in.eof) and not self._early:
             try:
                 self._early = self._tls.read(STEP)
             except ssl.SSLWantReadError:
                 break
-            except ssl.SSLError:  # the end, or trouble: receiving tells
+            except ssl.SSLError:  # the end, or an error: receiving reports it
                 return True
         return bool(self._early)
 
-    async def _say_last_words(self, timer: Timer) -> None:
-        """Send the alert that tells the peer why, if it can be sent."""
+    async def _send_alert(self, timer: Timer) -> None:
+        """Send the TLS alert with the reason, if possible."""
         with suppress(StrettaError):  # the first error is the one to report
             await self._flush(timer)
