@@ -82,7 +82,7 @@ def test_no_reply_is_a_time_out(ask):
 def test_a_refused_port_is_reported_at_once(ask):
     port = free_port(socket.SOCK_DGRAM)
     patient = DatagramPatience(timeout=PATIENCE * 10)
-    with pytest.raises(NetworkError, match=f"port {port}.*refused.*stretta udp server -p {port}"):
+    with pytest.raises(NetworkError, match=f"port {port}.*ICMP port unreachable.*server -p {port}"):
         ask(b"x", port=port, patience=patient)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 from stretta.net.server.connection import Connection
 from stretta.net.server.service_caller import ServiceCaller
@@ -24,8 +25,8 @@ MOST_AT_ONCE = 256
 class InlineConnection(Connection):
     """Answers through a service that runs on the event loop, one of Stretta's own."""
 
-    __slots__ = ("_blocked", "_exchange", "_fast_path", "_received", "_refused", "_scheduled",
-                 "_service", "_service_fast_path")  # fmt: skip
+    __slots__ = ("_blocked", "_exchange", "_fast_path", "_new_framing", "_received", "_refused",
+                 "_scheduled", "_service", "_service_fast_path")  # fmt: skip
 
     takes_views = True
 
@@ -33,13 +34,14 @@ class InlineConnection(Connection):
         self,
         server: StreamServer,
         caller: ServiceCaller,
-        framing: Framing,
+        new_framing: Callable[[], Framing],
         fast_path: FastPath | None,
     ) -> None:
         super().__init__(server)
         self._service_fast_path = fast_path
         self._service = caller.service
-        self._exchange = Exchange(framing)
+        self._new_framing = new_framing
+        self._exchange: Exchange | None = None  # made for data that the fast path does not answer
         self._received = False  # a request is received, and its reply not reported yet
         self._refused = False
         self._blocked = False  # the transport holds as much output as it should
@@ -58,8 +60,11 @@ class InlineConnection(Connection):
             self.transport.write(reply)
 
     def eof_received(self) -> bool:
-        self._exchange.receive_eof()
-        self._advance()
+        if self._exchange is None:
+            self.transport.close()  # after the output is sent
+        else:
+            self._exchange.receive_eof()
+            self._advance()
         return True  # this side closes when everything is answered
 
     def pause_writing(self) -> None:
@@ -71,7 +76,7 @@ class InlineConnection(Connection):
         self._advance()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        if self._received and exc is None and self._exchange.is_empty:
+        if self._received and exc is None and (self._exchange is None or self._exchange.is_empty):
             self._report_sent()
         super().connection_lost(exc)
 
@@ -83,26 +88,32 @@ class InlineConnection(Connection):
             self._report_received()
         exchange = self._exchange
         fast_path = self._service_fast_path
-        if fast_path is not None and exchange.is_empty:
+        if fast_path is not None and (exchange is None or exchange.is_empty):
             reply = fast_path(data)
             if reply is not None:
                 self._set_fast_path(fast_path)
                 self.transport.write(reply)
                 return
+        if exchange is None:
+            exchange = self._exchange = Exchange(self._new_framing())
         exchange.receive_data(data)
         self._advance()
         self._set_fast_path(fast_path if exchange.is_empty else None)
 
     def _advance(self) -> None:
         """Answer what has arrived, up to a share of this event-loop iteration."""
+        exchange = self._exchange
+        if exchange is None:
+            self._hold()
+            return
         pieces: list[bytes] = []
         decision: bytes | Decision = Decision.READ
         for _ in range(0 if self._blocked or self._scheduled else MOST_AT_ONCE):
-            decision = self._exchange.next_decision()
+            decision = exchange.next_decision()
             if isinstance(decision, Decision):
                 break
             try:
-                pieces.append(self._exchange.reply(call(self._service, decision)))
+                pieces.append(exchange.reply(call(self._service, decision)))
             except ServiceFailed as error:
                 self.drop("failed", str(error))
                 return
@@ -142,7 +153,8 @@ class InlineConnection(Connection):
         # the reset tells the client that not everything was answered
         self._refused, self._received = True, False
         self._set_fast_path(None)
-        self.server.dropped(self.peer, "too_long", self._exchange.refusal)
+        why = self._exchange.refusal if self._exchange is not None else ""
+        self.server.dropped(self.peer, "too_long", why)
         asyncio.get_running_loop().call_later(LINGER, self.reset)
 
     def _set_fast_path(self, reply: FastPath | None) -> None:
@@ -186,10 +198,11 @@ class TaskConnection(InlineConnection):
         self,
         server: StreamServer,
         caller: ServiceCaller,
-        framing: Framing,
+        new_framing: Callable[[], Framing],
         fast_path: FastPath | None,
     ) -> None:
-        super().__init__(server, caller, framing, fast_path)
+        super().__init__(server, caller, new_framing, fast_path)
+        self._exchange: Exchange = Exchange(new_framing())
         self._caller = caller
         self._task: asyncio.Task[None] | None = None
         self._writable = asyncio.Event()

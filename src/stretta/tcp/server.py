@@ -80,7 +80,7 @@ class TcpServer(StreamServer):
             return LineFraming(limits.max_line) if framing == "line" else StreamFraming(cut)
 
         super().__init__(
-            lambda: kind(self, caller, new_framing(), fast_path),
+            lambda: kind(self, caller, new_framing, fast_path),
             host,
             port,
             limits=limits,

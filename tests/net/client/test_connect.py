@@ -118,6 +118,23 @@ def test_no_answer_is_a_time_out_and_a_refusal_counts_more(dial, names):
             dial("host", 1, timeout=0.2)
 
 
+@BOTH
+def test_a_family_that_the_machine_lacks_is_an_attempt_that_fails(dial, monkeypatch, listener):
+    lacking = Target(9999, ("192.0.2.1", 1))
+    found = [lacking, Target(socket.AF_INET, listener.getsockname())]
+
+    async def resolve_async(*_, **__):
+        return found
+
+    monkeypatch.setattr(connect, "resolve", lambda *_, **__: found)
+    monkeypatch.setattr(connect, "resolve_async", resolve_async)
+    with dial("host", 1, timeout=PATIENCE) as sock:
+        assert sock.getpeername() == listener.getsockname()
+    found[1:] = []
+    with pytest.raises(NetworkError, match="does not support that kind of address"):
+        dial("host", 1, timeout=PATIENCE)
+
+
 def test_no_socket_is_left_open_however_dialing_ends(names, listener):
     with deaf_listener("127.0.0.2") as deaf:
         before = len(os.listdir("/proc/self/fd"))
