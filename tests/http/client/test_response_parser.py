@@ -179,6 +179,39 @@ def test_transfer_encoding_overrides_content_length_and_closes_the_connection():
     assert (body, parser.keep_alive) == (b"ciao", False)
 
 
+def test_bytes_that_follow_later_make_the_connection_unusable():
+    parser, _ = parse(WHOLE["length"])
+    assert parser.keep_alive
+    assert parser.feed(b"x") == ()
+    assert (parser.excess, parser.keep_alive) == (True, False)
+
+
+def test_the_end_of_the_connection_completes_a_body_without_framing():
+    parser, body = parse(message(b"200 OK\nTransfer-Encoding: identity"), b"ciao")
+    assert (body, parser.framing, parser.complete) == (b"ciao", "close", True)
+
+
+@pytest.mark.parametrize(
+    ("method", "status", "has_body"),
+    [("CONNECT", 199 + 1, False), ("CONNECT", 299, False), ("CONNECT", 300, True),
+     ("CONNECT", 407, True), ("GET", 200, True), ("HEAD", 404, False), ("GET", 205, True)],
+)  # fmt: skip
+def test_responses_without_a_body(method, status, has_body):
+    parser = ResponseParser(method)
+    parser.feed(message(b"%d X\nContent-Length: 4" % status))
+    assert parser.complete is not has_body
+
+
+@pytest.mark.parametrize("codings", [b"chunked, gzip", b"gzip, chunked, identity"])
+def test_a_coding_after_chunked_is_refused(codings):
+    with pytest.raises(InvalidReply):
+        parse(message(b"200 OK\nTransfer-Encoding: " + codings, b"0\r\n\r\n"))
+
+
+def test_the_repr_of_a_head_is_its_status_line():
+    assert repr(parse(WHOLE["length"])[0].head) == "Head('HTTP/1.1 200 OK')"
+
+
 def test_the_body_does_not_count_as_head():
     body = bytes(1000)
     data = message(b"200 OK\nContent-Length: 1000", body)
@@ -290,6 +323,21 @@ def test_each_chunk_may_have_an_ordinary_frame_and_no_more():
     assert "too long" in feed_bytes(padded, HeadLimits(overhead=50))[2]
     with pytest.raises(InvalidReply, match="too long"):
         parse(padded, limits=HeadLimits(overhead=50))
+
+
+@pytest.mark.parametrize("size", [1, 10])
+@pytest.mark.parametrize("excess", [0, 1])
+def test_the_ordinary_frame_of_a_chunk(size, excess):
+    """Each chunk may have 16 bytes of framing, and 2 for each byte of its data."""
+    parser = ResponseParser("GET", HeadLimits(overhead=0))
+    parser.feed(CHUNKED)
+    extension = b"e" * (16 + 2 * size - len(b"a;\r\n\r\n") + excess)
+    chunk = b"%x;%b\r\n%b\r\n" % (size, extension, bytes(size))
+    if excess:
+        with pytest.raises(InvalidReply, match="too long"):
+            parser.feed(chunk)
+    else:
+        assert b"".join(parser.feed(chunk)) == bytes(size)
 
 
 def test_the_number_of_trailers_is_limited():

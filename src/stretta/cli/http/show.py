@@ -5,6 +5,8 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import TYPE_CHECKING, cast
 
 from stretta.cli.ui.console import Console, stdout_is_terminal, write_stdout
 from stretta.cli.ui.gate import keep_colours
@@ -14,8 +16,11 @@ from stretta.http.client.blocking import ResponseStream
 from stretta.http.client.exchange_state import Phases
 from stretta.http.client.reports import Awaiting, Interim, Requesting, Responding
 from stretta.http.client.response_parser import Head
-from stretta.http.message.redaction import redact_head
+from stretta.http.message.redaction import HIDDEN, redact_head
 from stretta.reports import LookedUp, NotReached, Report
+
+if TYPE_CHECKING:
+    from stretta.net.client.channel.observed import Moved
 
 __all__ = ["Show"]
 
@@ -99,7 +104,8 @@ class Show:
                 self.line("<", line)
             self.line("<", f"({len(report.head.raw)} bytes of head)")
         elif report.event == "moved" and self._hides and getattr(report, "outwards", False):
-            self.line("*", f"{escape(str(report)).partition(': ')[0]}: (with hidden credentials)")
+            hidden = replace(cast("Moved", report), begins=HIDDEN.encode(), ends=b"")
+            self.line("*", escape(str(hidden)))
         elif not isinstance(report, Awaiting):
             for line in str(report).split("\n"):
                 self.line("*", escape(line))

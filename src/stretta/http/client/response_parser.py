@@ -282,7 +282,7 @@ class ResponseParser:
         if events.complete:
             self.complete = True
             self.excess = events.excess
-            if any(b"\0" in name or b"\0" in value for name, value in events.fields):
+            if any(b"\0" in value for _, value in events.fields):  # names cannot hold any
                 raise self._invalid_chunk("a trailer holds a NUL byte")
             self.trailers = _decode(events.fields)
         return (body,) if body else ()
