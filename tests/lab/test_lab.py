@@ -274,6 +274,7 @@ def test_the_command_draws_and_writes(lab, tmp_path):
     [
         (["run"], "nothing to run"),
         (["run", "nonsense"], "there is no scenario 'nonsense'"),
+        (["run", "--", "--rst"], "there is no scenario '--rst'"),
         (["run", "udp", "--client", "x"], "a scenario has its own programs"),
         (["run", "udp", "--drop", "sny:1"], "did you mean syn?"),
         (["run", "udp", "--until", "x"], "a number is missing"),

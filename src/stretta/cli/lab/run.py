@@ -45,12 +45,13 @@ class Run(Command):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Parse the arguments, with the value that a lone ``--rst`` leaves out."""
-        following = [*args[1:], "-"]
-        args = [
+        options = args[: args.index("--")] if "--" in args else args
+        following = [*options[1:], "-"]
+        given = [
             "--rst=data:1" if arg == "--rst" and after.startswith("-") else arg
-            for arg, after in zip(args, following, strict=False)
+            for arg, after in zip(options, following, strict=False)
         ]
-        return super().parse_args(ctx, args)
+        return super().parse_args(ctx, given + args[len(options) :])
 
 
 @click.command(cls=Run, name="run")
