@@ -3,8 +3,8 @@
 
     python3 dev.py demo     the three servers and their clients, on a real text
     python3 dev.py test     lint, types, tests: what CI runs (more words go to pytest)
-    python3 dev.py mutate   change the code at random: do the tests notice? (ROOM, COUNT, SEED)
-    python3 dev.py fuzz     feed the parsers what nobody sent yet (TARGET, SECONDS)
+    python3 dev.py mutate   run mutation testing on a part of the source (ROOM, COUNT, SEED)
+    python3 dev.py fuzz     fuzz the parsers, guided by coverage (TARGET, SECONDS)
     python3 dev.py sanitize test the compiled modules with ASan and UBSan
     python3 dev.py lock     pin every dependency anew (needs uv)
 
@@ -39,7 +39,7 @@ PIP = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--python", s
 
 
 def main() -> int:
-    """Do what the first word says."""
+    """Run the command named by the first argument."""
     if sys.version_info < (3, 11):
         return fail(
             f"this is Python {sys.version.split()[0]}; Stretta needs 3.11 or later",
@@ -95,7 +95,7 @@ def set_up(stage: str) -> int:
 
 
 def is_ours() -> bool:
-    """Return whether .venv was made with this Python: one of two would be neither."""
+    """Return whether .venv was made with this Python; a mixture of two does not work."""
     return BIN.exists() and MAKER.exists() and MAKER.read_text() == PYTHON
 
 
@@ -107,7 +107,7 @@ def install(part: str) -> int:
 
 
 def ready(part: str) -> Path:
-    """Return the file that says which state of a part .venv holds."""
+    """Return the file that records which state of a part .venv holds."""
     return VENV / f".ready-{part}"
 
 
@@ -117,7 +117,7 @@ def is_ready(part: str) -> bool:
 
 
 def state(part: str) -> str:
-    """Return a fingerprint of all that decides what .venv must hold of a part."""
+    """Return a fingerprint of everything that determines a part of .venv."""
     if part == "stretta":
         sources = sorted((HERE / "src").rglob("*.pyx"))
         files = [HERE / "pyproject.toml", HERE / "hatch_build.py", *sources]
@@ -129,18 +129,18 @@ def state(part: str) -> str:
 
 
 def compiler() -> str:
-    """Return what there is to compile with: the compiled modules come and go with it."""
+    """Return the compiler and whether Python's headers exist; the compiled modules depend on both."""
     name = (os.environ.get("CC") or sysconfig.get_config_var("CC") or "cc").split()[0]
     headers = Path(sysconfig.get_path("include"), "Python.h")
     return f"{shutil.which(name)}, {headers.exists()}"
 
 
 def test(words: list[str]) -> int:
-    """Lint, check types, run the tests; each step speaks, the last failure decides."""
+    """Lint, check types, run the tests; return the exit status of the last step that failed."""
     options = ["-n", str(os.cpu_count() or 2)]
     coverage = str(BIN / "coverage")
     measured = ["env", f"COVERAGE_FILE={HERE / '.coverage'}", coverage, "run", "-m", "pytest"]
-    pytest = [str(BIN / "pytest")] if words else measured  # of some tests it would say nothing
+    pytest = [str(BIN / "pytest")] if words else measured  # coverage of a selection means nothing
     steps = {
         "lint": [str(BIN / "ruff"), "check", "--quiet", "."],
         "format": [str(BIN / "ruff"), "format", "--check", "--quiet", "."],
@@ -188,7 +188,7 @@ def run(*command: str, quiet: bool = False) -> int:
 
 
 def fail(what: str, hint: str) -> int:
-    """Say what went wrong and what to type next."""
+    """Print the error and the next command to type."""
     print(f"dev.py: {what}. {hint}", file=sys.stderr)
     return 1
 

@@ -1,7 +1,7 @@
 """Compile the Cython modules, where that can be done; elsewhere the package is pure Python.
 
-They make servers faster and are nothing that Stretta could not do without. So no compiler, no
-headers of Python or whatever else goes wrong here costs speed, and never the installation.
+The modules make servers faster; every one has a fallback in Python. A missing compiler, missing
+headers or any other failure here costs speed and never fails the installation.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ SUFFIX: str = sysconfig.get_config_var("EXT_SUFFIX")  # of modules for this very
 
 
 class CompiledModules(BuildHookInterface[Any]):
-    """Adds each ``.pyx``, compiled, to a wheel, or puts it beside its source where one edits it."""
+    """Adds each ``.pyx``, compiled, to a wheel, or copies it next to its source in an editable install."""
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
-        """Compile before the wheel is packed, and say so where that cannot be done."""
+        """Compile the modules before the wheel is packed; warn when that fails."""
         self._folder = tempfile.TemporaryDirectory(prefix="stretta-build-")
         sources = [path.relative_to(PACKAGES) for path in PACKAGES.rglob("*.pyx")]
         try:
@@ -43,12 +43,12 @@ class CompiledModules(BuildHookInterface[Any]):
                 build_data["force_include"][str(module)] = str(source.with_suffix(SUFFIX))
 
     def finalize(self, version: str, build_data: dict[str, Any], artifact_path: str) -> None:
-        """Delete what came up on the way."""
+        """Delete the temporary files."""
         self._folder.cleanup()
 
 
 def compiled(sources: list[Path], folder: Path) -> dict[Path, Path]:
-    """Return where in ``folder`` the module of each source is now, raising whatever went wrong."""
+    """Compile every source into ``folder``; return the path of each module. Raises any error."""
     if sys.platform != "linux" or platform.python_implementation() != "CPython":
         raise OSError("they need Linux (epoll) and CPython")
     from Cython.Build import cythonize  # noqa: PLC0415 - not there is one of the things
@@ -65,7 +65,7 @@ def compiled(sources: list[Path], folder: Path) -> dict[Path, Path]:
 
 
 def put(module: Path | None, target: Path) -> None:
-    """Replace the module that may be there already: one that is out of date is worse than none."""
+    """Replace the module if it exists: an outdated module is worse than none."""
     target.unlink(missing_ok=True)  # not overwritten: it may be in use
     if module is not None:
         shutil.copy(module, target)

@@ -1,4 +1,4 @@
-"""Measure the HTTP client beside its peers: a large download with curl, many requests with aiohttp.
+"""Measure the HTTP client and its peers in turn: a large download with curl, many requests with aiohttp.
 
     python3 bench/http_client.py [--rounds N]
 

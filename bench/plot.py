@@ -1,4 +1,4 @@
-"""The picture of the results: a bar a row, beside its peer, and the mark it should reach."""
+"""Draw the results: one bar a row, relative to its peer, with a mark at the aim."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Measure Stretta beside its peers, as shipped, and say the ratios.
+"""Measure Stretta and its peers in turn, as shipped, and print the ratios.
 
     python3 bench/run.py [WORK…] [--rounds N] [--seconds S] [--json] [--save]
 
@@ -344,7 +344,7 @@ def publish(rows: list[dict[str, Any]]) -> None:
 
 def table(rows: list[dict[str, Any]]) -> str:
     """Return the results as a table in Markdown."""
-    lines = ["| work | beside | ratio | quartiles | processor a request | aim |", "|---" * 6 + "|"]
+    lines = ["| work | peer | ratio | quartiles | processor a request | aim |", "|---" * 6 + "|"]
     for row in rows:
         ratio, cpu = row["ratio"], row["cpu_ratio"]
         if ratio is None:

@@ -1,4 +1,4 @@
-"""What is measured: each work, its competitors, and the bar that ours has to reach."""
+"""The rows of the benchmark: each work, its competitors and the aim."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Start = Callable[[Place, int], Words]
 
 @dataclass
 class Work:
-    """One row: ``ours`` against ``peer``, with ``others`` beside them for orientation.
+    """One row: ``ours`` against ``peer``, with ``others`` for orientation.
 
     ``kind`` says which figure counts: the rate, the 99th percentile of the latency at half the
     peer's rate, or the memory a connection; of the last two, less is better. ``exchanges(port)``
@@ -44,7 +44,7 @@ class Work:
         return "-".join(self.name.lower().replace(",", "").replace("/", " ").split())
 
 
-# what is asked
+# requests
 
 
 def exchange(request: bytes, status: int, body: bytes) -> bytes:

@@ -1,4 +1,4 @@
-"""Change the code of a room at random places, one at a time, and see whether its tests notice.
+"""Run mutation testing: change the source at random places and see whether the tests notice.
 
     python3 dev.py mutate                  every room of tests/mutation.toml, 200 changes each
     python3 dev.py mutate tcp              one room
