@@ -129,7 +129,7 @@ def state(part: str) -> str:
 
 
 def compiler() -> str:
-    """Return the compiler and whether Python's headers exist; the compiled modules depend on both."""
+    """Return the compiler and whether Python's headers exist: what compiling needs."""
     name = (os.environ.get("CC") or sysconfig.get_config_var("CC") or "cc").split()[0]
     headers = Path(sysconfig.get_path("include"), "Python.h")
     return f"{shutil.which(name)}, {headers.exists()}"

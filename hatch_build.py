@@ -22,7 +22,7 @@ SUFFIX: str = sysconfig.get_config_var("EXT_SUFFIX")  # of modules for this very
 
 
 class CompiledModules(BuildHookInterface[Any]):
-    """Adds each ``.pyx``, compiled, to a wheel, or copies it next to its source in an editable install."""
+    """Compiles each ``.pyx`` into a wheel, or next to its source in an editable install."""
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         """Compile the modules before the wheel is packed; warn when that fails."""

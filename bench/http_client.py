@@ -1,4 +1,4 @@
-"""Measure the HTTP client and its peers in turn: a large download with curl, many requests with aiohttp.
+"""Measure the HTTP client: a large download against curl, many requests against aiohttp.
 
     python3 bench/http_client.py [--rounds N]
 
