@@ -78,8 +78,8 @@ PURE_MODULES = {
         "http.server.request", "http.server.request_parser", "http.server.response",
         "http.server.request_target", "lab.fault_syntax", "lab.faults", "lab.forge",
         "lab.messages", "lab.topology", "lab.wire_log", "net.server.admission",
-        "net.server.lifecycle", "tcp.exchange", "tcp.framing", "tcp.progress",
-        "net.server.datagram.sources",
+        "net.server.lifecycle", "net.server.log.buffer", "tcp.exchange", "tcp.framing",
+        "tcp.progress", "net.server.datagram.sources",
     )
 }  # fmt: skip
 """Modules that do no I/O, whatever else stands in their room."""

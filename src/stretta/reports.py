@@ -19,6 +19,7 @@ __all__ = [
     "Connected",
     "Connecting",
     "Dropped",
+    "Limited",
     "LookedUp",
     "NotReached",
     "Observer",
@@ -30,9 +31,11 @@ __all__ = [
     "Serving",
     "Stopped",
     "Stopping",
+    "TrustedLocally",
     "Unanswered",
     "Waiting",
     "WorkerEnded",
+    "WorkerNotStarted",
 ]
 
 
@@ -150,6 +153,17 @@ class Connected(Report):
 
 
 @dataclass(eq=False, repr=False)
+class TrustedLocally(Report):
+    """The local authority of the same user has signed the server's certificate."""
+
+    event = "trusted locally"
+    authority: str
+
+    def __str__(self) -> str:
+        return f"Certificate signed by this machine's own authority, {escape_line(self.authority)}"
+
+
+@dataclass(eq=False, repr=False)
 class Closed(Report):
     """A client's connection is closed."""
 
@@ -224,15 +238,17 @@ class Dropped(Report):
 
 @dataclass(eq=False, repr=False)
 class Reloaded(Report):
-    """A server has read its certificate again; ``error`` says why it keeps the one it had."""
+    """A server has read a file again; ``error`` is the reason why it keeps the previous content."""
 
     event = "reloaded"
     error: str | None
+    what: str = "certificate"
 
     def __str__(self) -> str:
+        what = escape_line(self.what)
         if self.error is None:
-            return "Reloaded the certificate: new connections get the new one."
-        return f"Not reloaded, the old certificate stays: {escape_line(self.error)}"
+            return f"Reloaded the {what}: new connections get the new one."
+        return f"Not reloaded, the old {what} stays: {escape_line(self.error)}"
 
 
 @dataclass(eq=False, repr=False)
@@ -273,3 +289,31 @@ class WorkerEnded(Report):
 
     def __str__(self) -> str:
         return f"Worker {self.pid} ended {escape_line(self.why)}; another takes its place"
+
+
+@dataclass(eq=False, repr=False)
+class WorkerNotStarted(Report):
+    """The system had no resources for a worker process; it is tried again in ``delay`` seconds."""
+
+    event = "worker not started"
+    why: str
+    delay: float
+
+    def __str__(self) -> str:
+        return f"Cannot start a worker: {escape_line(self.why)}; trying again in {self.delay:g} s"
+
+
+@dataclass(eq=False, repr=False)
+class Limited(Report):
+    """A server can open fewer connections than its default, or than it was asked for."""
+
+    event = "limited"
+    connections: int
+    descriptors: int
+
+    def __str__(self) -> str:
+        what = "connection" if self.connections == 1 else "connections"
+        return (
+            f"Room for {self.connections} {what} at once: this process may open"
+            f" {self.descriptors} files. For more: ulimit -n NUMBER"
+        )

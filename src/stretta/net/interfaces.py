@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import ipaddress
+
 import ifaddr
 
 from stretta.address import Endpoint
 
-__all__ = ["is_local", "reachable"]
+__all__ = ["is_local", "local_networks", "reachable"]
 
 
 def is_local(host: str) -> bool:
@@ -38,4 +40,16 @@ def reachable(host: str) -> list[str]:
                 # a link-local address needs a zone (RFC 4007), which browsers do not accept
                 if not name.startswith("fe80") and not zone:
                     found.append(name)
+    return list(dict.fromkeys(found))
+
+
+def local_networks() -> list[str]:
+    """Return the networks of this machine's interfaces, loopback included (``10.0.0.0/24``)."""
+    found = ["127.0.0.0/8", "::1/128"]
+    for adapter in ifaddr.get_adapters():
+        for address in adapter.ips:
+            ip = address.ip if isinstance(address.ip, str) else address.ip[0]
+            network = ipaddress.ip_network(f"{ip}/{address.network_prefix}", strict=False)
+            if network.prefixlen and not network.is_loopback:
+                found.append(str(network))
     return list(dict.fromkeys(found))

@@ -10,27 +10,61 @@ import errno
 import os
 import ssl
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import cache
+from pathlib import Path
 
 from stretta.errors import NetworkError, StrettaError, UsageError
 
-__all__ = ["SUITES", "bad_file", "client_context", "notice_cuts", "tls_error", "was_cut"]
+__all__ = [
+    "AUTHORITY_NAME",
+    "SUITES",
+    "bad_file",
+    "client_context",
+    "data_folder",
+    "notice_cuts",
+    "tls_error",
+    "trusts_local_authority",
+    "was_cut",
+]
 
 SUITES = "ECDHE+AESGCM:ECDHE+CHACHA20"
 """The cipher suites of TLS 1.2; those of TLS 1.3 are all authenticated."""
 
 
-@cache
+AUTHORITY_NAME = "Stretta on this machine"
+"""The organization in the certificates of the local authority."""
+
+
+def data_folder() -> Path:
+    """Return the folder of the user's data."""
+    base = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
+    return Path(base) / "stretta"
+
+
 def client_context(
     ca: str | None = None, *, insecure: bool = False, alpn: Sequence[str] = ()
 ) -> ssl.SSLContext:
     """Return a context that checks the server's certificate and name.
 
-    ``ca`` is a file (PEM) or folder of certificates to trust in addition to the system's, which
-    ``SSL_CERT_FILE`` and ``SSL_CERT_DIR`` replace. ``insecure`` turns all checks off. ``alpn``
-    lists the protocols to offer. Secrets are logged to ``SSLKEYLOGFILE``. Raises UsageError when
-    ``ca`` cannot be used.
+    It trusts the system's authorities, which ``SSL_CERT_FILE`` and ``SSL_CERT_DIR`` replace, the
+    local authority of the same user (``stretta ... server --tls`` makes it), and those in ``ca``, a
+    file (PEM) or folder. ``insecure`` turns all checks off. ``alpn`` lists the protocols to offer.
+    Secrets are logged to ``SSLKEYLOGFILE``. Raises UsageError when ``ca`` cannot be used.
     """
+    local = data_folder() / "ca.pem"
+    try:
+        found = local.stat()
+        made = found.st_mtime_ns if found.st_uid == os.geteuid() else None
+    except OSError:
+        made = None
+    return _client_context(ca, tuple(alpn), str(local), made, insecure=insecure)
+
+
+@cache
+def _client_context(
+    ca: str | None, alpn: Sequence[str], local: str, made: int | None, *, insecure: bool
+) -> ssl.SSLContext:
     context = ssl.create_default_context()
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_ciphers(SUITES)
@@ -40,6 +74,9 @@ def client_context(
     if insecure:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
+    if made is not None:
+        with suppress(OSError):  # damaged: then it is not trusted
+            context.load_verify_locations(cafile=local)
     if ca is not None:
         try:
             context.load_verify_locations(
@@ -48,6 +85,12 @@ def client_context(
         except OSError as error:
             raise bad_file("certificates to trust", ca, error) from error
     return context
+
+
+def trusts_local_authority(tls: ssl.SSLObject) -> bool:
+    """Return whether the local authority has signed the peer's certificate, which was verified."""
+    issuer = (tls.getpeercert() or {}).get("issuer", ())
+    return any(pair == ("organizationName", AUTHORITY_NAME) for part in issuer for pair in part)
 
 
 def notice_cuts(context: ssl.SSLContext) -> None:

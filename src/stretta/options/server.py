@@ -12,14 +12,17 @@ class ConnectionLimits(Options):
 
     max_connections: int | None = option(
         None,
-        "connections at once; more are refused; unless given, 8192 or as many as the limit on open"
-        " files allows",
+        "connections at once; more are refused; unless given, the smaller of 8192 and the limit on"
+        " open files less 192 (half of that limit, if it is more)",
         kind=int,
     )
     max_per_source: int | None = option(
         None,
-        "connections at once from one address; 256 unless given, and no limit on loopback",
+        "connections at once from one source; 256 unless given, and no limit on loopback",
         kind=int,
+    )
+    source_prefix: int = option(
+        64, "bits of an IPv6 address that make one source", kind=int, most=128
     )
     backlog: int = option(
         4096, "connections that may wait for accept(); the kernel may allow fewer", kind=int
@@ -106,9 +109,12 @@ class DatagramLimits(Options):
 
     max_rate: int | None = option(
         None,
-        "datagrams answered to one address in a second; 10000 unless given, and no limit on"
+        "datagrams answered to one source in a second; 10000 unless given, and no limit on"
         " loopback",
         kind=int,
+    )
+    source_prefix: int = option(
+        64, "bits of an IPv6 address that make one source", kind=int, most=128
     )
     max_pending: int = option(
         1024, "datagrams that may wait for an async service; more are dropped", kind=int

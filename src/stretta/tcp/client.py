@@ -16,7 +16,7 @@ from stretta.errors import ReplyEndedEarly
 from stretta.net.client.connect import cancel_and_wait, dial, dial_async
 from stretta.net.client.peer_address import peer_address
 from stretta.options import ClientTls, StreamPatience
-from stretta.reports import Closed, Connected, Observer
+from stretta.reports import Closed, Connected, Observer, TrustedLocally
 from stretta.tcp.file_source import CHUNK, FileSource
 from stretta.tcp.progress import Progress
 
@@ -178,9 +178,12 @@ def connect(
     if not wants_tls(tls):
         return Conversation(sock, patience, watch)
     from stretta.net.client.tls_socket import TlsSocket  # noqa: PLC0415 - a plain client starts without
+    from stretta.net.tls import data_folder  # noqa: PLC0415
 
     assert tls is not None  # noqa: S101 - for the type checker
     secured = TlsSocket.secure(sock, host, port, tls, patience.connect_timeout)
+    if watch is not None and secured.trusts_local_authority:
+        watch(TrustedLocally(str(data_folder() / "ca.pem")))
     return Conversation(secured, patience, watch)
 
 

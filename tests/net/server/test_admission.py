@@ -40,6 +40,13 @@ def test_a_source_of_ipv6_is_a_network():
     assert admission.enter("2001:db8::5") is None
 
 
+def test_the_prefix_of_a_network_is_an_option():
+    for prefix, same in ((128, False), (56, True), (48, True)):
+        admission = Admission(100, 1, prefix)
+        assert admission.enter("2001:db8:0:aa01::1") is None
+        assert (admission.enter("2001:db8:0:aa02::1") is not None) is same
+
+
 def test_loopback_has_a_limit_only_where_one_is_given():
     assert DEFAULT_PER_SOURCE == 256
     for address in ("127.0.0.1", "::1", "::ffff:127.0.0.1"):

@@ -204,6 +204,8 @@ def unacknowledged(world):
 def test_a_drain_closes_what_is_at_rest_and_waits_for_the_rest(run, monkeypatch):
     async def test(world):
         connection = world.connection
+        world.client.send(b"x")
+        await world.until(lambda: tcp_info.bytes_received(connection.fileno()))
         monkeypatch.setattr(Discard, "is_working", lambda _: True)
         connection.drain()  # it was made a moment ago
         for _ in range(3):
@@ -211,6 +213,18 @@ def test_a_drain_closes_what_is_at_rest_and_waits_for_the_rest(run, monkeypatch)
         assert not connection.transport.is_closing() and connection.state is State.DRAINING
         monkeypatch.setattr(Discard, "is_working", lambda _: False)
         connection.drain()
+        assert connection.transport.is_closing() and not world.dropped
+
+    run(test)
+
+
+def test_a_drain_gives_a_new_client_time_for_its_first_byte(run):
+    async def test(world):
+        connection = world.connection
+        for _ in range(3):
+            connection.drain()
+        assert connection.state is State.EXPECTING and not connection.transport.is_closing()
+        connection.tick(1)
         assert connection.transport.is_closing() and not world.dropped
 
     run(test)

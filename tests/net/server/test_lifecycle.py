@@ -189,6 +189,16 @@ def test_a_lingering_peer_that_does_not_read_is_reset():
     assert play >> output(9) << NOTHING >> output(9) << STALLED
 
 
+def test_a_drain_waits_a_second_for_the_first_byte_of_a_new_client():
+    play = Playbook() >> SILENCE << PROBE >> Event.DRAIN_NEW << State.EXPECTING
+    play = play >> tick(0) << NOTHING >> tick(0.75) << NOTHING
+    assert play >> tick(0.25) << DRAINED
+    play = Playbook() >> Event.DRAIN_NEW >> DATA << NOTHING >> WORK << PROBE >> tick(0) << NOTHING
+    assert play >> Event.LINGER << State.LINGERING
+    play = Playbook(State.HANDSHAKING) >> Event.DRAIN_NEW << State.EXPECTING
+    assert play >> output(9) << PROBE >> output(9) << NOTHING >> output(9) << STALLED
+
+
 def test_a_draining_connection_may_linger():
     assert Playbook() >> Event.DRAIN >> Event.LINGER << State.LINGERING
 
@@ -252,7 +262,8 @@ def test_every_decision_has_a_reason(state, steps):
         elif cause is Cause.STALLED:
             assert silent >= LIMITS.stall and seen["queued"]
         elif cause is Cause.DRAIN:
-            assert machine.state is State.DRAINING and not (seen["queued"] or seen["working"])
+            assert machine.state in (State.DRAINING, State.EXPECTING)
+            assert not (seen["queued"] or seen["working"])
         elif action is Action.ABORT:
             assert machine.state in (State.HANDSHAKING, State.LINGERING)
 
@@ -270,4 +281,4 @@ def test_one_byte_that_is_not_read_is_stalled_output():
 
 def test_the_limits_that_no_option_sets():
     limits = TimeLimits(idle=300, stall=30)
-    assert (limits.handshake, limits.linger, limits.drain) == (10, 2, 0)
+    assert (limits.handshake, limits.linger, limits.drain, limits.expect) == (10, 2, 0, 1)

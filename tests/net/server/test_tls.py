@@ -7,6 +7,8 @@ import socket
 import ssl
 import stat
 import struct
+import subprocess
+import sys
 import threading
 import warnings
 from contextlib import suppress
@@ -14,7 +16,9 @@ from pathlib import Path
 
 import pytest
 import trustme
+from cryptography import x509
 from cryptography.hazmat.primitives import serialization
+from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from stretta import http, tcp
 from stretta.errors import NetworkError, TimedOut, UsageError
@@ -22,6 +26,7 @@ from stretta.http.server.connection import HttpConnection
 from stretta.net.server.dev_ca import own_certificate
 from stretta.net.server.server_tls import ServerCertificate
 from stretta.net.server.tls_stream import TlsStream
+from stretta.net.tls import client_context, trusts_local_authority
 from stretta.options import ClientTls, HttpLimits, ServerTls, StreamPatience
 from support import PATIENCE, Running, naive_tcp_server, serving, until
 
@@ -117,7 +122,7 @@ class Wire(asyncio.Transport):
 
     def __init__(self):
         super().__init__({"peername": ("127.0.0.1", 1)})
-        self.written = b""
+        self.written, self.paused = b"", False
 
     def write(self, data):
         self.written += data
@@ -126,10 +131,10 @@ class Wire(asyncio.Transport):
         return False
 
     def pause_reading(self):
-        pass
+        self.paused = True
 
     def resume_reading(self):
-        pass
+        self.paused = False
 
     def abort(self):
         pass
@@ -230,6 +235,23 @@ def test_data_received_during_a_pause_is_delivered_after_it(context):
         ends.stream.resume_reading()
         await asyncio.sleep(0)
         assert recorder.data == [None, large, None, b"two", None]
+
+    asyncio.run(main())
+
+
+def test_a_burst_of_small_records_gets_its_share_of_an_iteration(context):
+    async def main():
+        recorder = Recorder()
+        ends = InHand(context, recorder)
+        ends.shake_hands()
+        ends.stream.data_received(b"".join(ends.record(b"%d" % n) for n in range(200)))
+        shares = []
+        while len(given := [each for each in recorder.data if each is not None]) < 200:
+            shares.append(len(given))
+            assert ends.wire.paused
+            await asyncio.sleep(0)
+        assert shares == [64, 128, 192] and given == [b"%d" % n for n in range(200)]
+        assert not ends.wire.paused
 
     asyncio.run(main())
 
@@ -356,7 +378,7 @@ def test_a_server_that_never_answers_the_handshake(trusting):
 
     patience = StreamPatience(connect_timeout=0.2)
     with naive_tcp_server(silent) as port:
-        with pytest.raises(TimedOut, match=r"handshake was not done in 0\.2 s"):
+        with pytest.raises(TimedOut, match=r"handshake took longer than 0\.2 s"):
             tcp.ask(b"x", port=port, patience=patience, tls=trusting)
         gone.set()
 
@@ -500,7 +522,7 @@ class TestOwnAuthority:
     def test_it_is_made_once_and_its_keys_are_private(self, folder):
         leaf, ca = own_certificate(["localhost", "127.0.0.1"])
         before = {name: (folder / name).read_bytes() for name in os.listdir(folder)}
-        assert set(before) == {"ca.pem", "ca.key", "server.pem"}
+        assert set(before) == {"ca.pem", "ca.key", "lock", "server.pem"}
         assert own_certificate(["127.0.0.1"]) == (leaf, ca)
         assert {name: (folder / name).read_bytes() for name in os.listdir(folder)} == before
         for name in before:
@@ -509,9 +531,70 @@ class TestOwnAuthority:
     def test_another_name_needs_another_certificate_of_the_same_authority(self, folder):
         leaf, ca = own_certificate(["localhost"])
         first, authority = Path(leaf).read_bytes(), Path(ca).read_bytes()
-        own_certificate(["localhost", "host.example"])
+        own_certificate(["localhost", "127.0.0.2"])
         assert Path(leaf).read_bytes() != first
         assert Path(ca).read_bytes() == authority
+
+    def test_a_name_outside_the_constraints_needs_another_authority(self, folder):
+        _, ca = own_certificate(["localhost"])
+        authority = Path(ca).read_bytes()
+        own_certificate(["localhost", "host.example", "192.0.2.7"])
+        assert Path(ca).read_bytes() != authority
+
+    def test_an_unconstrained_authority_of_an_early_version_is_replaced(self, folder):
+        folder.mkdir()
+        old = trustme.CA(organization_name="Stretta on this machine")
+        old.cert_pem.write_to_path(folder / "ca.pem")
+        old.private_key_pem.write_to_path(folder / "ca.key")
+        own_certificate(["localhost"])
+        assert (folder / "ca.pem").read_bytes() != old.cert_pem.bytes()
+
+    def test_it_can_sign_for_this_machine_only(self, folder):
+        leaf, ca = own_certificate(["localhost", "127.0.0.1"])
+        authority = x509.load_pem_x509_certificate(Path(ca).read_bytes())
+        certificate = x509.load_pem_x509_certificate(Path(leaf).read_bytes())
+        of_authority, of_leaf = (
+            {found.oid: found for found in each.extensions} for each in (authority, certificate)
+        )
+        basic = of_authority[x509.OID_BASIC_CONSTRAINTS]
+        assert basic.critical and (basic.value.ca, basic.value.path_length) == (True, 0)
+        constraints = of_authority[x509.OID_NAME_CONSTRAINTS]
+        permitted = {str(each.value) for each in constraints.value.permitted_subtrees}
+        assert constraints.critical and permitted >= {"localhost", "127.0.0.0/8", "::1/128"}
+        assert not [each for each in permitted if each in ("", ".", "0.0.0.0/0", "::/0")]
+        usage = of_authority[x509.OID_KEY_USAGE].value
+        assert usage.key_cert_sign and usage.crl_sign and not usage.digital_signature
+        assert not of_leaf[x509.OID_BASIC_CONSTRAINTS].value.ca
+        usage = of_leaf[x509.OID_KEY_USAGE].value
+        assert usage.digital_signature and not usage.key_cert_sign
+        assert list(of_leaf[x509.OID_EXTENDED_KEY_USAGE].value) == [ExtendedKeyUsageOID.SERVER_AUTH]
+        lifetime = certificate.not_valid_after_utc - certificate.not_valid_before_utc
+        assert lifetime.days <= 825
+
+    def test_first_starts_at_the_same_moment_agree_on_one_authority(self, folder):
+        code = "from stretta.net.server.dev_ca import own_certificate as o; print(o(['localhost']))"
+        starts = [
+            subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.DEVNULL)
+            for _ in range(4)
+        ]
+        assert [start.wait(PATIENCE) for start in starts] == [0] * 4
+        authority = x509.load_pem_x509_certificate((folder / "ca.pem").read_bytes())
+        leaf = x509.load_pem_x509_certificate((folder / "server.pem").read_bytes())
+        leaf.verify_directly_issued_by(authority)
+
+    def test_the_same_user_s_client_trusts_it(self, folder):
+        with serving(tcp.serve(tls=ServerTls(tls=True))) as server:
+            assert tcp.ask(b"ciao", "localhost", server.port, tls=ClientTls(tls=True)) == b"CIAO"
+            reports = []
+            tcp.connect(
+                "localhost", server.port, tls=ClientTls(tls=True), watch=reports.append
+            ).close()
+            (said,) = [str(each) for each in reports if "own authority" in str(each)]
+            assert said.endswith(str(folder / "ca.pem"))
+            context = client_context()
+            with socket.create_connection(("127.0.0.1", server.port), PATIENCE) as plain:
+                with context.wrap_socket(plain, server_hostname="localhost") as sock:
+                    assert trusts_local_authority(sock)
 
     def test_a_server_with_tls_alone_can_be_trusted_by_name(self, folder):
         with serving(tcp.serve(tls=ServerTls(tls=True))) as server:

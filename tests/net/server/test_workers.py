@@ -1,6 +1,7 @@
 """Worker processes on one port: killed, drained, orphaned; their common reports."""
 
 import os
+import resource
 import signal
 import socket
 import subprocess
@@ -259,3 +260,106 @@ def test_a_bad_number_of_workers_is_refused(number):
     )  # fmt: skip
     assert done.returncode == 2
     assert "--workers" in done.stderr
+
+
+SHORT_OF_RESOURCES = """
+import errno, os, socket, sys
+from stretta.net.server import workers
+from stretta.options import StreamLimits
+from stretta.services import echo
+from stretta.tcp.server import TcpServer
+
+workers.MIN_DELAY = 0.05
+real_fork, real_pair, failures = os.fork, socket.socketpair, [errno.EAGAIN, errno.ENOMEM]
+
+def fork():
+    if workers_started and failures:
+        raise OSError(failures[0], os.strerror(failures.pop(0)))
+    workers_started.append(1)
+    return real_fork()
+
+def socketpair():
+    if len(workers_started) == 1 and pair_failures:
+        raise OSError(errno.EMFILE, os.strerror(pair_failures.pop()))
+    return real_pair()
+
+workers_started, pair_failures = [], [errno.EMFILE]
+workers.os.fork, workers.socket.socketpair = fork, socketpair
+
+def watch(report):
+    print(report, file=sys.stderr, flush=True)
+
+server = TcpServer(echo, "127.0.0.1", 0, "stream", StreamLimits(), None, watch)
+server.run(workers=2)
+"""
+
+
+def test_a_lack_of_resources_for_a_worker_is_reported_and_tried_again():
+    """The other worker goes on serving; failures come further and further apart."""
+    with subprocess.Popen(
+        [sys.executable, "-c", SHORT_OF_RESOURCES], stderr=subprocess.PIPE, text=True
+    ) as process:
+        lines = []
+        for line in process.stderr:
+            lines.append(line.rstrip())
+            if len(lines) == 4:
+                break
+        (waiting,) = [line for line in lines if line.startswith("Server waiting on")]
+        lines.remove(waiting)
+        process.send_signal(signal.SIGHUP)  # it has nothing to reload, and does not end
+        port = int(waiting.rpartition(", ")[2].rstrip(")"))
+        assert tcp.ask(b"ciao", port=port) == b"ciao"
+        process.send_signal(signal.SIGTERM)
+        lines += process.stderr.read().splitlines()
+        assert process.wait(PATIENCE) == 0
+    assert lines[:3] == [
+        "Cannot start a worker: too many open files; trying again in 0.05 s",
+        "Cannot start a worker: resource temporarily unavailable; trying again in 0.1 s",
+        "Cannot start a worker: cannot allocate memory; trying again in 0.2 s",
+    ]
+    assert "workers not started 3" in lines[-1] and "connections 1" in lines[-1]
+
+
+@pytest.mark.parametrize("words", [("tcp",), ("udp",), ("http",), ("tcp", "--workers", "2")])
+def test_sighup_without_files_to_reload_ends_nothing(words, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    protocol, *options = words
+    with Running(protocol, "server", *options) as server:
+        for pid in [server.process.pid, *workers_of(server)]:
+            os.kill(pid, signal.SIGHUP)
+        if protocol == "udp":
+            assert udp.ask(b"ciao", port=server.port) == b"CIAO"
+        elif protocol == "tcp":
+            assert tcp.ask(b"ciao", port=server.port) == b"CIAO"
+        else:
+            request = b"GET / HTTP/1.0\r\n\r\n"
+            assert tcp.ask(request, port=server.port).startswith(b"HTTP/1.1 200")
+        assert server.stop() == 0
+
+
+def test_few_descriptors_are_reported_at_the_start(tmp_path):
+    few = lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (100, 100))  # noqa: E731
+    for workers in ("1", "2"):
+        with Running("tcp", "server", "--workers", workers, preexec_fn=few) as server:
+            server.expect("Room for 50 connections at once: this process may open 100 files")
+            assert server.stop() == 0
+            assert sum("Room for" in line for line in server.lines) == 1
+
+
+def test_connections_in_the_listen_queues_are_answered_before_the_workers_stop():
+    with Running("tcp", "server", "--workers", "2") as server:
+        workers = workers_of(server)
+        for pid in workers:
+            os.kill(pid, signal.SIGSTOP)
+        waiting = [dial(server) for _ in range(20)]
+        server.process.send_signal(signal.SIGTERM)
+        for pid in workers:
+            os.kill(pid, signal.SIGCONT)
+        for number, sock in enumerate(waiting):
+            sock.sendall(b"ciao %d" % number)  # only now: it was in the queue without a byte
+            sock.shutdown(socket.SHUT_WR)
+            assert b"".join(iter(lambda: sock.recv(100), b"")) == b"CIAO %d" % number  # noqa: B023
+            sock.close()
+        assert server.process.wait(PATIENCE) == 0
+        server.stop()
+    assert "connections 20" in server.lines[-1]

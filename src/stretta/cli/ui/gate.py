@@ -95,10 +95,15 @@ def write_stderr(text: str) -> None:
 
 def write_log(text: str) -> None:
     """Write lines of a log to stdout. Raises OSError or OutputError."""
-    if _loggers:
-        _loggers[0].stdout(gate(text))
-    else:
+    if not _loggers:
         write_stdout(text)
+        return
+    try:
+        _loggers[0].stdout(gate(text))
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise _output_error(error) from error
 
 
 def redraw_line(text: str) -> None:
@@ -126,12 +131,16 @@ def write_stdout(data: bytes | memoryview | str) -> None:
     except BrokenPipeError:
         raise
     except OSError as error:
-        closed = error.errno == errno.EBADF
-        raise OutputError(
-            "cannot write the reply to standard output",
-            "it is closed" if closed else os.strerror(error.errno or 0).lower(),
-            "Part of the reply may have been written; make room, then run the command again.",
-        ) from error
+        raise _output_error(error) from error
+
+
+def _output_error(error: OSError) -> OutputError:
+    closed = error.errno == errno.EBADF
+    return OutputError(
+        "cannot write the reply to standard output",
+        "it is closed" if closed else os.strerror(error.errno or 0).lower(),
+        "Part of the reply may have been written; make room, then run the command again.",
+    )
 
 
 def is_terminal(stream: TextIO) -> bool:

@@ -32,8 +32,8 @@ class Denied(Exception):
 class AuthGate:
     """Checks the credentials of requests; the costly comparison runs in a worker thread."""
 
-    def __init__(self, users: Users) -> None:
-        self._users = users
+    def __init__(self, users: Users, prefix: int = 64) -> None:
+        self._users, self._prefix = users, prefix
         self._guesses = GuessLimiter(time.monotonic)
         self._checks = WorkerPool(CHECKS, WAITING_CHECKS, PER_SOURCE, alternates=True)
 
@@ -58,7 +58,7 @@ class AuthGate:
         credentials = parse_credentials(authorization)
         if credentials is None:
             raise Denied(401, "", CHALLENGE)
-        source = source_of(client.address)
+        source = source_of(client.address, self._prefix)
         priority = self._guesses.priority(source)
         if not self._guesses.allow(source):
             why = "There were too many wrong passwords from this address. Try again later."

@@ -34,8 +34,9 @@ class Handler:
     ) -> None:
         self.root = DocumentRoot(folder, hidden=options.hidden)
         self.service, self.limits, self.options = service, limits, options
-        self.users = Users.load(options.auth, options.auth_file)
-        self._gate = AuthGate(self.users) if self.users is not None else None
+        self.users: Users | None = None
+        self._gate: AuthGate | None = None
+        self.load_users()
         self._files = FileHandler(self.root, options)
         self.base_path = self._files.base_path
         self._caller = ServiceCaller(service) if service is not None else None
@@ -47,6 +48,13 @@ class Handler:
         self._vary = [value for name, value in added if name.lower() == "vary"]
         self._added = [pair for pair in added if pair[0].lower() != "vary"]
         self._replaced = {name.lower() for name, _ in self._added}
+
+    def load_users(self) -> None:
+        """Read the users who may log in; the previous ones stay when that raises UsageError."""
+        self.users = Users.load(self.options.auth, self.options.auth_file)
+        self._gate = (
+            AuthGate(self.users, self.limits.source_prefix) if self.users is not None else None
+        )
 
     def preload(self) -> None:
         """Load modules and templates while file descriptors are still free."""

@@ -7,7 +7,7 @@ import socket
 import time
 
 from stretta.address import Endpoint
-from stretta.errors import UsageError
+from stretta.errors import StrettaError, UsageError
 from stretta.http.server.access_log import AccessLog
 from stretta.http.server.connection import HttpConnection
 from stretta.http.server.handler import Handler
@@ -162,6 +162,18 @@ class HttpServer(StreamServer):
                 trust=self.certificate.ca_file if self.certificate is not None else None,
             )
         )
+
+    def reload(self) -> None:
+        """Read the certificate and the users again; bad ones are reported and not used."""
+        super().reload()
+        if self.handler.options.auth_file is not None:
+            try:
+                self.handler.load_users()
+            except StrettaError as error:
+                self.report_reload("users", error)
+            else:
+                self.cache.remove_all()  # a response may belong to a user who has lost access
+                self.report_reload("users")
 
     def _tick(self) -> None:
         super()._tick()

@@ -10,7 +10,7 @@ from contextlib import suppress
 from typing import cast
 
 from stretta.errors import TimedOut
-from stretta.net.tls import client_context, tls_error
+from stretta.net.tls import client_context, tls_error, trusts_local_authority
 from stretta.options import ClientTls
 
 __all__ = ["TlsSocket"]
@@ -61,6 +61,11 @@ class TlsSocket:
             sock.close()
             raise
         return secured
+
+    @property
+    def trusts_local_authority(self) -> bool:
+        """Whether the local authority has signed the server's certificate."""
+        return trusts_local_authority(self._tls)
 
     def _handshake(self, deadline: float) -> None:
         poll = select.poll()

@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 from stretta.net.server.poller import open_poller
+from stretta.net.server.syn_filter import ignore_new_connections
 
 __all__ = ["Acceptor"]
 
@@ -59,6 +60,8 @@ class Acceptor:
         if self._pause is not None:
             self._pause.cancel()
         sockets, self._sockets = self._sockets, ()
+        for sock in sockets:
+            ignore_new_connections(sock)
         for sock in sockets:
             self._loop.remove_reader(sock)
             with suppress(OSError):  # no resources: the kernel resets the rest

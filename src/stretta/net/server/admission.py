@@ -16,11 +16,11 @@ class Admission:
     """Counts open connections, and refuses those above a limit.
 
     ``most`` is the limit for all together, ``per_source`` the one for a source (``source_of``:
-    an IPv4 address or an IPv6 network).
+    an IPv4 address, or an IPv6 network of ``prefix`` bits).
     """
 
-    def __init__(self, most: int, per_source: int | None) -> None:
-        self.most = most
+    def __init__(self, most: int, per_source: int | None, prefix: int = 64) -> None:
+        self.most, self._prefix = most, prefix
         self._spares_loopback = per_source is None
         self._per_source = per_source or DEFAULT_PER_SOURCE
         self._open = 0
@@ -31,7 +31,7 @@ class Admission:
 
         A refused connection counts too, until ``leave()``.
         """
-        source = source_of(address)
+        source = source_of(address, self._prefix)
         self._open += 1
         self._sources[source] += 1
         if self._open > self.most:
@@ -44,7 +44,7 @@ class Admission:
 
     def leave(self, address: str) -> None:
         """Forget a connection from ``address`` that has ended."""
-        source = source_of(address)
+        source = source_of(address, self._prefix)
         self._open -= 1
         self._sources[source] -= 1
         if not self._sources[source]:

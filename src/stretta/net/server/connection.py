@@ -130,7 +130,9 @@ class Connection(Lifecycle, asyncio.Protocol):
 
     def drain(self) -> None:
         """Close the connection when it is at rest. Called repeatedly while the server stops."""
-        self.change(Event.DRAIN)
+        if self.state in (State.HANDSHAKING, State.OPEN):
+            is_new = tcp_info.bytes_received(self.fileno()) == 0
+            self.change(Event.DRAIN_NEW if is_new else Event.DRAIN)
         self.tick(0.0)
 
     def linger(self) -> None:

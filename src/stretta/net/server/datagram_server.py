@@ -75,7 +75,9 @@ class DatagramServer(Server):
         super().__init__(host, port, drain_timeout=limits.drain_timeout, watch=watch)
         self.limits = limits
         self._breaks_loops = breaks_loops
-        self._sources = SourceTable(port, limits.max_rate, breaks_loops=breaks_loops)
+        self._sources = SourceTable(
+            port, limits.max_rate, breaks_loops=breaks_loops, prefix=limits.source_prefix
+        )
         self._sockets: list[socket.socket] = []
         self._controls: dict[bytes, Ancillary] = {}
         self._timer: asyncio.TimerHandle | None = None
@@ -100,7 +102,10 @@ class DatagramServer(Server):
     async def _open(self, sockets: list[socket.socket]) -> None:
         self._sockets = sockets
         self._sources = SourceTable(
-            self.port, self.limits.max_rate, breaks_loops=self._breaks_loops
+            self.port,
+            self.limits.max_rate,
+            breaks_loops=self._breaks_loops,
+            prefix=self.limits.source_prefix,
         )
         loop = asyncio.get_running_loop()
         for sock in sockets:

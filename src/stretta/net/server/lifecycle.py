@@ -7,7 +7,7 @@ table RULES has one Rule for each state and activity: the time limit that applie
 when it is reached. The clock runs as long as the rule stays the same, and starts again with another
 rule or, in the states that serve, with any byte that moves.
 
-    HANDSHAKING --secure--> OPEN --drain--> DRAINING
+    HANDSHAKING --secure--> OPEN --drain--> DRAINING or EXPECTING
                               |                |
                               +----linger------+--> LINGERING        any of them --end--> CLOSED
 
@@ -33,14 +33,20 @@ LINGER = 2.0
 that it still sends with a reset, which destroys the reply (RFC 9112 section 9.6)."""
 
 
+EXPECT = 1.0
+"""Seconds that a client of a stopping server gets for its first byte: it may have waited in the
+listen queue, and closing would answer its request with a reset."""
+
+
 class State(IntEnum):
     """The phases of a connection."""
 
     HANDSHAKING = 0  # the TLS handshake is under way
     OPEN = 1
     DRAINING = 2  # the server stops: the connection closes when it is at rest
-    LINGERING = 3  # our output has ended; input is discarded
-    CLOSED = 4
+    EXPECTING = 3  # the server stops, and the first byte of the client has not come yet
+    LINGERING = 4  # our output has ended; input is discarded
+    CLOSED = 5
 
 
 class Event(Enum):
@@ -48,6 +54,7 @@ class Event(Enum):
 
     SECURE = "the TLS handshake has succeeded"
     DRAIN = "the server stops"
+    DRAIN_NEW = "the server stops, and the client has sent nothing yet"
     LINGER = "our output has ended"
     END = "the connection is closed"
 
@@ -102,6 +109,7 @@ class TimeLimits(NamedTuple):
     handshake: float = 10.0
     linger: float = LINGER
     drain: float = 0.0  # at rest a draining connection closes at once
+    expect: float = EXPECT
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,12 +126,14 @@ IDLE = Rule(0, Decision(Action.CLOSE, Cause.IDLE))
 HANDSHAKE = Rule(2, Decision(Action.ABORT, Cause.HANDSHAKE))
 LINGERING = Rule(3, Decision(Action.ABORT, Cause.LINGER))
 DRAIN = Rule(4, Decision(Action.CLOSE, Cause.DRAIN))
+EXPECTING = Rule(5, Decision(Action.CLOSE, Cause.DRAIN))
 
 RULES: tuple[tuple[Rule, ...], ...] = (
     # MOVING,   SENDING,   STALLED,   WORKING,   RESTING
     (HANDSHAKE, HANDSHAKE, HANDSHAKE, HANDSHAKE, HANDSHAKE),
     (FREE, FREE, STALL, FREE, IDLE),
     (FREE, FREE, STALL, FREE, DRAIN),
+    (FREE, FREE, STALL, FREE, EXPECTING),
     (LINGERING, FREE, STALL, LINGERING, LINGERING),
     (FREE, FREE, FREE, FREE, FREE),
 )
@@ -133,7 +143,10 @@ TRANSITIONS = {
     (State.HANDSHAKING, Event.SECURE): State.OPEN,
     (State.HANDSHAKING, Event.DRAIN): State.DRAINING,
     (State.OPEN, Event.DRAIN): State.DRAINING,
+    (State.HANDSHAKING, Event.DRAIN_NEW): State.EXPECTING,
+    (State.OPEN, Event.DRAIN_NEW): State.EXPECTING,
     (State.OPEN, Event.LINGER): State.LINGERING,
+    (State.EXPECTING, Event.LINGER): State.LINGERING,
     (State.DRAINING, Event.LINGER): State.LINGERING,
     **{(state, Event.END): State.CLOSED for state in State},
 }

@@ -9,7 +9,7 @@ import socket
 import threading
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
 from types import TracebackType
@@ -51,14 +51,8 @@ class Server(ABC):
         self.endpoints: list[Endpoint] = []
         self.counts: Counter[str] = Counter()
         self._reported: set[str] = set()  # names of drops reported since the last tick
-        self._on_sighup: Callable[[], None] | None = None  # without it SIGHUP ends the process
         self._ended: asyncio.Event | None = None
         self.stopping = False  # it accepts nothing new and closes idle conversations
-
-    @property
-    def handles_sighup(self) -> bool:
-        """Whether the server reloads on SIGHUP."""
-        return self._on_sighup is not None
 
     # each protocol has its own
 
@@ -80,6 +74,12 @@ class Server(ABC):
 
     def _before_exit(self) -> None:  # noqa: B027 - not every server has something to do
         """Prepare for the end of a process that user code keeps from stopping in time."""
+
+    def reload(self) -> None:  # noqa: B027 - not every server has such files
+        """Read again the files that the server was started with. SIGHUP calls it.
+
+        A server without such files continues unchanged.
+        """
 
     # common to all
 
@@ -104,6 +104,10 @@ class Server(ABC):
         self._ended = asyncio.Event()
         await self._open(sockets)
         self.announce()
+        self.report_limits()
+
+    def report_limits(self) -> None:  # noqa: B027 - not every server has such limits
+        """Report what the system allows the server, if that is less than its limits."""
 
     def announce(self) -> None:
         """Report that the server accepts from now on."""
@@ -217,8 +221,7 @@ class Server(ABC):
             loop.add_signal_handler(number, on_signal)
             # Python calls it between two instructions, also when user code blocks the event loop
             signal.signal(number, on_signal_at_once)
-        if self._on_sighup is not None:
-            loop.add_signal_handler(signal.SIGHUP, self._on_sighup)
+        loop.add_signal_handler(signal.SIGHUP, self.reload)
         await self.start(sockets)
         await stopping.wait()
         await self.stop()

@@ -18,7 +18,7 @@ from stretta.net.server.server import Server
 from stretta.net.server.server_tls import ServerCertificate
 from stretta.net.server.tls_stream import TlsStream
 from stretta.options import ConnectionLimits, ServerTls
-from stretta.reports import Observer, Reloaded
+from stretta.reports import Limited, Observer, Reloaded
 
 __all__ = ["StreamServer", "tick_interval"]
 
@@ -50,12 +50,11 @@ class StreamServer(Server):
         self.certificate = (
             ServerCertificate.from_options(tls, host, alpn) if tls is not None else None
         )
-        self._on_sighup = None if self.certificate is None else self.reload
         handshake_timeout = tls.tls_handshake_timeout if tls is not None else 10.0
         self.time_limits = TimeLimits(limits.idle_timeout, limits.stall_timeout, handshake_timeout)
         self.open: set[Connection] = set()
         self._factory = factory
-        self._admission = Admission(0, limits.max_per_source)
+        self._admission = Admission(0, limits.max_per_source, limits.source_prefix)
         self._acceptor: Acceptor | None = None
         self._timer: asyncio.Handle | None = None
         self._interval = tick_interval(limits, handshake_timeout)
@@ -64,9 +63,7 @@ class StreamServer(Server):
         self._to_tick: list[Connection] = []  # connections left in this round
 
     async def _open(self, sockets: list[socket.socket]) -> None:
-        self._admission.most = self.limits.max_connections or min(
-            MAX_CONNECTIONS, max(1, descriptors() - SPARE_DESCRIPTORS)
-        )
+        self._admission.most = self.limits.max_connections or most_connections(descriptors())
         self._acceptor = Acceptor(
             sockets,
             self._new_protocol,
@@ -76,6 +73,12 @@ class StreamServer(Server):
         loop = asyncio.get_running_loop()
         self._ticked = loop.time()
         self._timer = loop.call_later(self._interval, self._tick)
+
+    def report_limits(self) -> None:
+        allowed = descriptors()
+        possible = most_connections(allowed)
+        if possible < (self.limits.max_connections or MAX_CONNECTIONS):
+            self.watch(Limited(possible, allowed))
 
     def _new_protocol(self) -> asyncio.BaseProtocol:
         connection = self._factory()
@@ -155,11 +158,14 @@ class StreamServer(Server):
             try:
                 self.certificate.load()
             except StrettaError as error:
-                self.counts["not reloaded"] += 1
-                self.watch(Reloaded(one_line(str(error))))
+                self.report_reload("certificate", error)
             else:
-                self.counts["reloaded"] += 1
-                self.watch(Reloaded(None))
+                self.report_reload("certificate")
+
+    def report_reload(self, what: str, error: StrettaError | None = None) -> None:
+        """Count and report that a file was read again, or why not."""
+        self.counts["reloaded" if error is None else "not reloaded"] += 1
+        self.watch(Reloaded(None if error is None else one_line(str(error)), what))
 
 
 def tick_interval(limits: ConnectionLimits, *more: float) -> float:
@@ -171,6 +177,17 @@ def tick_interval(limits: ConnectionLimits, *more: float) -> float:
     (1.0, 0.1)
     """
     return max(0.01, min(4.0, limits.idle_timeout, limits.stall_timeout, *more) / 4)
+
+
+def most_connections(allowed: int) -> int:
+    """Return how many connections a process may have that may open ``allowed`` files.
+
+    192 files are reserved for everything else; of few files, half are.
+
+    >>> most_connections(20_000), most_connections(1024), most_connections(100)
+    (8192, 832, 50)
+    """
+    return min(MAX_CONNECTIONS, max(allowed - SPARE_DESCRIPTORS, allowed // 2, 1))
 
 
 def descriptors() -> int:

@@ -12,10 +12,13 @@ import termios
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
-__all__ = ["is_closed", "peer_finished", "reset_on_close", "unacknowledged"]
+__all__ = ["bytes_received", "is_closed", "peer_finished", "reset_on_close", "unacknowledged"]
 
 TCP_CLOSE, TCP_CLOSE_WAIT = 7, 8
 """Values of the first byte of struct tcp_info (netinet/tcp.h, Linux)."""
+
+BYTES_RECEIVED = slice(128, 136)
+"""The place of tcpi_bytes_received in struct tcp_info (linux/tcp.h)."""
 
 
 def unacknowledged(descriptor: int) -> int:
@@ -43,6 +46,17 @@ def is_closed(descriptor: int) -> bool:
 def peer_finished(descriptor: int) -> bool:
     """Return whether the peer has sent its FIN; most peers then do not read any more either."""
     return _state(descriptor) in (TCP_CLOSE, TCP_CLOSE_WAIT)
+
+
+def bytes_received(descriptor: int) -> int | None:
+    """Return how many bytes the peer has sent so far; None where the kernel does not tell."""
+    try:
+        with _borrowed(descriptor) as sock:
+            info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, BYTES_RECEIVED.stop)
+    except (AttributeError, OSError):
+        return None
+    field = info[BYTES_RECEIVED]
+    return int.from_bytes(field, sys.byteorder) if len(field) == 8 else None
 
 
 def reset_on_close(descriptor: int) -> None:

@@ -19,6 +19,9 @@ RECORD = 16 * 1024
 MAX_OVERHEAD = 29
 """The most bytes that one record adds to its plain text (RFC 5288); two add 42 or more."""
 
+MAX_RECORDS = 64
+"""Records of one connection that are passed on before other connections are served."""
+
 HANDSHAKE = 0x16
 """The first byte of a TLS connection (RFC 8446 section 5.1)."""
 
@@ -52,8 +55,8 @@ class TlsStream(asyncio.Protocol, asyncio.Transport):
     """A protocol to the transport ``wire``, and a transport to the connection ``inner``."""
 
     __slots__ = (
-        "_begun", "_closing", "_in", "_inner", "_left", "_out", "_paused", "_tls",
-        "_write_ended", "ready", "wire",
+        "_begun", "_closing", "_in", "_inner", "_left", "_out", "_paused", "_scheduled",
+        "_tls", "_write_ended", "ready", "wire",
     )  # fmt: skip
 
     def __init__(self, context: ssl.SSLContext, inner: Securable) -> None:
@@ -62,6 +65,7 @@ class TlsStream(asyncio.Protocol, asyncio.Transport):
         self._in, self._out = ssl.MemoryBIO(), ssl.MemoryBIO()
         self._tls = context.wrap_bio(self._in, self._out, server_side=True)
         self._begun = self._paused = self._closing = self._write_ended = False
+        self._scheduled = False  # received data is passed on in the next iteration
         self._left = False  # received data has not been passed to the connection yet
         self.ready = False  # the handshake has succeeded
 
@@ -110,8 +114,14 @@ class TlsStream(asyncio.Protocol, asyncio.Transport):
         """Decrypt, and pass the data to the connection; ``came`` bytes have just arrived."""
         # a larger buffer than the bytes can fill would be wasted
         most = came if came < RECORD else RECORD  # noqa: FURB136 - a call takes ten times as long
+        count = 0
         try:
             while not (self._paused or self._closing or self._write_ended):
+                if count >= MAX_RECORDS:
+                    self._left = True
+                    self._schedule()
+                    break
+                count += 1
                 data = self._tls.read(most)
                 if not data:
                     self._on_close_notify()
@@ -185,14 +195,24 @@ class TlsStream(asyncio.Protocol, asyncio.Transport):
     def resume_reading(self) -> None:
         if self._paused:
             self._paused = False
-            self.wire.resume_reading()
             if self._in.pending or self._tls.pending():
-                asyncio.get_running_loop().call_soon(self._resume)
+                self._schedule()
+            elif not self._scheduled:
+                self.wire.resume_reading()
+
+    def _schedule(self) -> None:
+        """Pass on the rest in the next iteration, and receive nothing before that."""
+        if not self._scheduled:
+            self._scheduled = True
+            self.wire.pause_reading()
+            asyncio.get_running_loop().call_soon(self._resume)
 
     def _resume(self) -> None:
-        """Pass on the data that arrived during a pause."""
+        self._scheduled = False
         self._read()
         self._inner.on_late_data()
+        if not (self._paused or self._scheduled or self.is_closing()):
+            self.wire.resume_reading()
 
     def write_eof(self) -> None:
         """Send close_notify and FIN. Data that still arrives is discarded."""

@@ -24,8 +24,18 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from stretta.errors import CannotServe, StrettaError
 from stretta.escape import escape_line
+from stretta.net.server.log.writer import flush_all, write_error
 from stretta.net.server.loop import run
-from stretta.reports import Report, Serving, Stopped, Stopping, Waiting, WorkerEnded
+from stretta.reports import (
+    Limited,
+    Report,
+    Serving,
+    Stopped,
+    Stopping,
+    Waiting,
+    WorkerEnded,
+    WorkerNotStarted,
+)
 
 if TYPE_CHECKING:
     from stretta.net.server.server import Server
@@ -36,7 +46,13 @@ COUNTS_INTERVAL = 0.25
 """Seconds between two messages of a worker with its counts."""
 
 MAX_FAILURES = 5
-"""Workers that may end before they serve, one after the other, before the supervisor gives up."""
+"""Workers that may end before they serve, one after the other, before the supervisor gives up.
+
+It never gives up while a worker serves.
+"""
+
+MIN_DELAY, MAX_DELAY = 0.1, 5.0
+"""Seconds until a failed start is tried again: the first time, and at most."""
 
 SIGNALS = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
 
@@ -101,12 +117,18 @@ class Worker:
         """Return the messages that have arrived; None when the worker has ended."""
         try:
             data = self.channel.recv(65536)
+        except InterruptedError:
+            return []
         except OSError:
             data = b""
         if not data:
             return None
         *lines, self._unread = (self._unread + data).split(b"\n")
-        return [json.loads(line) for line in lines]
+        messages = []
+        for line in lines:
+            with suppress(ValueError):  # a message that the worker could send in part only
+                messages.append(json.loads(line))
+        return messages
 
 
 class Supervisor:
@@ -119,7 +141,7 @@ class Supervisor:
         self._past: Counter[str] = Counter()  # counts of workers that have ended
         self._announced = self._stopping = self._reported_stopping = False
         self._open = 0  # conversations that were open when the stop began
-        self._failures = 0
+        self._failures = 0  # starts that have failed, one after the other
         self._due: list[tuple[float, Listeners]] = []  # starts to come, by monotonic time
 
     def run(self) -> None:
@@ -171,7 +193,7 @@ class Supervisor:
             self._start(due[1])
 
     def _on_signal(self, number: int) -> None:
-        if number == signal.SIGHUP and self._server.handles_sighup:
+        if number == signal.SIGHUP:
             self._send_signal(signal.SIGHUP)
         elif number in SIGNALS:
             self._stopping = True
@@ -187,19 +209,26 @@ class Supervisor:
     # workers
 
     def _start(self, listeners: Listeners) -> None:
-        ours, theirs = socket.socketpair()
-        for stream in (sys.stdout, sys.stderr):
-            stream.flush()  # otherwise both processes would write what is buffered
-        pid = os.fork()
+        """Start a worker, or try again later when the system has no resources for it."""
+        try:
+            ours, theirs = socket.socketpair()
+        except OSError as error:  # EMFILE, ENFILE, ENOBUFS
+            self._on_start_failure(listeners, error)
+            return
+        try:
+            pid = os.fork()
+        except OSError as error:  # EAGAIN, ENOMEM
+            ours.close()
+            theirs.close()
+            self._on_start_failure(listeners, error)
+            return
         if pid == 0:
             signal.set_wakeup_fd(-1)
             for number in (signal.SIGINT, signal.SIGHUP):  # a terminal sends them to every process
                 signal.signal(number, signal.SIG_IGN)
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
             ours.close()
-            for (
-                worker
-            ) in self._workers.values():  # otherwise no worker would see the supervisor end
+            for worker in self._workers.values():  # else no worker sees the supervisor end
                 worker.channel.close()
             self._selector.close()
             _close(other for other in self._groups if other is not listeners)
@@ -207,6 +236,20 @@ class Supervisor:
         theirs.close()
         worker = self._workers[pid] = Worker(pid, ours, listeners)
         self._selector.register(ours, selectors.EVENT_READ, worker)
+
+    def _on_start_failure(self, listeners: Listeners, error: OSError) -> None:
+        self._failures += 1
+        delay = self._delay()
+        self._past["workers_not_started"] += 1
+        why = (error.strerror or str(error)).lower()
+        self._server.watch(WorkerNotStarted(why, delay))
+        self._due.append((time.monotonic() + delay, listeners))
+
+    def _delay(self) -> float:
+        """Return the seconds until the next start: 0, then doubling up to MAX_DELAY."""
+        if not self._failures:
+            return 0.0
+        return min(MAX_DELAY, MIN_DELAY * 2.0 ** (self._failures - 1))
 
     def _on_message(self, worker: Worker) -> None:
         messages = worker.receive()
@@ -217,7 +260,8 @@ class Supervisor:
             worker.counts = item.get("counts", worker.counts)
             if "ready" in item:
                 worker.ready = True
-                self._failures = 0
+                if not self._due:
+                    self._failures = 0
             if "stopping" in item:
                 worker.stopping = True
                 self._open += item["stopping"]
@@ -237,13 +281,13 @@ class Supervisor:
         self._past["workers_replaced"] += 1
         self._server.watch(WorkerEnded(worker.pid, why))
         self._failures = 0 if worker.ready else self._failures + 1
-        if self._failures >= MAX_FAILURES:
+        if self._failures >= MAX_FAILURES and not any(w.ready for w in self._workers.values()):
             raise CannotServe(
                 f"cannot listen on {self._server.host} port {self._server.port}",
                 f"{MAX_FAILURES} workers have ended before they served, the last {why}",
                 "Try with one: --workers 1 --debug",
             )
-        self._due.append((time.monotonic() + 0.1 * self._failures, worker.listeners))
+        self._due.append((time.monotonic() + self._delay(), worker.listeners))
 
     def _report(self) -> None:
         """Report once that all workers are ready, or that all are stopping."""
@@ -251,6 +295,7 @@ class Supervisor:
         if not self._announced and all(worker.ready for worker in workers):
             self._announced = True
             self._server.announce()
+            self._server.report_limits()
         if self._stopping and not self._reported_stopping and all(w.stopping for w in workers):
             self._reported_stopping = True
             if workers and self._open:
@@ -266,11 +311,13 @@ def _run_worker(server: Server, listeners: Listeners, channel: socket.socket) ->
         run(_serve(server, listeners, channel))
         status = 0
     except StrettaError as error:
-        print(f"stretta: {escape_line(str(error))}", file=sys.stderr)  # noqa: T201 - the supervisor sees only the exit status
+        write_error(f"stretta: {escape_line(str(error))}\n")
+    except (Exception, SystemExit, KeyboardInterrupt) as error:  # noqa: BLE001 - reported, in one line
+        write_error(
+            f"stretta: worker {os.getpid()}: {type(error).__name__}: {escape_line(str(error))}\n"
+        )
     finally:
-        for stream in (sys.stdout, sys.stderr):
-            with suppress(OSError):
-                stream.flush()
+        flush_all()
         os._exit(status)  # without the supervisor's own cleanup
 
 
@@ -290,7 +337,7 @@ async def _serve(server: Server, listeners: Listeners, channel: socket.socket) -
             send(ready=True)
         elif isinstance(report, Stopping):
             send(stopping=report.open)
-        elif not isinstance(report, Stopped):
+        elif not isinstance(report, Stopped | Limited):
             outer(report)
 
     def send_counts() -> None:

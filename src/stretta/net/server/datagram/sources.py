@@ -61,8 +61,10 @@ class Source:
 
     __slots__ = ("is_loopback", "most", "network", "port", "refusal")
 
-    def __init__(self, host: str, port: int, most: int | None, refusal: str | None) -> None:
-        self.network, self.port = source_of(host), port
+    def __init__(
+        self, host: str, port: int, most: int | None, refusal: str | None, prefix: int = 64
+    ) -> None:
+        self.network, self.port = source_of(host, prefix), port
         self.most, self.refusal = most, refusal
         self.is_loopback = Endpoint.from_sockaddr((host, port)).is_loopback
 
@@ -71,13 +73,16 @@ class SourceTable:
     """The senders of the current tick, and how much each has sent and got; of bounded size.
 
     ``known`` maps a key for the sender's address to its Source; ``max_rate`` is an option's value;
-    ``breaks_loops`` is false for a service whose replies all equal their requests.
+    ``breaks_loops`` is false for a service whose replies all equal their requests; ``prefix`` bits
+    of an IPv6 address make one source.
     """
 
-    def __init__(self, own_port: int, max_rate: int | None, *, breaks_loops: bool) -> None:
+    def __init__(
+        self, own_port: int, max_rate: int | None, *, breaks_loops: bool, prefix: int = 64
+    ) -> None:
         self.known: dict[Hashable, Source] = {}
         self.breaks_loops = breaks_loops
-        self._own_port, self._max_rate = own_port, max_rate
+        self._own_port, self._max_rate, self._prefix = own_port, max_rate, prefix
         self._rates: Counter[str] = Counter()
         self._excess: Counter[str] = Counter()
         self._unchanged: Counter[tuple[str, int]] = Counter()
@@ -97,7 +102,7 @@ class SourceTable:
         most, refusal = self._max_rate, None
         if port < FIRST_USER_PORT or port == self._own_port:
             refusal = f"port {port} is a server's, not a client's"
-        source = Source(host, port, most, refusal)
+        source = Source(host, port, most, refusal, self._prefix)
         if most is None and not source.is_loopback:
             source.most = DEFAULT_RATE
         if len(self.known) >= MOST_SOURCES:  # a flood from everywhere

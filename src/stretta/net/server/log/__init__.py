@@ -1,0 +1,1 @@
+"""Log output that never blocks a server."""
