@@ -131,6 +131,11 @@ TABLE = {
     "complete, same tag": (10, KNOWN, gone(10, etag='"1"'), "complete", BODY, None),
     "complete, size unknown before": (10, TAG, gone(10), "complete", BODY, None),
     "complete, nothing known": (10, {}, gone(10), f"complete {UNVERIFIED}", BODY, None),
+    "complete, a date that was not known": (
+        10, KNOWN, gone(10, last_modified="now"), "complete", BODY, None),
+    "complete, a tag that was not known": (
+        10, {**DATE, "size": 10}, gone(10, etag='"9"'), "complete", BODY, None),
+    "complete, same date": (10, {**DATE, "size": 10}, gone(10, **DATE), "complete", BODY, None),
     "416, another tag": (10, KNOWN, gone(10, etag='"2"'), "status 416", None, BODY),
     "416, another date": (
         10, {**DATE, "size": 10}, gone(10, last_modified="now"), "status 416", None, BODY),

@@ -127,12 +127,12 @@ class Download:
         return True
 
     def _validators_agree(self, head: Head) -> bool:
-        saved = self._saved
-        etag, changed = head.headers.get("etag"), head.headers.get("last-modified")
-        same_etag = not (etag and saved.etag) or etag == saved.etag
-        return same_etag and (
-            not (changed and saved.last_modified) or changed == saved.last_modified
+        headers, saved = head.headers, self._saved
+        pairs = (
+            (headers.get("etag"), saved.etag),
+            (headers.get("last-modified"), saved.last_modified),
         )
+        return all(not (now and before) or now == before for now, before in pairs)
 
     # what an earlier command has saved
 
