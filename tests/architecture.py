@@ -71,7 +71,7 @@ PURE_MODULES = {
         "http.client.status_error",
         "http.server.files.compression_cache", "http.server.files.conditional",
         "http.server.files.content_encoding", "http.server.files.file_version",
-        "http.server.files.http_date", "http.server.accept", "http.server.query",
+        "http.server.files.http_date", "http.server.negotiation", "http.server.query",
         "http.server.files.zip_records",
         "http.server.files.ranges", "http.server.message_limits", "http.server.origin",
         "http.server.protocol",

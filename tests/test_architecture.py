@@ -25,10 +25,6 @@ TEXTS = tree(SOURCE)
 
 MOST_FILES = 24
 
-UNDER_WORK = {
-    "stretta.net.server._poller",
-}  # fmt: skip
-
 
 def test_no_module_imports_what_it_must_not():
     assert not sorted(violations(TEXTS))
@@ -120,7 +116,7 @@ def test_the_table_speaks_of_what_is_there():
 
 def test_what_calls_itself_pure_is_held_to_it():
     said = {module for module, text in TEXTS.items() if says_it_is_pure(text)}
-    assert not {module for module in said if not is_pure(module)} - UNDER_WORK
+    assert not {module for module in said if not is_pure(module)}
 
 
 def test_no_folder_holds_more_files_than_a_reader_overlooks():
@@ -132,8 +128,6 @@ def test_no_folder_holds_more_files_than_a_reader_overlooks():
 def test_a_compiled_module_carries_the_name_of_its_twin():
     for path in SOURCE.rglob("*.pyx"):
         assert path.name.startswith("_"), path
-        if path.stem == "_poller":
-            continue
         assert path.with_name(path.name.removeprefix("_")).with_suffix(".py").exists(), path
 
 

@@ -11,13 +11,13 @@ from hashlib import blake2b
 
 from stretta.address import source_of
 from stretta.http.message.content_disposition import attachment
-from stretta.http.server.accept import best_media_type
 from stretta.http.server.auth_gate import RETRY_LATER
 from stretta.http.server.files.conditional import evaluate_preconditions
 from stretta.http.server.files.content_encoding import CONTENT_CODINGS, acceptable_codings, gzip
 from stretta.http.server.files.document_root import DocumentRoot, OpenedPath
 from stretta.http.server.files.file_body import FileChanged
 from stretta.http.server.files.representation import FileResponder
+from stretta.http.server.negotiation import best_media_type
 from stretta.http.server.pages import (
     HTML,
     JSON,

@@ -8,7 +8,7 @@ from functools import cache
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
-from stretta.http.server.accept import best_media_type
+from stretta.http.server.negotiation import best_media_type
 from stretta.http.server.response import PHRASES, Response
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ import zlib
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
-from stretta.http.server.accept import parse_qualities
+from stretta.http.server.negotiation import parse_qualities
 
 __all__ = ["CONTENT_CODINGS", "ContentCoding", "acceptable_codings", "gzip", "is_compressible"]
 

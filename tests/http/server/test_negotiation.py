@@ -4,7 +4,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stretta.http.server.accept import MAX_BYTES, MAX_ELEMENTS, best_media_type, parse_qualities
+from stretta.http.server.negotiation import (
+    MAX_BYTES,
+    MAX_ELEMENTS,
+    best_media_type,
+    parse_qualities,
+)
 
 OFFERED = ("text/html", "application/json", "text/plain")
 
