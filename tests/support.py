@@ -20,6 +20,9 @@ from stretta.net.server.server import Server
 PATIENCE = 20.0
 """Seconds after which a condition that never comes fails the test."""
 
+UNMEASURED = {k: v for k, v in os.environ.items() if not k.startswith("COVERAGE_")}
+"""The environment for processes that coverage would change: its modules, its files, its exit."""
+
 S = TypeVar("S", bound=Server)
 
 

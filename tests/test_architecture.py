@@ -19,6 +19,7 @@ from architecture import (
     tree,
     violations,
 )
+from support import UNMEASURED
 
 SOURCE = Path(stretta.__file__).parent
 TEXTS = tree(SOURCE)
@@ -166,6 +167,6 @@ def test_public_names(module, names):
 def test_a_one_shot_client_imports_no_event_loop(client):
     code = f"import sys, stretta.cli.main, stretta.cli.{client}.client; print(*sys.modules)"
     loaded = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+        [sys.executable, "-c", code], env=UNMEASURED, capture_output=True, text=True, check=True
     ).stdout.split()
     assert not {"asyncio", "uvloop", "aiofastnet", "json", "rich", "httptools"}.intersection(loaded)

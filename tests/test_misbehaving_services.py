@@ -26,7 +26,7 @@ from stretta.errors import NetworkError, TimedOut
 from stretta.net.server import mmsg
 from stretta.options import DatagramPatience, StreamLimits
 from stretta.reports import Dropped
-from support import PATIENCE, Running, serving, until
+from support import PATIENCE, UNMEASURED, Running, serving, until
 
 SECRET = "the secret of the service"
 
@@ -300,7 +300,7 @@ def program(tmp_path):
 def test_a_stop_does_not_wait_for_a_service_that_never_returns(protocol, service, status, program):
     words = (protocol, "server", "--service", f"program:{service}", "--drain-timeout", "0.1")
     client = [sys.executable, "-m", "stretta", protocol, "client", "-p"]
-    with Running(*words, cwd=program) as server:
+    with Running(*words, cwd=program, env=UNMEASURED) as server:
         asking = subprocess.Popen([*client, str(server.port), "ciao"], stderr=subprocess.DEVNULL)
         try:
             server.expect("Received request")
