@@ -5,6 +5,7 @@ import gzip
 import os
 import socket
 import threading
+from concurrent.futures import Future
 from contextlib import suppress
 
 import pytest
@@ -16,7 +17,7 @@ from stretta.http.server.access_log import AccessLog
 from stretta.http.server.files.file_body import SENDFILE_STEP
 from stretta.options import HttpLimits, ServerTls
 from stretta.reports import Dropped
-from support import serving, until
+from support import PATIENCE, serving, until
 
 GET = b"GET /%b HTTP/1.1\r\nHost: a\r\n%b\r\n"
 POST = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\nx"
@@ -49,7 +50,13 @@ ANSWERS_OF_ALL_KINDS = {
 
 def count_waiting(server):
     """Return the bytes of output that wait in this process, for all connections."""
-    return sum(one.transport.get_write_buffer_size() for one in list(server.open))
+    waiting = Future()
+
+    def count():
+        waiting.set_result(sum(one.transport.get_write_buffer_size() for one in server.open))
+
+    server._acceptor._loop.call_soon_threadsafe(count)  # a transport answers in its own thread only
+    return waiting.result(PATIENCE)
 
 
 class TestOutput:
