@@ -182,7 +182,7 @@ def test_a_file_from_the_future_is_never_newer_than_the_response(client, folder)
         assert client.get("/small.txt", header, earlier).body == got.body
 
 
-@pytest.mark.parametrize(("sends_files", "most"), [(True, 128 * 1024), (False, 256 * 1024)])
+@pytest.mark.parametrize(("sends_files", "most"), [(True, 64 * 1024), (False, 256 * 1024)])
 def test_bodies_up_to_a_size_are_read_before_they_are_sent(tmp_path, sends_files, most):
     responder = FileResponder(DocumentRoot(tmp_path))
     request = Request("GET", b"/file", "1.1", {}, keep_alive=True)
