@@ -16,7 +16,7 @@ from canned import HELLO, canned
 from stretta import tcp, udp
 from support import serving
 
-# programs under test get Ctrl-C although a shell started these tests in the background
+# a shell ignores SIGINT for its background jobs; the programs under test must receive it
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 settings.register_profile("steady", deadline=None)  # a busy machine is no failure

@@ -19,7 +19,7 @@ from stretta.http.server.response import Response
 from stretta.options import SiteOptions
 
 pytestmark = pytest.mark.skipif(
-    sys.version_info >= (3, 12), reason="later Pythons report not every instruction to a tracer"
+    sys.version_info >= (3, 12), reason="later Pythons do not report every instruction to a tracer"
 )
 
 LENGTH = 8000
