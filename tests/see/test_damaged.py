@@ -42,8 +42,11 @@ def holder(value, path):
 
 
 def damage(value, chance):
-    """Change a document at a random place, in one of several ways."""
-    path = chance.choice([p for p in places(value) if p])
+    """Change a document at a random place, in one of several ways; an empty one stays empty."""
+    paths = [p for p in places(value) if p]
+    if not paths:
+        return value
+    path = chance.choice(paths)
     inside, key = holder(value, path), path[-1]
     way = chance.randrange(6)
     if way == 0:
