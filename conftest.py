@@ -19,7 +19,7 @@ from support import serving
 # a shell ignores SIGINT for its background jobs; the programs under test must receive it
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
-# a busy machine fails no test, and every run tries the same examples: `dev.py fuzz` looks for new ones
+# a busy machine fails no test; every run tries the same examples (`dev.py fuzz` finds new ones)
 settings.register_profile("steady", deadline=None, derandomize=True)
 settings.load_profile("steady")
 
